@@ -1,0 +1,50 @@
+# Front door: each target is a few commands that can also be typed by hand. `make help` lists them.
+
+# One job per core, but no more than the free memory holds at 1.5 GB each.
+JOBS ?= $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { jobs = int($$2 / 1500000) } \
+	END { if (jobs > cores) jobs = cores; print jobs < 1 ? 1 : jobs }' /proc/meminfo)
+export CMAKE_BUILD_PARALLEL_LEVEL = $(JOBS)
+export CTEST_PARALLEL_LEVEL = $(JOBS)
+PREFIX ?= /usr/local
+
+# The make that CMake runs takes itself for a part of this one and would name every folder.
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
+
+.PHONY: help deps build test demo debug asan tsan install format tidy clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z ]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
+
+deps: ## install the Debian packages that are missing from .ci/packages.txt
+	@.ci/install
+
+build: deps ## build/release/vlc and the libraries beside it
+	cmake --preset release
+	cmake --build --preset release
+
+test: build ## build and run every test
+	ctest --preset release
+
+demo: build ## compress, search and compare with IVFPQ on the sample data
+	benchmarks/demo.sh
+
+debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under TSan
+	cmake --preset $@
+	cmake --build --preset $@
+	ctest --preset $@
+
+install: build ## install under PREFIX (/usr/local)
+	cmake --install build/release --prefix '$(PREFIX)'
+
+format: ## clang-format every source
+	$(SOURCES) | xargs clang-format -i
+
+tidy: build ## clang-tidy every source
+	$(SOURCES) | grep '\.cpp$$' | grep -v '^tests/consumer/' | \
+		xargs -P $(JOBS) -n 1 clang-tidy -p build/release --quiet
+
+clean: ## remove every build
+	rm -rf build
