@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace faiss_vlc {
+
+/// Throws faiss::FaissException with a printf-style message that names what was expected and what
+/// was met. Every error of the library goes through here.
+[[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+/// a * b and a + b over sizes that came from input: throw instead of wrapping around.
+/// `what` names the quantity in the message.
+uint64_t checked_mul(uint64_t a, uint64_t b, const char* what);
+uint64_t checked_add(uint64_t a, uint64_t b, const char* what);
+
+} // namespace faiss_vlc

@@ -1,0 +1,184 @@
+#include <faiss_vlc/vector_file.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/vector_file_internal.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+struct DTypeInfo {
+    DType dtype;
+    const char* name;
+    const char* short_name;
+    size_t size;
+};
+
+constexpr DTypeInfo kDTypes[] = {
+    {DType::f32, "float32", "f32", 4}, {DType::f16, "float16", "f16", 2},
+    {DType::u8, "uint8", "u8", 1},     {DType::i8, "int8", "i8", 1},
+    {DType::i32, "int32", "i32", 4},   {DType::i64, "int64", "i64", 8},
+};
+
+const DTypeInfo& info_of(DType dtype) {
+    for (const DTypeInfo& info : kDTypes) {
+        if (info.dtype == dtype) {
+            return info;
+        }
+    }
+    fail("DType %d does not exist", static_cast<int>(dtype));
+}
+
+uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+std::unique_ptr<VectorReader> open_any(const std::string& path, const VectorFileOptions& options,
+                                       vector_file::Content content) {
+    const std::string extension = vector_file::extension_of(path);
+    if (extension == ".hdf5" || extension == ".h5") {
+        return vector_file::open_hdf5(path, options, content);
+    }
+    return vector_file::open_flat(path, extension, options, content);
+}
+
+template <class T>
+Matrix<T> read_all(VectorReader& reader, int64_t max_rows) {
+    Matrix<T> matrix;
+    matrix.d = reader.d();
+    matrix.n = max_rows < 0 ? reader.n() : std::min(max_rows, reader.n());
+    matrix.data.resize(checked_mul(uint64_t(matrix.n), uint64_t(matrix.d), "number of values"));
+    reader.read(matrix.n, matrix.data.data());
+    return matrix;
+}
+
+} // namespace
+
+const char* dtype_name(DType dtype) {
+    return info_of(dtype).name;
+}
+
+size_t dtype_size(DType dtype) {
+    return info_of(dtype).size;
+}
+
+DType dtype_from_name(const std::string& name) {
+    for (const DTypeInfo& info : kDTypes) {
+        if (name == info.name || name == info.short_name) {
+            return info.dtype;
+        }
+    }
+    fail("unknown dtype '%s': expected float32, float16, uint8, int8, int32 or int64",
+         name.c_str());
+}
+
+float float_from_half(uint16_t half) {
+    const uint32_t sign = uint32_t(half & 0x8000) << 16;
+    const uint32_t exponent = (half >> 10) & 0x1f;
+    const uint32_t mantissa = half & 0x3ff;
+    uint32_t bits;
+    if (exponent == 0) {
+        bits = bits_of(float(mantissa) * 0x1p-24f); // subnormals and zero: a normal float
+    } else if (exponent == 31) {
+        bits = 0x7f800000 | mantissa << 13 | (mantissa != 0 ? 0x00400000 : 0);
+    } else {
+        bits = (exponent + 127 - 15) << 23 | mantissa << 13;
+    }
+    bits |= sign;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+template <class T>
+int64_t VectorReader::read_next(int64_t count, T* out) {
+    if (count < 0) {
+        fail("%s: expected a number of rows to read of at least 0, got %lld", path_.c_str(),
+             static_cast<long long>(count));
+    }
+    const int64_t rows = std::min(count, n_ - next_);
+    if (rows > 0) {
+        read_rows(next_, rows, out);
+        next_ += rows;
+    }
+    return rows;
+}
+
+int64_t VectorReader::read(int64_t count, float* out) {
+    return read_next(count, out);
+}
+
+int64_t VectorReader::read(int64_t count, int64_t* out) {
+    if (dtype_ == DType::f32 || dtype_ == DType::f16) {
+        fail("%s: expected integers, the file holds %s", path_.c_str(), dtype_name(dtype_));
+    }
+    return read_next(count, out);
+}
+
+void VectorReader::seek(int64_t row) {
+    if (row < 0 || row > n_) {
+        fail("%s: expected a row between 0 and %lld, got %lld", path_.c_str(),
+             static_cast<long long>(n_), static_cast<long long>(row));
+    }
+    next_ = row;
+}
+
+std::unique_ptr<VectorReader> open_vectors(const std::string& path,
+                                           const VectorFileOptions& options) {
+    return open_any(path, options, vector_file::Content::vectors);
+}
+
+Matrix<float> read_vectors(const std::string& path, const VectorFileOptions& options,
+                           int64_t max_rows) {
+    return read_all<float>(*open_vectors(path, options), max_rows);
+}
+
+Matrix<int64_t> read_labels(const std::string& path, const std::string& dataset) {
+    VectorFileOptions options;
+    options.dataset = dataset;
+    return read_all<int64_t>(*open_any(path, options, vector_file::Content::labels), -1);
+}
+
+void require_finite(const float* x, int64_t n, int d, const char* what) {
+    constexpr uint32_t kExponent = 0x7f800000;
+    for (int64_t row = 0; row < n; row++) {
+        const float* values = x + size_t(row) * size_t(d);
+        uint32_t bad = 0; // no early exit: this way the compiler can vectorise
+        for (int column = 0; column < d; column++) {
+            bad |= (bits_of(values[column]) & kExponent) == kExponent;
+        }
+        for (int column = 0; bad && column < d; column++) {
+            if (!std::isfinite(values[column])) {
+                fail("%s: expected finite values, row %lld, column %d is %g", what,
+                     static_cast<long long>(row), column, double(values[column]));
+            }
+        }
+    }
+}
+
+namespace vector_file {
+
+std::string extension_of(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    const size_t start = slash == std::string::npos ? 0 : slash + 1;
+    const size_t dot = path.rfind('.');
+    if (dot == std::string::npos || dot < start) {
+        return "";
+    }
+    std::string extension = path.substr(dot);
+    for (char& c : extension) {
+        if (c >= 'A' && c <= 'Z') {
+            c = char(c - 'A' + 'a');
+        }
+    }
+    return extension;
+}
+
+} // namespace vector_file
+} // namespace faiss_vlc
