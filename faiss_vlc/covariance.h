@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+#include <faiss_vlc/engine.h>
+
+namespace faiss_vlc {
+
+/// int64 d x d: sum over training rows of u u^T with u = x_i - a8 of the row's nearest anchor
+/// (int32 n x neighbours labels). Exact, so the order of summation does not matter.
+void residual_covariance(const Shape& shape, const int8_t* x, const int8_t* anchors8,
+                         const int32_t* label, int64_t* sums);
+
+} // namespace faiss_vlc

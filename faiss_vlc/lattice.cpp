@@ -1,0 +1,81 @@
+#include <faiss_vlc/lattice.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <faiss_vlc/engine.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// The smallest bound that all but n / 10,000 of the magnitudes stay within, to 1/32 of a power of
+/// two: counted in bins of the float's own bits, so no sorting and no libm.
+float robust_range(int64_t n, int d, const float* x, const std::vector<float>& mean) {
+    constexpr int kShift = 18; // 5 mantissa bits
+    std::vector<int64_t> bins(1 << (31 - kShift), 0);
+    for (int64_t i = 0; i < n; i++) {
+        for (int k = 0; k < d; k++) {
+            const float magnitude = std::fabs(x[i * d + k] - mean[k]);
+            uint32_t bits;
+            std::copy_n(reinterpret_cast<const char*>(&magnitude), 4,
+                        reinterpret_cast<char*>(&bits));
+            bins[bits >> kShift]++;
+        }
+    }
+    int64_t left = n * d / 10000;
+    size_t bin = bins.size() - 1;
+    while (bin > 0 && (left -= bins[bin]) >= 0) {
+        bin--;
+    }
+    const uint32_t bits = uint32_t(bin + 1) << kShift; // the bin's upper end
+    float bound;
+    std::copy_n(reinterpret_cast<const char*>(&bits), 4, reinterpret_cast<char*>(&bound));
+    return bin == 0 ? 0 : bound;
+}
+
+} // namespace
+
+Lattice Lattice::fit(int64_t n, int d, const float* x) {
+    Lattice lattice;
+    lattice.d = d;
+    lattice.mean.assign(d, 0);
+    std::vector<double> sum(d, 0);
+    for (int64_t i = 0; i < n; i++) {
+        for (int k = 0; k < d; k++) {
+            sum[k] += x[i * d + k];
+        }
+    }
+    for (int k = 0; k < d; k++) {
+        lattice.mean[k] = n ? float(sum[k] / double(n)) : 0;
+    }
+    const float range = robust_range(n, d, x, lattice.mean);
+    lattice.scale = range > 0 ? 127.0f / range : 1.0f;
+    if (!std::isfinite(lattice.scale)) {
+        lattice.scale = 1;
+    }
+    return lattice;
+}
+
+void Lattice::encode(int64_t n, const float* x, int8_t* out) const {
+    const int dp = padded_dim(d);
+#pragma omp parallel for if (n > 1000)
+    for (int64_t i = 0; i < n; i++) {
+        const float* row = x + i * d;
+        int8_t* q = out + i * dp;
+        for (int k = 0; k < d; k++) {
+            const float v = (row[k] - mean[k]) * scale;
+            q[k] = int8_t(std::lrint(std::min(127.0f, std::max(-127.0f, v))));
+        }
+        std::fill(q + d, q + dp, int8_t(0));
+    }
+}
+
+void Lattice::decode_anchor(const int32_t* anchor, float* out) const {
+    const float unit = 1.0f / float(1 << kAnchorBits);
+    for (int k = 0; k < d; k++) {
+        out[k] = float(anchor[k]) * unit / scale + mean[k];
+    }
+}
+
+} // namespace faiss_vlc

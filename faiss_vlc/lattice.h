@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace faiss_vlc {
+
+/// Maps float vectors to the int8 lattice on which assignment is decided:
+/// q_k = clamp(round((x_k - mean_k) * scale), -127, 127), ties to even.
+/// One scale for all dimensions, so that lattice distances are distances times scale.
+struct Lattice {
+    int d = 0;
+    float scale = 1;
+    std::vector<float> mean; ///< d
+
+    /// Fits mean and scale to a sample (float n x d): the scale lets all but about one component
+    /// in 10,000 in, so that outliers don't coarsen the lattice.
+    static Lattice fit(int64_t n, int d, const float* x);
+
+    /// Float n x d to int8 n x padded_dim(d), padding zero.
+    void encode(int64_t n, const float* x, int8_t* out) const;
+
+    /// An anchor in lattice units (fixed point, kAnchorBits fraction bits) back to a vector.
+    void decode_anchor(const int32_t* anchor, float* out) const;
+};
+
+} // namespace faiss_vlc
