@@ -1,0 +1,92 @@
+#include <opencl/kernels.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include <faiss_vlc/error.h>
+
+namespace faiss_vlc {
+namespace {
+
+constexpr Dot kVnni{"vnni", "-DDOT_VNNI", 6};
+constexpr Dot kAvx2{"avx2", "-DDOT_AVX2", 4};
+constexpr Dot kPortable{"portable", "-DDOT_PORTABLE", 4};
+constexpr Dot kPortableGpu{"portable", "-DDOT_PORTABLE", 2}; // three vectors of registers per row
+
+std::string options(const Dot& dot) {
+    return std::string(dot.option) + " -DROWS=" + std::to_string(dot.rows);
+}
+
+/// Only PoCL's CPU devices are known to take inline assembly and to run on the CPU we ask about.
+bool runs_on_this_cpu(const DeviceInfo& info) {
+    return info.type == DeviceType::kCpu && info.platform == "Portable Computing Language";
+}
+
+} // namespace
+
+std::vector<Dot> usable_dots(const Device& device) {
+    std::vector<Dot> dots;
+#if defined(__x86_64__)
+    if (runs_on_this_cpu(device.info())) {
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni")) {
+            dots.push_back(kVnni);
+        }
+        if (__builtin_cpu_supports("avx2")) {
+            dots.push_back(kAvx2);
+        }
+    }
+#endif
+    dots.push_back(device.info().type == DeviceType::kGpu ? kPortableGpu : kPortable);
+    return dots;
+}
+
+KernelSet KernelSet::compile(std::shared_ptr<Device> device, int work_group, const Dot& dot) {
+    if (work_group != 64 && work_group != 128 && work_group != 256) {
+        fail("the work-group is 64, 128 or 256, not %d", work_group);
+    }
+    size_t largest = device->info().max_work_group;
+    for (const char* name : {"assign", "sum_segments", "prefix", "summarize"}) {
+        largest = std::min(largest, device->kernel(name, options(dot)).max_work_group());
+    }
+    while (work_group > 1 && size_t(work_group) > largest) {
+        work_group /= 2;
+    }
+    return {std::move(device), dot, work_group};
+}
+
+KernelSet KernelSet::compile(std::shared_ptr<Device> device, int work_group) {
+    const std::vector<Dot> dots = usable_dots(*device);
+    const char* wanted = std::getenv("VLC_OPENCL_DOT");
+    if (wanted && *wanted) {
+        std::string names;
+        for (const Dot& dot : dots) {
+            if (std::strcmp(dot.name, wanted) == 0) {
+                return compile(std::move(device), work_group, dot);
+            }
+            names += std::string(names.empty() ? "" : ", ") + dot.name;
+        }
+        fail("VLC_OPENCL_DOT is '%s', but OpenCL device '%s' has: %s", wanted,
+             device->info().name.c_str(), names.c_str());
+    }
+    // The CPU may have more than the OpenCL compiler knows of, so the best may fail to build.
+    for (size_t i = 0; i + 1 < dots.size(); i++) {
+        try {
+            return compile(device, work_group, dots[i]);
+        } catch (const std::exception&) {
+            continue;
+        }
+    }
+    return compile(std::move(device), work_group, dots.back());
+}
+
+Kernel& KernelSet::get(const char* name) const {
+    Kernel& kernel = device->kernel(name, options(dot));
+    if (kernel.max_work_group() < size_t(work_group)) {
+        fail("OpenCL device '%s' runs kernel %s with work-groups of at most %zu, not %d",
+             device->info().name.c_str(), name, kernel.max_work_group(), work_group);
+    }
+    return kernel;
+}
+
+} // namespace faiss_vlc

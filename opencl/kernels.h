@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <opencl/device.h>
+
+namespace faiss_vlc {
+
+/// How the assign kernel multiplies bytes; all give the same integers. vnni and avx2 are inline
+/// assembly for OpenCL on x86-64 CPUs whose compiler takes it (PoCL), portable is plain OpenCL C.
+struct Dot {
+    const char* name;
+    const char* option;
+    int rows; ///< that one work-item takes
+};
+
+/// The ways that work on `device`, best first: what this CPU has if it is PoCL's, else portable alone.
+std::vector<Dot> usable_dots(const Device& device);
+
+/// The kernels of one engine: device, build options and work-group, shared by its stages.
+struct KernelSet {
+    std::shared_ptr<Device> device;
+    Dot dot;
+    int work_group;
+
+    /// Compiles with the best usable Dot, or with the one that the environment's VLC_OPENCL_DOT names
+    /// (vnni | avx2 | portable; an error if it does not work here). work_group: 64, 128 or 256, halved
+    /// until the device takes it.
+    static KernelSet compile(std::shared_ptr<Device> device, int work_group);
+    /// The same with a given Dot.
+    static KernelSet compile(std::shared_ptr<Device> device, int work_group, const Dot& dot);
+
+    /// The kernel `name`; throws if the device can't run it with this work-group.
+    Kernel& get(const char* name) const;
+};
+
+} // namespace faiss_vlc

@@ -1,0 +1,173 @@
+#include <opencl/device.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <cstdlib>
+#include <cstring>
+
+#include <faiss_vlc/error.h>
+#include <opencl/device_internal.h>
+
+namespace faiss_vlc {
+namespace {
+
+/// OpenCL runtimes keep threads that don't survive fork(): the process that touched OpenCL first is
+/// the only one that may use it.
+bool opencl_is_ours() noexcept {
+    static std::atomic<pid_t> owner{0};
+    pid_t expected = 0;
+    const pid_t me = getpid();
+    return owner.compare_exchange_strong(expected, me) || expected == me;
+}
+
+struct Candidate {
+    cl::Platform platform;
+    cl::Device device;
+    DeviceInfo info;
+};
+
+std::string text(std::string value) {
+    while (!value.empty() && (value.back() == '\0' || std::isspace((unsigned char)value.back()))) {
+        value.pop_back();
+    }
+    return value;
+}
+
+DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
+    DeviceInfo info;
+    info.name = text(device.getInfo<CL_DEVICE_NAME>());
+    info.vendor = text(device.getInfo<CL_DEVICE_VENDOR>());
+    info.driver = text(device.getInfo<CL_DRIVER_VERSION>());
+    info.version = text(device.getInfo<CL_DEVICE_VERSION>());
+    info.platform = text(platform.getInfo<CL_PLATFORM_NAME>());
+    const cl_device_type type = device.getInfo<CL_DEVICE_TYPE>();
+    info.type = (type & CL_DEVICE_TYPE_GPU)   ? DeviceType::kGpu
+                : (type & CL_DEVICE_TYPE_CPU) ? DeviceType::kCpu
+                                              : DeviceType::kOther;
+    info.compute_units = device.getInfo<CL_DEVICE_MAX_COMPUTE_UNITS>();
+    info.global_mem = device.getInfo<CL_DEVICE_GLOBAL_MEM_SIZE>();
+    info.local_mem = device.getInfo<CL_DEVICE_LOCAL_MEM_SIZE>();
+    info.max_work_group = device.getInfo<CL_DEVICE_MAX_WORK_GROUP_SIZE>();
+    return info;
+}
+
+std::vector<Candidate> find_devices() {
+    std::vector<Candidate> found;
+    if (!opencl_is_ours()) {
+        return found;
+    }
+    std::vector<cl::Platform> platforms;
+    try {
+        cl::Platform::get(&platforms);
+    } catch (const cl::Error&) {
+        return found;
+    }
+    for (const cl::Platform& platform : platforms) {
+        std::vector<cl::Device> devices;
+        try {
+            platform.getDevices(CL_DEVICE_TYPE_ALL, &devices);
+        } catch (const cl::Error&) {
+            continue;
+        }
+        for (const cl::Device& device : devices) {
+            try {
+                if (device.getInfo<CL_DEVICE_AVAILABLE>() &&
+                    device.getInfo<CL_DEVICE_COMPILER_AVAILABLE>() &&
+                    device.getInfo<CL_DEVICE_ENDIAN_LITTLE>()) {
+                    found.push_back({platform, device, describe(platform, device)});
+                }
+            } catch (const cl::Error&) {
+                continue;
+            }
+        }
+    }
+    std::stable_sort(found.begin(), found.end(), [](const Candidate& a, const Candidate& b) {
+        return a.info.type < b.info.type;
+    });
+    return found;
+}
+
+std::string lower(std::string value) {
+    std::transform(value.begin(), value.end(), value.begin(),
+                   [](unsigned char c) { return (char)std::tolower(c); });
+    return value;
+}
+
+} // namespace
+
+std::vector<DeviceInfo> list_devices() {
+    std::vector<DeviceInfo> infos;
+    for (Candidate& candidate : find_devices()) {
+        infos.push_back(std::move(candidate.info));
+    }
+    return infos;
+}
+
+std::shared_ptr<Device> open_device(const std::string& given) {
+    std::string spec = given;
+    if (spec.empty()) {
+        const char* variable = std::getenv("VLC_DEVICE");
+        spec = variable && *variable ? variable : "auto";
+    }
+    if (spec == "reference") {
+        return nullptr;
+    }
+    const std::string prefix = "opencl:";
+    const bool automatic = spec == "auto";
+    if (!automatic && spec.compare(0, prefix.size(), prefix) != 0) {
+        fail("unknown device '%s': expected auto, reference or opencl:<part of a device name>",
+             spec.c_str());
+    }
+    const std::string part = automatic ? "" : lower(spec.substr(prefix.size()));
+
+    static std::mutex mutex;
+    static std::map<cl_device_id, std::weak_ptr<Device>> opened;
+    const std::lock_guard<std::mutex> hold(mutex);
+    std::string names;
+    for (const Candidate& candidate : find_devices()) {
+        const DeviceInfo& info = candidate.info;
+        names += (names.empty() ? "" : ", ") + info.name;
+        if (automatic ? info.type == DeviceType::kOther
+                      : lower(info.name).find(part) == std::string::npos) {
+            continue;
+        }
+        std::weak_ptr<Device>& slot = opened[candidate.device()];
+        if (std::shared_ptr<Device> device = slot.lock()) {
+            return device;
+        }
+        try {
+            auto state = std::make_unique<Device::State>();
+            state->info = info;
+            state->process = getpid();
+            const char* profile = std::getenv("VLC_OPENCL_PROFILE");
+            state->profile = profile && std::strcmp(profile, "1") == 0;
+            state->device = candidate.device;
+            state->context = cl::Context(candidate.device);
+            state->queue = cl::CommandQueue(
+                    state->context, candidate.device,
+                    state->profile ? cl::QueueProperties::Profiling : cl::QueueProperties::None);
+            std::shared_ptr<Device> device(new Device(std::move(state)));
+            slot = device;
+            return device;
+        } catch (const cl::Error& error) {
+            if (!automatic) {
+                fail("OpenCL device '%s': %s failed: %s (%d)", info.name.c_str(), error.what(),
+                     opencl_error_name(error.err()), error.err());
+            }
+        }
+    }
+    if (automatic) {
+        return nullptr;
+    }
+    if (!opencl_is_ours()) {
+        fail("device '%s': OpenCL was used before this process was forked and can't be used in it",
+             spec.c_str());
+    }
+    fail("no OpenCL device has '%s' in its name; there are: %s", part.c_str(),
+         names.empty() ? "none" : names.c_str());
+}
+
+} // namespace faiss_vlc

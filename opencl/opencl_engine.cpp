@@ -1,0 +1,283 @@
+#include <opencl/opencl_engine.h>
+
+#include <algorithm>
+#include <climits>
+#include <vector>
+
+#include <faiss_vlc/error.h>
+#include <opencl/assign.h>
+#include <opencl/covariance.h>
+#include <opencl/maintain.h>
+#include <opencl/reduce.h>
+#include <opencl/update.h>
+
+namespace faiss_vlc {
+namespace {
+
+constexpr int kMaxDim = 4096;
+constexpr int kMaxRows = 1 << 30;
+
+void check_sizes(int64_t n, int m, int d, int neighbours) {
+    if (n < 0 || n > kMaxRows / neighbours || m < 1 || d < 1 || d > kMaxDim) {
+        fail("OpenCL training takes at most %d rows x neighbours and %d dimensions: "
+             "got %lld x %d rows, %d anchors, %d dimensions",
+             kMaxRows, kMaxDim, (long long)n, neighbours, m, d);
+    }
+}
+
+} // namespace
+
+struct OpenCLEngine::Training {
+    Training(const KernelSet& kernels, const Shape& s)
+            : shape(s),
+              anchors(*kernels.device, s.m, s.dp),
+              assign(kernels),
+              packed(*kernels.device, s.m, s.dp),
+              reduce(kernels, s),
+              update(kernels),
+              maintain(kernels, s.m) {
+        Device& device = *kernels.device;
+        const uint64_t n = s.n;
+        sample = device.allocate<int8_t>(n * s.dp, "sample");
+        row_constant = device.allocate<int32_t>(n, "row constants");
+        label = device.allocate<int32_t>(n * s.neighbours, "labels");
+        dist = device.allocate<int32_t>(n * s.neighbours, "distances");
+        previous = device.allocate<int32_t>(n, "previous labels");
+        constants = device.allocate<int32_t>(AssignStage::padded_anchors(s.m), "anchor constants");
+        device.fill(label, -1, n * s.neighbours * sizeof(int32_t));
+        device.fill(previous, -1, n * sizeof(int32_t));
+    }
+
+    Shape shape;
+    AnchorBuffers anchors;
+    AssignStage assign;
+    AssignStage::Packed packed;
+    ReduceStage reduce;
+    UpdateStage update;
+    MaintainStage maintain;
+    Buffer sample, row_constant, label, dist, previous, constants;
+    bool is_packed = false; ///< packed belongs to the present anchors
+};
+
+struct OpenCLEngine::Blocks {
+    Blocks(const KernelSet& kernels, int m_, int dp_, int64_t max_block_)
+            : m(m_),
+              dp(dp_),
+              max_block(max_block_),
+              assign(kernels),
+              packed(*kernels.device, m_, dp_) {
+        Device& device = *kernels.device;
+        const uint64_t n = max_block;
+        norm = device.allocate<int32_t>(m, "anchor norms");
+        constants = device.allocate<int32_t>(AssignStage::padded_anchors(m), "anchor constants");
+        rows = device.allocate<int8_t>(n * dp, "block of rows");
+        row_constant = device.allocate<int32_t>(n, "row constants");
+        label = device.allocate<int32_t>(n, "labels");
+        dist = device.allocate<int32_t>(n, "distances");
+    }
+
+    int m;
+    int dp;
+    int64_t max_block;
+    AssignStage assign;
+    AssignStage::Packed packed;
+    Buffer norm, constants, rows, row_constant, label, dist;
+};
+
+OpenCLEngine::OpenCLEngine(std::shared_ptr<Device> device, int work_group)
+        : OpenCLEngine(KernelSet::compile(std::move(device), work_group)) {}
+
+OpenCLEngine::OpenCLEngine(const KernelSet& kernels) : kernels_(kernels) {}
+
+OpenCLEngine::~OpenCLEngine() = default;
+
+std::string OpenCLEngine::name() const {
+    return kernels_.device->info().name;
+}
+
+OpenCLEngine::Training& OpenCLEngine::training() {
+    if (!training_) {
+        fail("OpenCL device '%s': training has not begun", name().c_str());
+    }
+    return *training_;
+}
+
+void OpenCLEngine::begin(const Shape& shape, const int8_t* sample) {
+    training_.reset();
+    if (shape.neighbours < 1 || shape.neighbours > kMaxNeighbours || shape.n_train < 0 ||
+        shape.n_train > shape.n || shape.dp != padded_dim(shape.d)) {
+        fail("training shape is inconsistent: %lld of %lld rows train, %d neighbours, %d dimensions "
+             "padded to %d",
+             (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
+    }
+    check_sizes(shape.n, shape.m, shape.d, shape.neighbours);
+    training_ = std::make_unique<Training>(kernels_, shape);
+    Training& t = *training_;
+    kernels_.device->write(t.sample, sample, size_t(shape.n) * shape.dp);
+    t.assign.row_constants(t.sample, int(shape.n), shape.dp, t.row_constant);
+}
+
+void OpenCLEngine::set_anchors(const int32_t* anchors) {
+    Training& t = training();
+    kernels_.device->write(t.anchors.anchor, anchors, size_t(t.shape.m) * t.shape.dp * sizeof(int32_t));
+    t.update.refresh(t.shape.m, t.shape.dp, t.anchors);
+    t.is_packed = false;
+}
+
+void OpenCLEngine::set_bias(const int32_t* bias) {
+    Training& t = training();
+    kernels_.device->write(t.anchors.bias, bias, size_t(t.shape.m) * sizeof(int32_t));
+}
+
+void OpenCLEngine::set_labels(const int32_t* nearest) {
+    Training& t = training();
+    kernels_.device->write(t.previous, nearest, size_t(t.shape.n) * sizeof(int32_t));
+}
+
+void OpenCLEngine::pack() {
+    Training& t = training();
+    if (!t.is_packed) {
+        t.assign.pack(t.anchors.anchor8, t.shape.m, t.shape.dp, t.packed);
+        t.is_packed = true;
+    }
+}
+
+AssignSummary OpenCLEngine::assign() {
+    Training& t = training();
+    pack();
+    t.assign.constants(t.anchors.norm, &t.anchors.bias, t.shape.m, t.constants);
+    t.assign.assign(t.sample, t.row_constant, {t.packed, t.constants, t.anchors.norm, t.shape.m},
+                    int(t.shape.n), t.shape.dp, t.shape.neighbours, false, t.label, t.dist);
+    return t.assign.summarize(t.shape, t.label, t.dist, t.previous);
+}
+
+void OpenCLEngine::reduce(const ReduceParams& params) {
+    Training& t = training();
+    t.reduce.reduce(t.sample, t.label, t.dist, t.anchors.bias, params);
+}
+
+void OpenCLEngine::update(const UpdateParams& params) {
+    Training& t = training();
+    t.update.update(t.shape, params, t.reduce, t.anchors);
+    t.is_packed = false;
+}
+
+void OpenCLEngine::nearest(int32_t* label, int32_t* dist) {
+    Training& t = training();
+    pack();
+    t.maintain.nearest(t.shape.m, t.shape.dp, t.anchors, t.packed, t.assign, label, dist);
+}
+
+void OpenCLEngine::apply(const Move* moves, int count) {
+    Training& t = training();
+    t.maintain.apply(t.shape, moves, count, t.reduce.count(), t.update, t.anchors);
+    t.is_packed = false;
+}
+
+void OpenCLEngine::quantize(AnchorGrid grid) {
+    Training& t = training();
+    t.maintain.quantize(t.shape, grid, t.update, t.anchors);
+    t.is_packed = false;
+}
+
+void OpenCLEngine::covariance(int64_t* sums) {
+    Training& t = training();
+    device_covariance(kernels_, t.shape, t.sample, t.anchors.anchor8, t.label,
+                      default_covariance_routine(kernels_.device->info()), sums);
+}
+
+void OpenCLEngine::get_counts(int32_t* counts) {
+    Training& t = training();
+    kernels_.device->read(t.reduce.count(), counts, t.shape.m * sizeof(int32_t));
+}
+
+void OpenCLEngine::get_energies(int64_t* energies) {
+    Training& t = training();
+    kernels_.device->read(t.reduce.energy(), energies, t.shape.m * sizeof(int64_t));
+}
+
+void OpenCLEngine::get_weights(int64_t* weights) {
+    Training& t = training();
+    kernels_.device->read(t.reduce.weight(), weights, t.shape.m * sizeof(int64_t));
+}
+
+void OpenCLEngine::get_anchors(int32_t* anchors) {
+    Training& t = training();
+    kernels_.device->read(t.anchors.anchor, anchors,
+                          size_t(t.shape.m) * t.shape.dp * sizeof(int32_t));
+}
+
+void OpenCLEngine::get_spreads(int32_t* spreads) {
+    Training& t = training();
+    kernels_.device->read(t.anchors.spread, spreads, t.shape.m * sizeof(int32_t));
+}
+
+void OpenCLEngine::get_bias(int32_t* bias) {
+    Training& t = training();
+    kernels_.device->read(t.anchors.bias, bias, t.shape.m * sizeof(int32_t));
+}
+
+// The first of each row's `neighbours` values, in pieces that fit a small buffer.
+void OpenCLEngine::get_first(const Buffer& from, int32_t* values) {
+    const Shape& shape = training().shape;
+    const int64_t neighbours = shape.neighbours;
+    if (neighbours == 1) {
+        kernels_.device->read(from, values, shape.n * sizeof(int32_t));
+        return;
+    }
+    const int64_t piece = 1 << 16;
+    std::vector<int32_t> rows(std::min(piece, shape.n) * neighbours);
+    for (int64_t first = 0; first < shape.n; first += piece) {
+        const int64_t count = std::min(piece, shape.n - first);
+        kernels_.device->read(from, rows.data(), count * neighbours * sizeof(int32_t),
+                              first * neighbours * sizeof(int32_t));
+        for (int64_t i = 0; i < count; i++) {
+            values[first + i] = rows[i * neighbours];
+        }
+    }
+}
+
+void OpenCLEngine::get_labels(int32_t* nearest) {
+    get_first(training().label, nearest);
+}
+
+void OpenCLEngine::get_distances(int32_t* distances) {
+    get_first(training().dist, distances);
+}
+
+void OpenCLEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) {
+    blocks_.reset();
+    check_sizes(max_block, m, d, 1);
+    Device& device = *kernels_.device;
+    const int dp = padded_dim(d);
+    blocks_ = std::make_unique<Blocks>(kernels_, m, dp, max_block);
+    Blocks& b = *blocks_;
+    Buffer anchor8 = device.allocate<int8_t>(uint64_t(m) * dp, "int8 anchors");
+    device.write(anchor8, anchors8, size_t(m) * dp);
+    std::vector<int32_t> norm(m);
+    for (int64_t j = 0; j < m; j++) {
+        for (int k = 0; k < dp; k++) {
+            norm[j] += anchors8[j * dp + k] * anchors8[j * dp + k];
+        }
+    }
+    device.write(b.norm, norm.data(), norm.size() * sizeof(int32_t));
+    b.assign.pack(anchor8, m, dp, b.packed);
+    b.assign.constants(b.norm, nullptr, m, b.constants);
+    device.finish(); // anchor8 goes
+}
+
+void OpenCLEngine::assign_block(int64_t n, const int8_t* x, int32_t* labels) {
+    if (!blocks_ || n > blocks_->max_block) {
+        fail("assign_block of %lld rows, but begin_blocks made room for %lld", (long long)n,
+             (long long)(blocks_ ? blocks_->max_block : 0));
+    }
+    Blocks& b = *blocks_;
+    Device& device = *kernels_.device;
+    device.write(b.rows, x, size_t(n) * b.dp);
+    b.assign.row_constants(b.rows, int(n), b.dp, b.row_constant);
+    b.assign.assign(b.rows, b.row_constant, {b.packed, b.constants, b.norm, b.m}, int(n), b.dp, 1,
+                    false, b.label, b.dist);
+    device.read(b.label, labels, n * sizeof(int32_t));
+}
+
+} // namespace faiss_vlc

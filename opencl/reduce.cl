@@ -1,0 +1,227 @@
+// Weighted sums per anchor over the training rows: faiss_vlc/reduce.h is the specification. Entries
+// (row, neighbour) are sorted by anchor (count, prefix, scatter; their order within an anchor is free,
+// as all sums are exact), cut into segments of at most SEGMENT entries of one anchor, added up per
+// segment in 32 bits (SEGMENT * 256 * 127 < 2^31), and per anchor in 64.
+
+#define SEGMENT 256
+#define FIRST_ENTRY 512 // flag beside a weight: the row's nearest anchor
+#define ROBUST_NONE 0
+#define ROBUST_HUBER 1
+
+// An entry is kept if it is a row's first (counts and energies need it) or weighs something.
+inline int keeps_entry(int r, int weight) {
+    return r == 0 || weight > 0;
+}
+
+__kernel void weigh_entries(__global const int* label, __global const int* dist,
+                            __global const int* bias, __global const short* gibbs_table, int n_train,
+                            int neighbours, int inv_t, int robust, int tau2, int tau,
+                            __global short* weight, __global int* entry_count) {
+    const int i = (int)get_global_id(0);
+    if (i >= n_train) {
+        return;
+    }
+    const size_t first = (size_t)i * neighbours;
+    if (label[first] < 0) {
+        return; // not assigned yet
+    }
+    const long base = (long)dist[first] + bias[label[first]];
+    int gibbs[4];
+    int total = 0;
+    for (int r = 0; r < neighbours; r++) {
+        gibbs[r] = 0;
+        const int j = label[first + r];
+        if (j >= 0) {
+            const long excess = max((long)dist[first + r] + bias[j] - base, (long)0);
+            gibbs[r] = gibbs_table[min((excess * inv_t) >> 16, (long)255)];
+            total += gibbs[r];
+        }
+    }
+    for (int r = 0; r < neighbours; r++) {
+        const int j = label[first + r];
+        int w = 0;
+        if (j >= 0) {
+            w = (256 * gibbs[r] + total / 2) / total;
+            const int square = dist[first + r];
+            if (robust != ROBUST_NONE && square > tau2) {
+                const int s = isqrt32((uint)square);
+                w = robust == ROBUST_HUBER ? (int)(((long)w * tau + s / 2) / s) : 0;
+            }
+            if (keeps_entry(r, w)) {
+                atomic_inc(entry_count + j);
+            }
+        }
+        weight[first + r] = (short)w;
+    }
+}
+
+// One work-group: entry_count becomes where each anchor's entries start (a cursor for the scatter);
+// first_entry and first_segment (m + 1 each) say the same for good.
+__kernel void prefix(__global int* entry_count, int m, __global int* first_entry,
+                     __global int* first_segment, __local int* entries, __local int* segments) {
+    const int id = (int)get_local_id(0);
+    const int size = (int)get_local_size(0);
+    const int share = (m + size - 1) / size;
+    const int begin = min(id * share, m);
+    const int end = min(begin + share, m);
+    int entry_sum = 0;
+    int segment_sum = 0;
+    for (int j = begin; j < end; j++) {
+        entry_sum += entry_count[j];
+        segment_sum += (entry_count[j] + SEGMENT - 1) / SEGMENT;
+    }
+    entries[id] = entry_sum;
+    segments[id] = segment_sum;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (id == 0) {
+        int entry_at = 0;
+        int segment_at = 0;
+        for (int k = 0; k < size; k++) {
+            const int e = entries[k];
+            const int s = segments[k];
+            entries[k] = entry_at;
+            segments[k] = segment_at;
+            entry_at += e;
+            segment_at += s;
+        }
+        first_entry[m] = entry_at;
+        first_segment[m] = segment_at;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int entry_at = entries[id];
+    int segment_at = segments[id];
+    for (int j = begin; j < end; j++) {
+        const int count = entry_count[j];
+        first_entry[j] = entry_at;
+        first_segment[j] = segment_at;
+        entry_count[j] = entry_at;
+        entry_at += count;
+        segment_at += (count + SEGMENT - 1) / SEGMENT;
+    }
+}
+
+__kernel void scatter_entries(__global const int* label, __global const short* weight, int n_train,
+                              int neighbours, __global int* cursor, __global int* entry_row,
+                              __global short* entry_weight) {
+    const int i = (int)get_global_id(0);
+    if (i >= n_train) {
+        return;
+    }
+    for (int r = 0; r < neighbours; r++) {
+        const size_t from = (size_t)i * neighbours + r;
+        const int j = label[from];
+        const int w = weight[from];
+        if (j >= 0 && keeps_entry(r, w)) {
+            const int to = atomic_inc(cursor + j);
+            entry_row[to] = i;
+            entry_weight[to] = (short)(r == 0 ? w + FIRST_ENTRY : w);
+        }
+    }
+}
+
+// One work-group per segment. Work-items form a grid of row lanes x 16-dimension columns; lanes are
+// added up by a tree in local memory (one int16 per work-item).
+__kernel void sum_segments(__global const char* rows, __global const int* dist,
+                           __global const int* entry_row, __global const short* entry_weight,
+                           __global const int* first_entry, __global const int* first_segment, int m,
+                           int dp, int neighbours, __global int* segment_sum,
+                           __global long* segment_scalars, __local int16* part,
+                           __local long* partial) {
+    const int segment = (int)get_group_id(0);
+    const int id = (int)get_local_id(0);
+    const int size = (int)get_local_size(0);
+
+    // the anchor: the last j with first_segment[j] <= segment (those without segments come before it)
+    int low = 0;
+    int high = m;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (first_segment[middle] <= segment) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    const int begin = first_entry[low] + (segment - first_segment[low]) * SEGMENT;
+    const int end = min(begin + SEGMENT, first_entry[low + 1]);
+
+    const int columns = dp / 16;
+    const int width = min(columns, size);
+    int lanes = 1;
+    while (lanes * 2 * width <= size) {
+        lanes *= 2;
+    }
+    const int column = id % width;
+    const int lane = id / width;
+    for (int base = 0; base < columns; base += width) {
+        int16 sum = 0;
+        if (lane < lanes && base + column < columns) {
+            for (int e = begin + lane; e < end; e += lanes) {
+                __global const char* x = rows + (size_t)entry_row[e] * dp + (base + column) * 16;
+                sum += convert_int16(vload16(0, x)) * (entry_weight[e] & (FIRST_ENTRY - 1));
+            }
+        }
+        part[id] = sum;
+        for (int half_size = lanes / 2; half_size > 0; half_size /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (lane < half_size) {
+                part[id] += part[id + half_size * width];
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (lane == 0 && base + column < columns) {
+            vstore16(part[id], 0, segment_sum + (size_t)segment * dp + (base + column) * 16);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+    long total = 0;
+    long count = 0;
+    long energy = 0;
+    for (int e = begin + id; e < end; e += size) {
+        const int w = entry_weight[e];
+        total += w & (FIRST_ENTRY - 1);
+        if (w & FIRST_ENTRY) {
+            count += 1;
+            energy += dist[(size_t)entry_row[e] * neighbours];
+        }
+    }
+    group_sum3(partial, total, count, energy);
+    if (id < 3) {
+        segment_scalars[(size_t)segment * 3 + id] = partial[id * size];
+    }
+}
+
+// One work-item per anchor and 16 dimensions.
+__kernel void combine_segments(__global const int* segment_sum, __global const long* segment_scalars,
+                               __global const int* first_segment, int m, int dp,
+                               __global long* sum, __global long* weight_j, __global int* count_j,
+                               __global long* energy_j) {
+    const int columns = dp / 16;
+    const size_t id = get_global_id(0);
+    if (id >= (size_t)m * columns) {
+        return;
+    }
+    const int j = (int)(id / columns);
+    const int column = (int)(id % columns);
+    const int begin = first_segment[j];
+    const int end = first_segment[j + 1];
+    long16 total = 0;
+    for (int s = begin; s < end; s++) {
+        total += convert_long16(vload16(0, segment_sum + (size_t)s * dp + column * 16));
+    }
+    vstore16(total, 0, sum + (size_t)j * dp + column * 16);
+    if (column == 0) {
+        long weight = 0;
+        long count = 0;
+        long energy = 0;
+        for (int s = begin; s < end; s++) {
+            weight += segment_scalars[(size_t)s * 3];
+            count += segment_scalars[(size_t)s * 3 + 1];
+            energy += segment_scalars[(size_t)s * 3 + 2];
+        }
+        weight_j[j] = weight;
+        count_j[j] = (int)count;
+        energy_j[j] = energy;
+    }
+}

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include <faiss_vlc/engine.h>
+#include <opencl/kernels.h>
+
+namespace faiss_vlc {
+
+/// Launches of reduce.cl; faiss_vlc/reduce.h specifies what they compute. Owns the sorted entries and
+/// the results: allocated once for a Shape (about 8 bytes per row and neighbour, 4 dp bytes per 256
+/// of those and per anchor).
+class ReduceStage {
+public:
+    ReduceStage(const KernelSet& kernels, const Shape& shape);
+
+    /// rows int8 n x dp, label and dist int n x neighbours, bias int m.
+    void reduce(const Buffer& rows, const Buffer& label, const Buffer& dist, const Buffer& bias,
+                const ReduceParams& params);
+
+    const Buffer& weight() const { return weight_j_; }   ///< long m
+    const Buffer& sum() const { return sum_; }           ///< long m x dp
+    const Buffer& count() const { return count_j_; }     ///< int m
+    const Buffer& energy() const { return energy_j_; }   ///< long m
+
+private:
+    KernelSet kernels_;
+    Shape shape_;
+    Kernel& weigh_;
+    Kernel& prefix_;
+    Kernel& scatter_;
+    Kernel& sum_segments_;
+    Kernel& combine_;
+    Buffer gibbs_, weight_, entry_row_, entry_weight_, entry_count_, first_entry_, first_segment_;
+    Buffer segment_sum_, segment_scalars_;
+    Buffer weight_j_, sum_, count_j_, energy_j_;
+};
+
+} // namespace faiss_vlc

@@ -1,0 +1,250 @@
+#include <opencl/opencl_engine.h>
+
+#include <thread>
+
+#include <faiss_vlc/maintain.h>
+#include <faiss_vlc/reference_engine.h>
+
+#include "opencl_fixture.h"
+
+namespace faiss_vlc {
+namespace {
+
+struct State {
+    std::vector<int32_t> counts, anchors, spreads, bias, labels, distances;
+    std::vector<int64_t> energies, weights;
+
+    State(Engine& engine, const Shape& s)
+            : counts(s.m), anchors(size_t(s.m) * s.dp), spreads(s.m), bias(s.m), labels(s.n),
+              distances(s.n), energies(s.m), weights(s.m) {
+        engine.get_counts(counts.data());
+        engine.get_anchors(anchors.data());
+        engine.get_spreads(spreads.data());
+        engine.get_bias(bias.data());
+        engine.get_labels(labels.data());
+        engine.get_distances(distances.data());
+        engine.get_energies(energies.data());
+        engine.get_weights(weights.data());
+    }
+};
+
+void expect_same_state(Engine& a, Engine& b, const Shape& shape, const char* when) {
+    const State x(a, shape);
+    const State y(b, shape);
+    EXPECT_EQ(x.counts, y.counts) << when;
+    EXPECT_EQ(x.anchors, y.anchors) << when;
+    EXPECT_EQ(x.spreads, y.spreads) << when;
+    EXPECT_EQ(x.bias, y.bias) << when;
+    EXPECT_EQ(x.labels, y.labels) << when;
+    EXPECT_EQ(x.distances, y.distances) << when;
+    EXPECT_EQ(x.energies, y.energies) << when;
+    EXPECT_EQ(x.weights, y.weights) << when;
+}
+
+/// A few iterations with everything that training does, step by step beside the reference.
+void expect_same_training(const KernelSet& kernels, const TestData& data, uint32_t seed) {
+    const Shape& s = data.shape;
+    SCOPED_TRACE(std::string(kernels.dot.name) + " group " + std::to_string(kernels.work_group) +
+                 " n " + std::to_string(s.n) + " d " + std::to_string(s.d) + " m " +
+                 std::to_string(s.m) + " neighbours " + std::to_string(s.neighbours));
+    ReferenceEngine reference;
+    OpenCLEngine device(kernels);
+    EXPECT_EQ(device.name(), test_device()->info().name);
+    Engine* engines[] = {&reference, &device};
+    for (Engine* engine : engines) {
+        engine->begin(s, data.rows.data());
+        engine->set_anchors(data.anchor.data());
+        engine->set_bias(data.bias.data());
+    }
+    expect_same_state(reference, device, s, "begin");
+    std::vector<int32_t> near_label(s.m), near_dist(s.m), device_label(s.m), device_dist(s.m);
+    std::vector<int32_t> order, counts(s.m);
+    std::vector<int64_t> energies(s.m);
+    std::vector<uint8_t> touched;
+    std::vector<Move> merges, splits;
+    uint64_t allocations = 0;
+    for (uint32_t iteration = 0; iteration < 4; iteration++) {
+        const AssignSummary expected = reference.assign();
+        const AssignSummary met = device.assign();
+        EXPECT_EQ(met.changes, expected.changes);
+        EXPECT_EQ(met.energy_train, expected.energy_train);
+        EXPECT_EQ(met.energy_held, expected.energy_held);
+        ReduceParams reduce;
+        const int64_t mean = s.n_train ? expected.energy_train / s.n_train : 1;
+        reduce.inv_t = int32_t(32 * 65536 / std::max<int64_t>(1, mean / 8));
+        reduce.robust = Robust(iteration % 3);
+        reduce.tau2 = int32_t(mean);
+        UpdateParams update;
+        update.step = 256 - int32_t(40 * iteration);
+        update.max_step = iteration % 2 ? kMaxAnchor : 5 * 65536;
+        update.mean_count = int32_t(s.n_train / s.m);
+        update.bias_scale = int32_t(mean / 8);
+        update.noise_scale = int32_t(mean / 4);
+        update.seed = seed;
+        update.iteration = iteration;
+        for (Engine* engine : engines) {
+            engine->reduce(reduce);
+            engine->update(update);
+        }
+        expect_same_state(reference, device, s, "update");
+        reference.nearest(near_label.data(), near_dist.data());
+        device.nearest(device_label.data(), device_dist.data());
+        EXPECT_EQ(device_label, near_label);
+        EXPECT_EQ(device_dist, near_dist);
+        reference.get_counts(counts.data());
+        reference.get_energies(energies.data());
+        plan_moves(s, {0.9f, 1.2f}, seed, counts.data(), energies.data(), near_label.data(),
+                   near_dist.data(), order, touched, merges, splits);
+        for (Engine* engine : engines) {
+            engine->apply(merges.data(), int(merges.size()));
+            engine->apply(splits.data(), int(splits.size()));
+        }
+        expect_same_state(reference, device, s, "moves");
+        if (iteration == 0) {
+            allocations = test_device()->allocations();
+        }
+    }
+    EXPECT_EQ(test_device()->allocations(), allocations) << "buffers made in the loop";
+    for (AnchorGrid grid : {AnchorGrid::float16, AnchorGrid::int8}) {
+        for (Engine* engine : engines) {
+            engine->quantize(grid);
+        }
+        expect_same_state(reference, device, s, "quantize");
+    }
+    reference.assign();
+    device.assign();
+    std::vector<int64_t> covariance(size_t(s.d) * s.d), device_covariance(covariance.size());
+    reference.covariance(covariance.data());
+    device.covariance(device_covariance.data());
+    EXPECT_EQ(device_covariance, covariance);
+}
+
+TEST(OpenCLEngine, TrainsLikeTheReference) {
+    uint32_t seed = 1;
+    for (int d : {1, 3, 16, 17, 100, 128, 384}) {
+        for (int m : {1, 2, 16, 17, 70}) {
+            const KernelSet kernels = KernelSet::compile(test_device(), kWorkGroups[seed % 3]);
+            const int n = 300 + int(seed);
+            expect_same_training(kernels, TestData(n, n * 9 / 10, d, m, 1 + seed % 4, seed), seed);
+            seed++;
+        }
+    }
+}
+
+TEST(OpenCLEngine, EveryDotTrainsLikeTheReference) {
+    for (const Dot& dot : usable_dots(*test_device())) {
+        const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
+        expect_same_training(kernels, TestData(5000, 4500, 40, 1000, 3, 7), 7);
+    }
+}
+
+TEST(OpenCLEngine, LongListsTakeManySegments) {
+    const KernelSet kernels = KernelSet::compile(test_device(), 64);
+    expect_same_training(kernels, TestData(9000, 9000, 20, 3, 2, 5), 5);
+}
+
+TEST(OpenCLEngine, EveryKernelRuns) {
+    LaunchCounter launched;
+    const KernelSet kernels = KernelSet::compile(test_device(), 64);
+    TestData data(400, 360, 20, 12, 2, 3);
+    // An empty and a crowded anchor force both kinds of moves.
+    for (int k = 0; k < 20; k++) {
+        data.anchor[k] = 127 * 65536;
+        data.anchor[data.shape.dp + k] = data.anchor[2 * data.shape.dp + k];
+    }
+    expect_same_training(kernels, data, 3);
+    for (const char* kernel :
+         {"pack_anchors", "anchor_constants", "row_constants", "assign", "summarize",
+          "weigh_entries", "prefix", "scatter_entries", "sum_segments", "combine_segments",
+          "move_anchors", "update_spread_bias", "refresh_anchors", "apply_moves",
+          "quantize_anchors", "residual_rows", "add_products"}) {
+        EXPECT_GT(launched(kernel), 0u) << kernel;
+    }
+    EXPECT_GT(launched("clblast Syrk") + launched("clblast GemmStridedBatched"), 0u);
+}
+
+TEST(OpenCLEngine, LabelsCanBeSet) {
+    const TestData data(100, 90, 10, 5, 2, 3);
+    OpenCLEngine engine(test_device(), 64);
+    engine.begin(data.shape, data.rows.data());
+    engine.set_anchors(data.anchor.data());
+    EXPECT_EQ(engine.assign().changes, 100);
+    EXPECT_EQ(engine.assign().changes, 0);
+    std::vector<int32_t> labels(100);
+    engine.get_labels(labels.data());
+    labels[7] = labels[7] ? 0 : 1;
+    engine.set_labels(labels.data());
+    EXPECT_EQ(engine.assign().changes, 1);
+}
+
+TEST(OpenCLEngine, AssignsBlocks) {
+    for (int m : {1, 50, 300}) {
+        const TestData data(1000, 1000, 37, m, 1, 11);
+        ReferenceEngine reference;
+        OpenCLEngine engine(test_device(), 128);
+        for (Engine* e : {static_cast<Engine*>(&reference), static_cast<Engine*>(&engine)}) {
+            e->begin_blocks(m, 37, data.anchor8.data(), 400);
+        }
+        for (int64_t first = 0; first < 1000; first += 400) {
+            const int64_t n = std::min<int64_t>(400, 1000 - first);
+            std::vector<int32_t> expected(n), met(n);
+            const int8_t* x = data.rows.data() + first * data.shape.dp;
+            reference.assign_block(n, x, expected.data());
+            engine.assign_block(n, x, met.data());
+            EXPECT_EQ(met, expected);
+        }
+        EXPECT_ANY_THROW(engine.assign_block(401, data.rows.data(), nullptr));
+    }
+}
+
+TEST(OpenCLEngine, EnginesShareADeviceAcrossThreads) {
+    const TestData data(2000, 1800, 33, 40, 2, 9);
+    auto train = [&](Engine& engine) {
+        engine.begin(data.shape, data.rows.data());
+        engine.set_anchors(data.anchor.data());
+        for (uint32_t i = 0; i < 5; i++) {
+            engine.assign();
+            engine.reduce({2000, Robust::none, 0});
+            UpdateParams params;
+            params.iteration = i;
+            engine.update(params);
+        }
+        std::vector<int32_t> anchors(data.anchor.size());
+        engine.get_anchors(anchors.data());
+        return anchors;
+    };
+    ReferenceEngine reference;
+    const std::vector<int32_t> expected = train(reference);
+    std::vector<std::vector<int32_t>> met(4);
+    std::vector<std::thread> threads;
+    for (auto& anchors : met) {
+        threads.emplace_back([&] {
+            OpenCLEngine engine(test_device(), 64);
+            anchors = train(engine);
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (const auto& anchors : met) {
+        EXPECT_EQ(anchors, expected);
+    }
+}
+
+TEST(OpenCLEngine, WrongUseIsAnError) {
+    OpenCLEngine engine(test_device(), 64);
+    EXPECT_ANY_THROW(engine.assign());
+    Shape shape = TestData(10, 9, 4, 2, 1).shape;
+    shape.dp = 4;
+    EXPECT_ANY_THROW(engine.begin(shape, nullptr));
+    shape.dp = 16;
+    shape.neighbours = 5;
+    EXPECT_ANY_THROW(engine.begin(shape, nullptr));
+    shape.neighbours = 4;
+    shape.n = int64_t(1) << 29;
+    EXPECT_ANY_THROW(engine.begin(shape, nullptr));
+    EXPECT_ANY_THROW(OpenCLEngine(test_device(), 77));
+}
+
+} // namespace
+} // namespace faiss_vlc
