@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace faiss_vlc {
+
+constexpr int kBlock = 16;      ///< vectors in a block
+constexpr int kFactorBytes = 2; ///< see estimator.h
+constexpr int kMaxWidth = 8;    ///< bits of a code
+
+/// Codes of neighbouring dimensions that share a width and lie at the same bits of their bytes.
+struct Field {
+    int first; ///< first axis of the frame; the axes follow one another
+    int lanes; ///< dimensions = bytes of the field's row: 4, 2 or 1
+    int width; ///< bits, 1 to 8
+    int shift; ///< position of the lowest bit in its byte
+    int row;   ///< index of the row
+
+    // derived, for scanning
+    int offset = 0;     ///< of the row's bytes in a vector's packed code
+    uint32_t mask = 0;  ///< the field's bits in each of 4 bytes
+    bool widen = false; ///< 16-bit sums of products may overflow beyond this field
+};
+
+/// How a vector's code is laid out. A row is one byte for each of its lanes (4; a 2- and a 1-byte
+/// row take the rest of the code size), holding one or more fields. In a block of 16 vectors a row
+/// lies as 16 x lanes bytes, vector by vector; the last block of a list may have fewer vectors and
+/// is packed as tightly. The factors follow the rows, 2 bytes a vector.
+///
+/// The fields in order make the slots in which a query, a residual or its levels are kept while
+/// computing: 4 slots a field, the last ones of a narrow field empty. So four query bytes of a field
+/// are one word.
+///
+/// Codes are uniform scalar levels of a unit Gaussian's residual: dimension i of width b decodes to
+/// (c - (2^b - 1) / 2) * step(b) * sigma_i * (the anchor's spread).
+struct Layout {
+    std::vector<Field> fields; ///< by shift, then by row: scanning shifts once per position
+    std::vector<int> row_lanes;
+    std::vector<int> row_offset; ///< of the row's bytes in a vector's packed code
+    int axes = 0;                ///< axes that have bits: [0, axes); the last may lie beyond d
+    int code_bytes = 0;          ///< without factors
+
+    /// Bits by variance (d values, falling): greedily to where `variance^(1 + tilt)` times the fall
+    /// in distortion is largest, within code_bytes.
+    static Layout allocate(int code_bytes, const std::vector<double>& variance, double tilt);
+
+    /// The layout of given fields (first, lanes, width per field; rows and shifts as stored).
+    /// Throws when they overlap, leave a gap or exceed code_bytes.
+    static Layout from_fields(int code_bytes, std::vector<Field> fields);
+
+    int slots() const {
+        return 4 * int(fields.size());
+    }
+    /// Per slot its axis, -1 where empty.
+    std::vector<int> slot_axis() const;
+
+    int code_size() const {
+        return code_bytes + kFactorBytes;
+    }
+};
+
+/// The best uniform step for a unit Gaussian at 1 to 8 bits, and the squared error that remains
+/// (Max, 1960); [0] is unused, error 1.
+extern const double kUniformStep[kMaxWidth + 1];
+extern const double kUniformError[kMaxWidth + 1];
+
+/// Writes and reads packed codes (code_bytes, row after row) of one vector.
+/// level: uint8 per slot; empty slots are ignored and read as 0.
+void pack_code(const Layout& layout, const uint8_t* level, uint8_t* code);
+void unpack_code(const Layout& layout, const uint8_t* code, uint8_t* level);
+
+} // namespace faiss_vlc

@@ -1,0 +1,36 @@
+#include <faiss_vlc/estimator.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace faiss_vlc {
+
+uint16_t Estimator::encode(double residual_square, double residual_dot, float spread) const {
+    const double unit = double(energy) * spread * spread;
+    const double rho = unit > 0 ? residual_square / unit : 0;
+    const float shifted = float(std::min(rho, 65000.0)) + kRhoZero;
+    uint32_t bits;
+    std::memcpy(&bits, &shifted, 4);
+    const uint32_t rho_code = std::min<uint32_t>((bits - kRhoBias + (1u << 16)) >> 17, 2047);
+    const double g = residual_square > 0 ? residual_dot / residual_square : 1;
+    const double step = std::floor((g - gamma_low) / gamma_step + 0.5);
+    const int gamma_code = int(std::clamp(step, 0.0, double(kGammaSteps - 1)));
+    return uint16_t(rho_code << 5 | uint32_t(gamma_code));
+}
+
+void Estimator::tables(bool inner_product, float list_distance, float query_norm, float spread,
+                       float dot_scale, float* add, float* mul) const {
+    const float unit = energy * spread * spread;
+    const float penalty = inner_product ? c * query_norm / std::sqrt(energy > 0 ? energy : 1.0f)
+                                        : c * list_distance / (energy > 0 ? energy : 1.0f);
+    const float sign = inner_product ? 1.0f : 2.0f;
+    for (int i = 0; i < kGammaSteps; i++) {
+        const float g = gamma(i);
+        const float miss = 1.0f - g;
+        const float own = inner_product ? 0.0f : g + t1 * miss;
+        add[i] = unit * (own + penalty * miss);
+        mul[i] = sign * dot_scale * (1.0f + t2 * (1.0f / g - 1.0f));
+    }
+}
+
+} // namespace faiss_vlc

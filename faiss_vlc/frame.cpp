@@ -1,0 +1,141 @@
+#include <faiss_vlc/frame.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <Eigen/Eigenvalues>
+
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/simd.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+constexpr float kUnit = 32767.0f;
+
+double norm_of(int d, const float* x) {
+    double lane[4] = {};
+    for (int k = 0; k < d; k++) {
+        lane[k % 4] += double(x[k]) * x[k];
+    }
+    return std::sqrt((lane[0] + lane[2]) + (lane[1] + lane[3]));
+}
+
+} // namespace
+
+Frame Frame::principal(int d, const int64_t* covariance) {
+    Eigen::MatrixXd matrix(d, d);
+    double largest = 1;
+    for (int64_t i = 0; i < int64_t(d) * d; i++) {
+        largest = std::max(largest, std::fabs(double(covariance[i])));
+    }
+    for (int k = 0; k < d; k++) {
+        for (int l = 0; l < d; l++) {
+            matrix(k, l) = double(covariance[int64_t(k) * d + l]) / largest;
+        }
+    }
+    Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(matrix);
+    if (solver.info() != Eigen::Success) {
+        return identity(d, covariance);
+    }
+    Frame frame;
+    frame.d = d;
+    frame.rows.resize(size_t(d) * d);
+    for (int i = 0; i < d; i++) {
+        const auto axis = solver.eigenvectors().col(d - 1 - i);
+        int strongest = 0;
+        for (int k = 1; k < d; k++) {
+            if (std::fabs(axis[k]) > std::fabs(axis[strongest])) {
+                strongest = k;
+            }
+        }
+        const double sign = axis[strongest] < 0 ? -1 : 1;
+        for (int k = 0; k < d; k++) {
+            frame.rows[size_t(i) * d + k] = int16_t(std::lrint(sign * axis[k] * kUnit));
+        }
+    }
+    frame.kept = d;
+    return frame;
+}
+
+Frame Frame::identity(int d, const int64_t* covariance) {
+    std::vector<int> order(d);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+        return covariance[int64_t(a) * d + a] > covariance[int64_t(b) * d + b];
+    });
+    Frame frame;
+    frame.d = d;
+    frame.rows.assign(size_t(d) * d, 0);
+    for (int i = 0; i < d; i++) {
+        frame.rows[size_t(i) * d + order[i]] = int16_t(kUnit);
+    }
+    frame.kept = d;
+    return frame;
+}
+
+void Frame::keep(int count) {
+    kept = std::min(count, d);
+    rows.resize(size_t(kept) * d);
+    rows.shrink_to_fit();
+}
+
+void Frame::arrange(const std::vector<int>& slot_axis) {
+    slot_axis_ = slot_axis;
+    slot_axis_.resize((slot_axis.size() + 15) / 16 * 16, -1);
+    const int pairs = (d + 1) / 2;
+    packed_.assign(slot_axis_.size() * pairs * 2, 0);
+    for (int s = 0; s < slots(); s++) {
+        const int axis = slot_axis_[s];
+        for (int k = 0; axis >= 0 && axis < kept && k < d; k++) {
+            packed_[((size_t(s / 16) * pairs + k / 2) * 16 + s % 16) * 2 + k % 2] =
+                    rows[size_t(axis) * d + k];
+        }
+    }
+}
+
+void Frame::rotate(const float* x, float* y) const {
+    const double norm = norm_of(d, x);
+    if (!(norm > 0)) {
+        std::fill_n(y, slots(), 0.0f);
+        return;
+    }
+    const int pairs = (d + 1) / 2;
+    constexpr int kStack = 4096;
+    int16_t small[kStack + 1];
+    std::vector<int16_t> big(d > kStack ? size_t(pairs) * 2 : 0);
+    int16_t* q = d > kStack ? big.data() : small;
+    const double scale = kUnit / norm;
+    for (int k = 0; k < d; k++) {
+        q[k] = int16_t(std::lrint(x[k] * scale));
+    }
+    if (d % 2) {
+        q[d] = 0;
+    }
+    const float unit = float(norm / (double(kUnit) * kUnit));
+    const auto rotate_tile = simd().rotate_tile;
+    for (int t = 0; t < slots() / 16; t++) {
+        int32_t sums[16];
+        rotate_tile(pairs, q, &packed_[size_t(t) * pairs * 32], sums);
+        for (int i = 0; i < 16; i++) {
+            y[t * 16 + i] = float(sums[i]) * unit;
+        }
+    }
+}
+
+void Frame::rotate_back_add(const float* y, float* out) const {
+    for (int s = 0; s < slots(); s++) {
+        if (slot_axis_[s] < 0 || slot_axis_[s] >= kept) {
+            continue;
+        }
+        const float v = y[s] * (1.0f / kUnit);
+        const int16_t* row = &rows[size_t(slot_axis_[s]) * d];
+        for (int k = 0; k < d; k++) {
+            out[k] += v * float(row[k]);
+        }
+    }
+}
+
+} // namespace faiss_vlc

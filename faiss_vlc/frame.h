@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace faiss_vlc {
+
+/// The axes in which residuals are coded: `kept` orthonormal rows over d dimensions, strongest
+/// variance first, stored in 16 bits (value * 32767). Rotation is done on integers, so every
+/// instruction set gives the same result: the vector is scaled so that its norm is 32767, which
+/// keeps each 32-bit dot product exact.
+struct Frame {
+    int d = 0;
+    int kept = 0;
+    std::vector<int16_t> rows; ///< kept x d
+
+    /// Principal axes of a covariance (int64 d x d, symmetric), all d of them, by falling
+    /// eigenvalue. Eigen's solver is compiled in with fixed flags: no LAPACK, no libm. Each axis
+    /// has its largest component positive.
+    static Frame principal(int d, const int64_t* covariance);
+    /// The d coordinate axes by falling variance.
+    static Frame identity(int d, const int64_t* covariance);
+
+    /// Keeps the first `count` axes.
+    void keep(int count);
+
+    /// Lays axes out for rotation: output component s is axis slot_axis[s], or 0 where it is
+    /// negative or not kept.
+    void arrange(const std::vector<int>& slot_axis);
+
+    /// Float d to float slots (rounded up to a multiple of 16, the rest 0).
+    void rotate(const float* x, float* y) const;
+
+    /// out (d) += R^T y (slots).
+    void rotate_back_add(const float* y, float* out) const;
+
+    int slots() const {
+        return int(slot_axis_.size());
+    }
+
+private:
+    std::vector<int> slot_axis_;  ///< padded to a multiple of 16 with -1
+    std::vector<int16_t> packed_; ///< tiles of 16 slots: pair of dimensions x 16 slots x 2
+};
+
+} // namespace faiss_vlc

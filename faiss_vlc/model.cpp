@@ -1,0 +1,306 @@
+#include <faiss_vlc/model.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <faiss_vlc/half.h>
+#include <faiss_vlc/numeric.h>
+#include <faiss_vlc/simd.h>
+
+namespace faiss_vlc {
+
+void Model::finish() {
+    const int pad = dp();
+    anchor_norm.assign(m, 0);
+    component_sum.assign((m + 15) / 16 * 16, 0);
+    ranked.assign(component_sum.size() * pad, 0);
+    for (int j = 0; j < m; j++) {
+        const int8_t* a = &anchors8[size_t(j) * pad];
+        for (int k = 0; k < pad; k++) {
+            anchor_norm[j] += a[k] * a[k];
+            component_sum[j] += a[k];
+            ranked[(size_t(j / 16) * (pad / 4) + k / 4) * 64 + j % 16 * 4 + k % 4] = a[k];
+        }
+    }
+    anchor_lattice.clear();
+    if (grid == AnchorGrid::float16) {
+        anchor_lattice.assign(size_t(m) * pad, 0);
+        for (int j = 0; j < m; j++) {
+            for (int k = 0; k < d; k++) {
+                anchor_lattice[size_t(j) * pad + k] = half_to_float(anchors16[size_t(j) * d + k]);
+            }
+        }
+    }
+
+    frame.arrange(layout.slot_axis());
+    const int n = slots();
+    step.assign(n, 0);
+    inverse_step.assign(n, 0);
+    levels_less_one.assign(n, 0);
+    const std::vector<int> axis = layout.slot_axis();
+    for (int s = 0; s < layout.slots(); s++) {
+        const int width = layout.fields[s / 4].width;
+        if (axis[s] < 0 || axis[s] >= frame.kept) {
+            continue;
+        }
+        levels_less_one[s] = int16_t((1 << width) - 1);
+        step[s] = sigma[axis[s]] * float(kUniformStep[width]);
+        inverse_step[s] = step[s] > 0 ? 1.0f / step[s] : 0.0f;
+    }
+    anchor_rotated.resize(size_t(m) * n);
+#pragma omp parallel for if (m > 100)
+    for (int j = 0; j < m; j++) {
+        std::vector<float> a(d);
+        for (int k = 0; k < d; k++) {
+            a[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
+                                            : anchor_lattice[size_t(j) * pad + k];
+        }
+        frame.rotate(a.data(), &anchor_rotated[size_t(j) * n]);
+    }
+}
+
+bool Model::same_as(const Model& other) const {
+    const auto same_field = [](const Field& a, const Field& b) {
+        return a.first == b.first && a.lanes == b.lanes && a.width == b.width &&
+               a.shift == b.shift && a.row == b.row;
+    };
+    return this == &other ||
+           (d == other.d && m == other.m && metric == other.metric && grid == other.grid &&
+            lattice.scale == other.lattice.scale && lattice.mean == other.lattice.mean &&
+            anchors8 == other.anchors8 && anchors16 == other.anchors16 && spread == other.spread &&
+            frame.rows == other.frame.rows && sigma == other.sigma &&
+            layout.code_bytes == other.layout.code_bytes &&
+            std::equal(layout.fields.begin(), layout.fields.end(), other.layout.fields.begin(),
+                       other.layout.fields.end(), same_field) &&
+            estimator.gamma_low == other.estimator.gamma_low &&
+            estimator.gamma_step == other.estimator.gamma_step &&
+            estimator.energy == other.estimator.energy);
+}
+
+size_t Model::memory() const {
+    const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
+    return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) + bytes(spread) +
+           bytes(frame.rows) * 2 + bytes(sigma) + bytes(anchor_norm) + bytes(component_sum) +
+           bytes(ranked) + bytes(anchor_lattice) + bytes(anchor_rotated) + bytes(step) +
+           bytes(inverse_step) + bytes(levels_less_one);
+}
+
+void Model::anchor(int j, float* out) const {
+    for (int k = 0; k < d; k++) {
+        const float a = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * dp() + k])
+                                                 : anchor_lattice[size_t(j) * dp() + k];
+        out[k] = a / lattice.scale + lattice.mean[k];
+    }
+}
+
+void Model::decode(int j, const uint8_t* code, float* out) const {
+    std::vector<uint8_t> level(slots(), 0);
+    std::vector<float> residual(slots(), 0);
+    unpack_code(layout, code, level.data());
+    const float unit = 0.5f * spread[j];
+    for (int s = 0; s < layout.slots(); s++) {
+        residual[s] = float(2 * level[s] - levels_less_one[s]) * (step[s] * unit);
+    }
+    const int pad = dp();
+    for (int k = 0; k < d; k++) {
+        out[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
+                                          : anchor_lattice[size_t(j) * pad + k];
+    }
+    frame.rotate_back_add(residual.data(), out);
+    for (int k = 0; k < d; k++) {
+        out[k] = out[k] / lattice.scale + lattice.mean[k];
+    }
+}
+
+Model::Coder::Coder(const Model& model)
+        : level(model.slots()), model_(model), lattice_(model.dp()), rotated_(model.slots()) {}
+
+void Model::Coder::encode(const float* x, int j, uint8_t* code) {
+    const Model& model = model_;
+    for (int k = 0; k < model.d; k++) {
+        lattice_[k] = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+    }
+    model.frame.rotate(lattice_.data(), rotated_.data());
+    const int pad = model.dp();
+    residual_square = model.grid == AnchorGrid::int8
+            ? simd().anchor_distance(pad, lattice_.data(), &model.anchors8[size_t(j) * pad])
+            : canonical_l2(pad, lattice_.data(), &model.anchor_lattice[size_t(j) * pad]);
+
+    const float spread = model.spread[j];
+    const float inverse_spread = spread > 0 ? 1.0f / spread : 0.0f;
+    const float* b = &model.anchor_rotated[size_t(j) * model.slots()];
+    float lane[kLanes] = {};
+    for (int s = 0; s < model.layout.slots(); s++) {
+        const float most = float(model.levels_less_one[s]);
+        const float residual = rotated_[s] - b[s];
+        const float wanted = residual * inverse_spread * model.inverse_step[s] + 0.5f * most;
+        const float c = std::min(most, std::max(0.0f, wanted));
+        level[s] = uint8_t(std::lrint(c));
+        const float decoded = (float(level[s]) - 0.5f * most) * (model.step[s] * spread);
+        lane[s % kLanes] += residual * decoded;
+    }
+    residual_dot = add_lanes(lane);
+    pack_code(model.layout, level.data(), code);
+    const uint16_t factors = model.estimator.encode(residual_square, residual_dot, spread);
+    code[model.layout.code_bytes] = uint8_t(factors);
+    code[model.layout.code_bytes + 1] = uint8_t(factors >> 8);
+}
+
+Query::Query(const Model& model)
+        : model_(model),
+          lattice_(model.dp()),
+          rotated_(model.slots()),
+          weighted_(model.slots()),
+          zero_(model.slots()),
+          rank8_(model.dp()),
+          query8_(model.slots() + 4),
+          score_(model.component_sum.size()) {
+    scan_.layout = &model.layout;
+    minima_.reserve(score_.size());
+    found_.reserve(model.m);
+    order_.reserve(model.m);
+}
+
+int32_t Query::half_of(const int8_t* q8) const {
+    int32_t half = 0;
+    for (int s = 0; s < model_.slots(); s++) {
+        half += q8[s] * model_.levels_less_one[s];
+    }
+    return half;
+}
+
+bool Query::set(const float* x) {
+    const bool inner_product = model_.metric == faiss::METRIC_INNER_PRODUCT;
+    const int d = model_.d;
+    float largest = 0;
+    for (int k = 0; k < d; k++) {
+        if (!std::isfinite(x[k])) {
+            return false;
+        }
+        lattice_[k] = inner_product ? x[k] : (x[k] - model_.lattice.mean[k]) * model_.lattice.scale;
+        largest = std::max(largest, std::fabs(lattice_[k]));
+    }
+    const float scale = !inner_product ? 1.0f : largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+    for (int k = 0; k < d; k++) {
+        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * scale));
+        rank8_[k] = int8_t(std::lrint(v));
+    }
+    model_.frame.rotate(lattice_.data(), rotated_.data());
+    if (inner_product) {
+        norm_ = std::sqrt(canonical_dot(d, x, x));
+        base_ = canonical_dot(d, x, model_.lattice.mean.data());
+        largest_ = simd().quantize_query(model_.slots(), rotated_.data(), zero_.data(),
+                                         model_.step.data(), weighted_.data(), query8_.data());
+        half_ = half_of(query8_.data());
+        scan_.half = half_;
+        scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
+    }
+    return true;
+}
+
+const std::vector<int64_t>& Query::rank(int nprobe) {
+    const int m = model_.m;
+    const int padded = int(score_.size());
+    nprobe = std::min(nprobe, m);
+    simd().rank_tiles(padded / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
+                      model_.component_sum.data(), score_.data());
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        for (int j = 0; j < m; j++) {
+            score_[j] = -score_[j];
+        }
+    } else {
+        for (int j = 0; j < m; j++) {
+            score_[j] = model_.anchor_norm[j] - 2 * score_[j];
+        }
+    }
+    for (int j = m; j < padded; j++) {
+        score_[j] = INT32_MAX;
+    }
+
+    // The nprobe-th smallest minimum of groups bounds the nprobe-th smallest score: what lies within
+    // it is little more than what is wanted. Group g is the scores g modulo the number of groups.
+    int32_t bound = INT32_MAX;
+    int groups = 64;
+    while (groups < 4 * nprobe) {
+        groups *= 2;
+    }
+    if (groups * 2 <= padded) {
+        minima_.assign(groups, INT32_MAX);
+        int at = 0;
+        for (; at + groups <= padded; at += groups) {
+            for (int g = 0; g < groups; g++) {
+                minima_[g] = std::min(minima_[g], score_[at + g]);
+            }
+        }
+        for (int g = 0; at + g < padded; g++) {
+            minima_[g] = std::min(minima_[g], score_[at + g]);
+        }
+        std::nth_element(minima_.begin(), minima_.begin() + nprobe - 1, minima_.end());
+        bound = minima_[nprobe - 1];
+    }
+    found_.clear();
+    for (int j = 0; j < m; j++) {
+        if (score_[j] <= bound) {
+            found_.push_back(uint64_t(uint32_t(score_[j]) ^ 0x80000000u) << 32 | uint32_t(j));
+        }
+    }
+    std::partial_sort(found_.begin(), found_.begin() + nprobe, found_.end());
+    order_.resize(nprobe);
+    for (int i = 0; i < nprobe; i++) {
+        order_[i] = int64_t(uint32_t(found_[i]));
+    }
+    return order_;
+}
+
+const ListScan& Query::list(int j) {
+    const Model& model = model_;
+    const int pad = model.dp();
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const float spread = model.spread[j];
+    if (inner_product) {
+        float dot;
+        if (model.grid == AnchorGrid::int8) {
+            float lane[kLanes] = {};
+            const int8_t* a = &model.anchors8[size_t(j) * pad];
+            for (int k = 0; k < pad; k++) {
+                lane[k % kLanes] += lattice_[k] * float(a[k]);
+            }
+            dot = add_lanes(lane);
+        } else {
+            dot = canonical_dot(pad, lattice_.data(), &model.anchor_lattice[size_t(j) * pad]);
+        }
+        scan_.list_distance = -dot;
+        model.estimator.tables(true, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
+                               scan_.add, scan_.mul);
+        return scan_;
+    }
+    scan_.list_distance = model.grid == AnchorGrid::int8
+            ? simd().anchor_distance(pad, lattice_.data(), &model.anchors8[size_t(j) * pad])
+            : canonical_l2(pad, lattice_.data(), &model.anchor_lattice[size_t(j) * pad]);
+    const float largest = simd().quantize_query(
+            model.slots(), rotated_.data(), &model.anchor_rotated[size_t(j) * model.slots()],
+            model.step.data(), weighted_.data(), query8_.data());
+    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
+    scan_.half = half_of(query8_.data());
+    model.estimator.tables(false, scan_.list_distance, 0, spread, largest * spread * (0.5f / 127.0f),
+                           scan_.add, scan_.mul);
+    return scan_;
+}
+
+float Query::distance(float estimate) const {
+    const float scale = model_.lattice.scale;
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        return base_ - estimate / scale;
+    }
+    return std::max(0.0f, estimate) / (scale * scale);
+}
+
+float Query::estimate(float distance) const {
+    const float scale = model_.lattice.scale;
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        return (base_ - distance) * scale;
+    }
+    return distance * (scale * scale);
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <faiss/MetricType.h>
+
+#include <faiss_vlc/codec.h>
+#include <faiss_vlc/engine.h>
+#include <faiss_vlc/estimator.h>
+#include <faiss_vlc/frame.h>
+#include <faiss_vlc/lattice.h>
+#include <faiss_vlc/scan.h>
+
+namespace faiss_vlc {
+
+/// How an index was trained: kept in the file for `vlc info`; nothing depends on it.
+struct TrainingRecord {
+    int64_t n = 0;         ///< vectors of the sample
+    int32_t iterations = 0; ///< that were run
+    uint32_t seed = 0;
+    float energy_train = 0; ///< mean squared distance to the nearest anchor, in the data's units
+    float energy_held = 0;
+};
+
+/// All that training learns; immutable afterwards and shared by index and lists.
+/// Everything here lives in lattice coordinates, u = (x - mean) * scale (see lattice.h); a
+/// distance in the data's units is a lattice distance / scale^2.
+class Model {
+public:
+    int d = 0;
+    int m = 0;
+    faiss::MetricType metric = faiss::METRIC_L2;
+    Lattice lattice;
+    AnchorGrid grid = AnchorGrid::int8;
+    std::vector<int8_t> anchors8;    ///< m x dp: the anchors, or for float16 their rounded copies
+    std::vector<uint16_t> anchors16; ///< m x d float16 bits, grid float16 only
+    std::vector<float> spread;       ///< m: e_j, RMS residual of a list relative to all
+    Frame frame;
+    Layout layout;
+    std::vector<float> sigma; ///< per kept axis: standard deviation of residual / spread
+    Estimator estimator;
+    int default_nprobe = 1;
+    TrainingRecord record;
+
+    /// Derives what search needs from the fields above; to be called once they are set.
+    void finish();
+
+    int dp() const {
+        return padded_dim(d);
+    }
+    int slots() const {
+        return frame.slots();
+    }
+
+    /// Anchor j as a vector (float d) in the data's units.
+    void anchor(int j, float* out) const;
+
+    class Coder;
+
+    /// Decodes a packed code of list j: a_j + R^T (J_j level), in the data's units.
+    void decode(int j, const uint8_t* code, float* out) const;
+
+    /// The same training: codes of one are codes of the other.
+    bool same_as(const Model& other) const;
+    /// Bytes of memory.
+    size_t memory() const;
+
+    // Derived, read-only.
+    std::vector<int32_t> anchor_norm;    ///< m, of anchors8
+    std::vector<int32_t> component_sum;  ///< m padded to 16
+    std::vector<int8_t> ranked;          ///< anchors8 in tiles, see Simd::rank_tiles
+    std::vector<float> anchor_lattice;   ///< m x dp in lattice coordinates, grid float16 only
+    std::vector<float> anchor_rotated;   ///< m x slots
+    std::vector<float> step;             ///< slots: sigma * step of the width, 0 where empty
+    std::vector<float> inverse_step;     ///< slots, 0 where empty
+    std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
+};
+
+/// Encodes vectors; holds scratch, so one per thread.
+class Model::Coder {
+public:
+    explicit Coder(const Model& model);
+    /// x float d in the data's units, list j; code code_size() bytes.
+    void encode(const float* x, int j, uint8_t* code);
+
+    /// |r|^2 and <r, r^> of the last encode, in squared lattice units, and its levels per slot.
+    double residual_square = 0;
+    double residual_dot = 0;
+    std::vector<uint8_t> level;
+
+private:
+    const Model& model_;
+    std::vector<float> lattice_, rotated_;
+};
+
+/// One query against a model: ranks anchors and prepares lists. Holds scratch; one per thread.
+class Query {
+public:
+    explicit Query(const Model& model);
+
+    /// float d; false if a component is NaN or infinite.
+    bool set(const float* x);
+
+    /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
+    /// the smaller number.
+    const std::vector<int64_t>& rank(int nprobe);
+
+    /// Prepares a scan of list j, see scan.h. Valid until the next call.
+    const ListScan& list(int j);
+
+    /// Turns an estimate of the scan into the metric's distance in the data's units.
+    float distance(float estimate) const;
+    /// And back (a bound for range_search).
+    float estimate(float distance) const;
+
+private:
+    const Model& model_;
+    std::vector<float> lattice_; ///< dp; for inner products the raw vector
+    std::vector<float> rotated_, weighted_, zero_;
+    std::vector<int8_t> rank8_, query8_;
+    std::vector<int32_t> score_, minima_;
+    std::vector<int64_t> order_;
+    std::vector<uint64_t> found_;
+    float norm_ = 0;      ///< |q|, inner products
+    float base_ = 0;      ///< <q, mean>, inner products
+    float largest_ = 0;   ///< max|w| of the query itself, inner products
+    int32_t half_ = 0;
+    ListScan scan_;
+
+    int32_t half_of(const int8_t* q8) const;
+};
+
+} // namespace faiss_vlc
