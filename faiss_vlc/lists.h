@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <faiss/invlists/InvertedLists.h>
+
+#include <faiss_vlc/aligned.h>
+#include <faiss_vlc/model.h>
+
+namespace faiss_vlc {
+
+/// Inverted lists whose codes lie in the blocks that scanning wants (codec.h): 16 vectors a block,
+/// row by row, the last block of a list as tight as its vectors. FAISS sees ordinary packed codes of
+/// code_size bytes: get_codes() and add_entries() convert. Ids take 4 bytes while all of them fit
+/// (0 to 2^32 - 1), 8 from then on.
+///
+/// Thread-safety: any number of readers; writers to different lists may run side by side as long as
+/// no id needs 8 bytes for the first time (prepare_ids).
+struct VLCInvertedLists : faiss::InvertedLists {
+    using idx_t = int64_t;
+
+    /// The model may be null until training is done; nothing can be added before.
+    VLCInvertedLists(size_t nlist, std::shared_ptr<const Model> model);
+    ~VLCInvertedLists() override = default;
+
+    std::shared_ptr<const Model> model;
+
+    size_t list_size(size_t list_no) const override;
+    const uint8_t* get_codes(size_t list_no) const override; ///< packed copies, to be released
+    const idx_t* get_ids(size_t list_no) const override;     ///< a copy, to be released
+    void release_codes(size_t list_no, const uint8_t* codes) const override;
+    void release_ids(size_t list_no, const idx_t* ids) const override;
+    idx_t get_single_id(size_t list_no, size_t offset) const override;
+    const uint8_t* get_single_code(size_t list_no, size_t offset) const override;
+
+    size_t add_entries(size_t list_no, size_t n, const idx_t* ids, const uint8_t* codes) override;
+    void update_entries(size_t list_no, size_t offset, size_t n, const idx_t* ids,
+                        const uint8_t* codes) override;
+    void resize(size_t list_no, size_t new_size) override;
+    void reset() override;
+
+    /// Blocks of a list, and ids without a copy. Blocks may be read 64 bytes beyond their end.
+    const uint8_t* blocks(size_t list_no) const {
+        return lists_[list_no].blocks.data();
+    }
+    idx_t id(size_t list_no, size_t offset) const {
+        const List& list = lists_[list_no];
+        return wide_ids_ ? list.ids8[offset] : idx_t(list.ids4[offset]);
+    }
+    bool wide_ids() const {
+        return wide_ids_;
+    }
+
+    /// Widens all lists to 8-byte ids if one of these does not fit in 4 bytes.
+    void prepare_ids(size_t n, const idx_t* ids);
+
+    /// Bytes of a list's codes, and of its ids.
+    size_t list_bytes(size_t list_no) const {
+        return list_size(list_no) * code_size;
+    }
+    int id_bytes() const {
+        return wide_ids_ ? 8 : 4;
+    }
+
+    /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).
+    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids, int id_bytes);
+    /// For saving: a list's ids as stored.
+    const uint8_t* raw_ids(size_t list_no) const;
+
+    /// Memory held for codes and ids, in bytes.
+    size_t memory() const;
+
+private:
+    static constexpr size_t kSlack = 64; ///< kernels read whole registers
+
+    struct List {
+        size_t size = 0;
+        AlignedBytes blocks; ///< size * code_size + kSlack bytes
+        std::vector<uint32_t> ids4;
+        std::vector<int64_t> ids8;
+    };
+    std::vector<List> lists_;
+    bool wide_ids_ = false;
+
+    void read_code(const List& list, size_t offset, uint8_t* code) const;
+    void write_code(List& list, size_t offset, const uint8_t* code);
+    void set_size(List& list, size_t size);
+    void set_id(List& list, size_t offset, idx_t id);
+};
+
+} // namespace faiss_vlc

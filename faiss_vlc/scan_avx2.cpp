@@ -1,0 +1,196 @@
+#include <immintrin.h>
+
+#include <faiss_vlc/numeric.h>
+#include <faiss_vlc/scan.h>
+#include <faiss_vlc/simd.h>
+
+// AVX2: as scan_avx512.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by signed
+// bytes into saturating 16-bit pairs, so one side must stay below 128: a field of up to 7 bits does,
+// an 8-bit field goes in two halves, and signed x signed moves the sign to one side first.
+
+namespace faiss_vlc {
+
+namespace {
+
+__m256i load(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+__m256i widen(__m256i pairs) {
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+void rotate_tile(int pairs, const int16_t* x, const int16_t* rows, int32_t* sums) {
+    __m256i low = _mm256_setzero_si256();
+    __m256i high = _mm256_setzero_si256();
+    const int32_t* x2 = reinterpret_cast<const int32_t*>(x);
+    for (int p = 0; p < pairs; p++) {
+        const __m256i q = _mm256_set1_epi32(x2[p]);
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(load(rows + p * 32), q));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(load(rows + p * 32 + 16), q));
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8), high);
+}
+
+template <int T>
+void rank_some(int groups, const int32_t* x4, const int8_t* packed, int32_t* dots) {
+    __m256i acc[2 * T];
+    for (int t = 0; t < 2 * T; t++) {
+        acc[t] = _mm256_setzero_si256();
+    }
+    for (int g = 0; g < groups; g++) {
+        const __m256i q = _mm256_set1_epi32(x4[g]);
+        const __m256i magnitude = _mm256_abs_epi8(q);
+        for (int t = 0; t < 2 * T; t++) {
+            const __m256i a = load(packed + (int64_t(t / 2) * groups + g) * 64 + t % 2 * 32);
+            const __m256i products = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, q));
+            acc[t] = _mm256_add_epi32(acc[t], widen(products));
+        }
+    }
+    for (int t = 0; t < 2 * T; t++) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + t * 8), acc[t]);
+    }
+}
+
+void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
+                const int32_t* /*component_sums*/, int32_t* dots) {
+    const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
+    int t = 0;
+    for (; t + 4 <= tiles; t += 4) {
+        rank_some<4>(groups, x4, packed + int64_t(t) * groups * 64, dots + t * 16);
+    }
+    for (; t < tiles; t++) {
+        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, dots + t * 16);
+    }
+}
+
+float anchor_distance(int dp, const float* q, const int8_t* a) {
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (int k = 0; k < dp; k += 16) {
+        for (int h = 0; h < 2; h++) {
+            const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a + k + h * 8));
+            const __m256 anchor = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+            const __m256 u = _mm256_sub_ps(_mm256_loadu_ps(q + k + h * 8), anchor);
+            sum[h] = _mm256_add_ps(sum[h], _mm256_mul_ps(u, u));
+        }
+    }
+    float lane[kLanes];
+    _mm256_storeu_ps(lane, sum[0]);
+    _mm256_storeu_ps(lane + 8, sum[1]);
+    return add_lanes(lane);
+}
+
+float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
+                     int8_t* q8) {
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 most = _mm256_setzero_ps();
+    for (int i = 0; i < n; i += 8) {
+        const __m256 residual = _mm256_sub_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(b + i));
+        const __m256 v = _mm256_mul_ps(residual, _mm256_loadu_ps(step + i));
+        most = _mm256_max_ps(most, _mm256_and_ps(v, magnitude));
+        _mm256_storeu_ps(w + i, v);
+    }
+    float lane[8];
+    _mm256_storeu_ps(lane, most);
+    float largest = 0;
+    for (float v : lane) {
+        largest = v > largest ? v : largest;
+    }
+    const __m256 scale = _mm256_set1_ps(largest > kSmallestQuery ? 127.0f / largest : 0.0f);
+    for (int i = 0; i < n; i += 16) {
+        const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i), scale));
+        const __m256i b8 = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i + 8), scale));
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b8), 0xd8);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words),
+                                              _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), bytes);
+    }
+    return largest;
+}
+
+/// Bytes of 8 vectors of a row, zero-extended to 4 bytes each.
+__m256i load_lanes(const uint8_t* row, int lanes, int first) {
+    if (lanes == 4) {
+        return load(row + first * 4);
+    }
+    if (lanes == 2) {
+        return _mm256_cvtepu16_epi32(
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
+    }
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
+}
+
+/// A table of 32 floats looked up by 8 indices.
+__m256 look_up(const float* table, __m256i index) {
+    const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index);
+    const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), index);
+    const __m256 c = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), index);
+    const __m256 d = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), index);
+    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
+    const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 27));
+    return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
+}
+
+uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
+                    float* distance) {
+    const Layout& layout = *list.layout;
+    __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    __m256i pairs[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        const Field& f = layout.fields[i];
+        const uint8_t* row = block + int64_t(f.offset) * count;
+        const __m256i q = _mm256_set1_epi32(int(list.query[i]));
+        const __m256i mask = _mm256_set1_epi32(int(f.mask >> f.shift));
+        const __m128i shift = _mm_cvtsi32_si128(f.shift);
+        for (int h = 0; h < 2; h++) {
+            const __m256i codes = load_lanes(row, f.lanes, h * 8);
+            if (f.width == 8) {
+                const __m256i nibble = _mm256_set1_epi8(15);
+                const __m256i low = _mm256_and_si256(codes, nibble);
+                const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+                total[h] = _mm256_add_epi32(total[h], widen(_mm256_maddubs_epi16(low, q)));
+                total[h] = _mm256_add_epi32(
+                        total[h], _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, q)), 4));
+                continue;
+            }
+            const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
+            pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(level, q));
+        }
+        if (f.widen) {
+            for (int h = 0; h < 2; h++) {
+                total[h] = _mm256_add_epi32(total[h], widen(pairs[h]));
+                pairs[h] = _mm256_setzero_si256();
+            }
+        }
+    }
+    uint32_t within = 0;
+    const uint8_t* factor_row = block + int64_t(layout.code_bytes) * count;
+    for (int h = 0; h < 2; h++) {
+        const __m256i dot2 =
+                _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
+        const __m256i factors = _mm256_cvtepu16_epi32(
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(factor_row + h * 16)));
+        const __m256 rho = _mm256_sub_ps(
+                _mm256_castsi256_ps(_mm256_add_epi32(
+                        _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
+                        _mm256_set1_epi32(int(kRhoBias)))),
+                _mm256_set1_ps(kRhoZero));
+        const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
+        const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
+                                          _mm256_mul_ps(rho, look_up(list.add, gamma)));
+        const __m256 shift = _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2));
+        const __m256 estimate = _mm256_sub_ps(base, shift);
+        _mm256_storeu_ps(distance + h * 8, estimate);
+        const __m256 close = _mm256_cmp_ps(estimate, _mm256_set1_ps(bound), _CMP_LE_OQ);
+        within |= uint32_t(_mm256_movemask_ps(close)) << (8 * h);
+    }
+    return within & ((1u << count) - 1);
+}
+
+} // namespace
+
+extern const Simd kAvx2;
+const Simd kAvx2 = {"avx2", rotate_tile, rank_tiles, anchor_distance, quantize_query, scan_block};
+
+} // namespace faiss_vlc

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/IDSelector.h>
+
+#include <faiss_vlc/lists.h>
+#include <faiss_vlc/model.h>
+
+namespace faiss_vlc {
+
+/// The k smallest (estimate, id) pairs: equal estimates go by the smaller id, so the result does not
+/// depend on the order of scanning, nor on threads.
+class TopK {
+public:
+    explicit TopK(size_t k);
+
+    void clear();
+    /// What is larger than this needs not be pushed.
+    float bound() const {
+        return bound_;
+    }
+    void push(float estimate, int64_t id) {
+        if (estimate <= bound_) {
+            entries_.emplace_back(estimate, id);
+            if (entries_.size() == capacity_) {
+                shrink();
+            }
+        }
+    }
+    void merge(const TopK& other);
+    /// The best ones in order, at most k.
+    const std::vector<std::pair<float, int64_t>>& sorted();
+
+private:
+    size_t k_, capacity_;
+    float bound_;
+    std::vector<std::pair<float, int64_t>> entries_;
+    void shrink();
+};
+
+/// What a search looks at, common to all queries.
+struct SearchScope {
+    const Model& model;
+    const VLCInvertedLists& lists;
+    const faiss::IDSelector* sel = nullptr; ///< null: all
+    bool store_pairs = false;               ///< ids are list << 32 | offset
+    size_t max_codes = 0;                   ///< stop after the list that reaches it; 0: never
+};
+
+/// Scans the given lists (-1 is skipped) for the query that is set. Returns the vectors scanned.
+size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
+                  TopK& top);
+
+/// The same, reporting each vector whose estimate is better than the radius (data's units).
+size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
+                        float radius, faiss::RangeQueryResult& result);
+
+} // namespace faiss_vlc
