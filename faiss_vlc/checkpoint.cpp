@@ -1,0 +1,81 @@
+#include <faiss_vlc/checkpoint.h>
+
+#include <xxhash.h>
+
+#include <faiss_vlc/atomic_file.h>
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/format.h>
+
+namespace faiss_vlc {
+
+uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
+    ByteWriter writer;
+    writer.i64(sample.shape.n);
+    writer.i64(sample.shape.n_train);
+    writer.i32(sample.shape.d);
+    writer.i32(sample.shape.m);
+    writer.u64(XXH64(sample.x8.data(), sample.x8.size(), 0));
+    writer.u32(params.seed);
+    writer.i32(params.iterations);
+    writer.i32(params.neighbours);
+    for (float value : {params.start_temperature, params.end_temperature, params.size_bias,
+                        params.random_bias, params.kappa, params.max_step, params.merge_fraction,
+                        params.split_factor, params.maintain_until, params.stop_changes}) {
+        writer.f32(value);
+    }
+    writer.i32(int32_t(params.robust));
+    const std::vector<uint8_t> bytes = writer.take();
+    return XXH64(bytes.data(), bytes.size(), 0);
+}
+
+void write_checkpoint(const std::string& path, const Checkpoint& state) {
+    ByteWriter writer;
+    writer.u64(state.run);
+    writer.i32(state.iteration);
+    writer.i64(state.temperature);
+    writer.i64(state.first_energy);
+    writer.i64(state.best_held);
+    writer.i32(state.patience);
+    writer.i32(state.merges);
+    writer.i32(state.splits);
+    SectionWriter sections;
+    sections.add("checkpoint", kRequired, writer.take());
+    sections.add("anchor", kRequired, state.anchor.data(), state.anchor.size() * 4);
+    sections.add("bias", kRequired, state.bias.data(), state.bias.size() * 4);
+    sections.add("label", kRequired, state.label.data(), state.label.size() * 4);
+    AtomicFile file(path);
+    SinkTo<AtomicFile> sink(file);
+    sections.write(sink);
+    file.commit();
+}
+
+Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
+                           const VLCParameters& params) {
+    const SectionReader sections(load_file(path), {"checkpoint", "anchor", "bias", "label"});
+    sections.verify_all();
+    ByteReader reader = sections.read("checkpoint");
+    Checkpoint state;
+    state.run = reader.u64();
+    state.iteration = reader.i32();
+    state.temperature = reader.i64();
+    state.first_energy = reader.i64();
+    state.best_held = reader.i64();
+    state.patience = reader.i32();
+    state.merges = reader.i32();
+    state.splits = reader.i32();
+    reader.expect_end();
+    if (state.run != run_identity(sample, params)) {
+        fail("%s: the checkpoint of another run: data or parameters differ", path.c_str());
+    }
+    const Shape& shape = sample.shape;
+    const uint64_t anchors = uint64_t(shape.m) * shape.dp;
+    const int32_t* anchor = sections.view<int32_t>("anchor", anchors);
+    const int32_t* bias = sections.view<int32_t>("bias", shape.m);
+    const int32_t* label = sections.view<int32_t>("label", shape.n);
+    state.anchor.assign(anchor, anchor + anchors);
+    state.bias.assign(bias, bias + shape.m);
+    state.label.assign(label, label + shape.n);
+    return state;
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,218 @@
+#include <faiss_vlc/train.h>
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include <faiss/impl/AuxIndexStructures.h>
+
+#include <faiss_vlc/checkpoint.h>
+#include <faiss_vlc/dump.h>
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/integer_math.h>
+#include <faiss_vlc/maintain.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+int choose_anchors(int64_t n) {
+    const int64_t wanted = 4 * int64_t(isqrt(uint64_t(n)));
+    return int(std::clamp<int64_t>(std::min(wanted, n / 39), 1, 1 << 18));
+}
+
+/// The first `count` of a random order of 0 .. n - 1.
+std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
+    std::vector<int64_t> rows(n);
+    std::iota(rows.begin(), rows.end(), 0);
+    for (int64_t i = 0; i < count; i++) {
+        const uint64_t random = uint64_t(hash32(seed, uint32_t(i), uint32_t(i >> 32))) << 32 |
+                                hash32(seed ^ 0x5bd1e995u, uint32_t(i), uint32_t(i >> 32));
+        std::swap(rows[i], rows[i + int64_t(random % uint64_t(n - i))]);
+    }
+    rows.resize(count);
+    return rows;
+}
+
+/// Mean squared lattice distance, at least 1.
+int64_t mean_energy(int64_t sum, int64_t n) {
+    return std::max<int64_t>(1, n > 0 ? sum / n : 0);
+}
+
+int32_t clamp32(double v) {
+    return int32_t(std::clamp(std::floor(v + 0.5), 0.0, double(INT_MAX)));
+}
+
+} // namespace
+
+Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params) {
+    Sample sample;
+    Shape& shape = sample.shape;
+    shape.m = params.m > 0 ? params.m : choose_anchors(n);
+    if (n < shape.m) {
+        fail("training: expected at least as many vectors as anchors, got %lld for m = %d",
+             (long long)n, shape.m);
+    }
+    shape.d = d;
+    shape.dp = padded_dim(d);
+    shape.neighbours = params.neighbours;
+    shape.n = std::min<int64_t>(n, int64_t(shape.m) * params.max_points_per_anchor);
+    const int64_t held = int64_t(double(shape.n) * params.held_out);
+    shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
+    sample.rows = random_rows(n, shape.n, params.seed);
+    sample.x.resize(size_t(shape.n) * d);
+    for (int64_t i = 0; i < shape.n; i++) {
+        std::copy_n(x + sample.rows[i] * d, d, &sample.x[size_t(i) * d]);
+    }
+    sample.lattice = Lattice::fit(shape.n, d, sample.x.data());
+    sample.x8.resize(size_t(shape.n) * shape.dp);
+    sample.lattice.encode(shape.n, sample.x.data(), sample.x8.data());
+    return sample;
+}
+
+Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params, bool verbose) {
+    const Shape& shape = sample.shape;
+    const int64_t m = shape.m;
+    Anchors result;
+    result.anchor.resize(m * shape.dp);
+    result.count.resize(m);
+    result.energy.resize(m);
+    std::vector<int32_t> near_label(m), near_dist(m), order;
+    std::vector<uint8_t> touched;
+    std::vector<Move> merges, splits;
+    order.reserve(m);
+    touched.reserve(m);
+    merges.reserve(m);
+    splits.reserve(m);
+    Dump dump(params.dump);
+
+    engine.begin(shape, sample.x8.data());
+    Checkpoint state;
+    if (params.resume.empty()) {
+        // The rows are in random order already.
+        for (int64_t i = 0; i < m * shape.dp; i++) {
+            result.anchor[i] = sample.x8[i] * (1 << kAnchorBits);
+        }
+        engine.set_anchors(result.anchor.data());
+        state.best_held = INT64_MAX;
+    } else {
+        state = read_checkpoint(params.resume, sample, params);
+        engine.set_anchors(state.anchor.data());
+        engine.set_bias(state.bias.data());
+        engine.set_labels(state.label.data());
+    }
+    state.run = params.checkpoint.empty() ? 0 : run_identity(sample, params);
+    const double decay = params.iterations > 1
+            ? stable_exp(stable_log(double(params.end_temperature) / params.start_temperature) /
+                         (params.iterations - 1))
+            : 1.0;
+    const int64_t decay_q32 = int64_t(decay * 4294967296.0);
+    const double octave = 0.69314718055994531; // size_bias counts in factors of e
+
+    for (; state.iteration < params.iterations; state.iteration++) {
+        faiss::InterruptCallback::check();
+        const AssignSummary summary = engine.assign();
+        const int64_t energy = mean_energy(summary.energy_train, shape.n_train);
+        if (state.iteration == 0) {
+            state.first_energy = energy;
+            // temperatures have 8 fraction bits
+            state.temperature = std::max<int64_t>(
+                    1, int64_t(double(energy) * params.start_temperature * 256.0));
+        }
+        const double temperature = double(state.temperature) / 256.0;
+
+        ReduceParams reduce;
+        reduce.inv_t = std::max<int32_t>(1, clamp32(32.0 * 65536.0 / temperature));
+        reduce.robust = params.robust;
+        reduce.tau2 = clamp32(double(params.kappa) * params.kappa * double(energy));
+        engine.reduce(reduce);
+
+        UpdateParams update;
+        update.step = std::max(1, clamp32(256.0 * double(energy) / (double(energy) + temperature)));
+        update.max_step = clamp32(double(params.max_step) * (1 << kAnchorBits));
+        update.mean_count = int32_t(shape.n_train / m);
+        update.bias_scale = std::min(kMaxBias, clamp32(params.size_bias * octave * double(energy)));
+        update.noise_scale = std::min(
+                kMaxBias, clamp32(double(params.random_bias) / params.start_temperature * temperature));
+        update.seed = params.seed;
+        update.iteration = uint32_t(state.iteration);
+        engine.update(update);
+
+        merges.clear();
+        splits.clear();
+        if (state.iteration + 1 < params.iterations * params.maintain_until) {
+            engine.get_counts(result.count.data());
+            engine.get_energies(result.energy.data());
+            engine.nearest(near_label.data(), near_dist.data());
+            plan_moves(shape, {params.merge_fraction, params.split_factor},
+                       hash32(params.seed, uint32_t(state.iteration), 77), result.count.data(),
+                       result.energy.data(), near_label.data(), near_dist.data(), order, touched,
+                       merges, splits);
+            engine.apply(merges.data(), int(merges.size()));
+            engine.apply(splits.data(), int(splits.size()));
+            state.merges += int(merges.size());
+            state.splits += int(splits.size());
+        }
+        if (verbose) {
+            const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
+            printf("iteration %d: temperature %.6g energy %.6g changes %lld", state.iteration,
+                   temperature * unit, double(summary.energy_train) / double(shape.n_train) * unit,
+                   (long long)summary.changes);
+            if (!splits.empty()) {
+                printf(" merged %zu split %zu", merges.size(), splits.size());
+            }
+            printf("\n");
+            fflush(stdout);
+        }
+        dump.iteration(state.iteration, engine, shape);
+        state.temperature =
+                std::max<int64_t>(1, int64_t((__int128(state.temperature) * decay_q32) >> 32));
+
+        // Stable, or no longer better where it was not trained: only once it has cooled down.
+        const int64_t held = mean_energy(summary.energy_held, shape.n - shape.n_train);
+        const bool cool = state.iteration >= params.iterations / 2;
+        state.patience = held < state.best_held ? 0 : state.patience + 1;
+        state.best_held = std::min(state.best_held, held);
+        const bool stable = double(summary.changes) <= params.stop_changes * double(shape.n);
+        const bool stalled = shape.n > shape.n_train && state.patience >= 3;
+        if (params.checkpoint_every > 0 && (state.iteration + 1) % params.checkpoint_every == 0) {
+            Checkpoint saved = state;
+            saved.iteration++;
+            saved.anchor.resize(m * shape.dp);
+            saved.bias.resize(m);
+            saved.label.resize(shape.n);
+            engine.get_anchors(saved.anchor.data());
+            engine.get_bias(saved.bias.data());
+            engine.get_labels(saved.label.data());
+            write_checkpoint(params.checkpoint, saved);
+        }
+        if (cool && splits.empty() && (stable || stalled)) {
+            state.iteration++;
+            break;
+        }
+    }
+
+    result.iterations = state.iteration;
+    result.merges = state.merges;
+    result.splits = state.splits;
+    engine.quantize(params.grid);
+    std::fill(near_label.begin(), near_label.end(), 0);
+    engine.set_bias(near_label.data());
+    engine.assign();
+    engine.reduce(ReduceParams{});
+    result.label.resize(shape.n);
+    result.dist.resize(shape.n);
+    result.covariance.resize(int64_t(shape.d) * shape.d);
+    engine.get_anchors(result.anchor.data());
+    engine.get_labels(result.label.data());
+    engine.get_distances(result.dist.data());
+    engine.get_counts(result.count.data());
+    engine.get_energies(result.energy.data());
+    engine.covariance(result.covariance.data());
+    dump.result(result, shape);
+    return result;
+}
+
+} // namespace faiss_vlc

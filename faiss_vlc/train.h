@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/engine.h>
+#include <faiss_vlc/lattice.h>
+#include <faiss_vlc/parameters.h>
+
+namespace faiss_vlc {
+
+/// The sample that training sees: rows of the caller's data in random order, the last ones held out.
+struct Sample {
+    Shape shape;
+    std::vector<int64_t> rows; ///< n indices into the caller's vectors
+    std::vector<float> x;      ///< n x d
+    Lattice lattice;
+    std::vector<int8_t> x8; ///< n x dp
+};
+
+/// Draws and quantizes the sample. Throws if there are fewer vectors than anchors.
+Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params);
+
+/// What the annealing loop leaves, all integers.
+struct Anchors {
+    std::vector<int32_t> anchor;  ///< m x dp fixed point, snapped to the grid
+    std::vector<int32_t> label;   ///< n, nearest anchor of each sample row
+    std::vector<int32_t> dist;    ///< n, squared lattice distance
+    std::vector<int32_t> count;   ///< m, training rows
+    std::vector<int64_t> energy;  ///< m
+    std::vector<int64_t> covariance; ///< d x d, see covariance.h
+    int iterations = 0;
+    int merges = 0, splits = 0;
+};
+
+/// The loop: assign, reduce, update, maintain while the temperature falls; then quantize.
+/// The same integers on every engine. verbose prints a line per iteration.
+Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params, bool verbose);
+
+} // namespace faiss_vlc
