@@ -1,0 +1,558 @@
+#include <faiss_vlc/IndexVLC.h>
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include <faiss/IndexFlat.h>
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/FaissException.h>
+
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/parallel.h>
+#include <faiss_vlc/reference_engine.h>
+#include <faiss_vlc/search.h>
+#include <faiss_vlc/simd.h>
+#include <faiss_vlc/train.h>
+#include <faiss_vlc/tune.h>
+#include <faiss_vlc/vector_file.h>
+
+namespace faiss_vlc {
+
+using idx_t = int64_t;
+
+namespace {
+
+constexpr int64_t kAddBlock = 32768; ///< vectors encoded at a time: bounds add()'s extra memory
+
+VLCParameters simple_parameters(int m, float bits_per_dim) {
+    VLCParameters parameters;
+    parameters.m = m;
+    parameters.bits_per_dim = bits_per_dim;
+    return parameters;
+}
+
+void check_metric(faiss::MetricType metric) {
+    if (metric != faiss::METRIC_L2 && metric != faiss::METRIC_INNER_PRODUCT) {
+        fail("IndexVLC: expected METRIC_L2 or METRIC_INNER_PRODUCT, got metric %d", int(metric));
+    }
+}
+
+const faiss::SearchParametersIVF* ivf_params(const faiss::SearchParameters* params) {
+    const auto* ivf = dynamic_cast<const faiss::SearchParametersIVF*>(params);
+    if (params && !ivf) {
+        fail("IndexVLC: expected SearchParametersIVF, got another type of search parameters");
+    }
+    return ivf;
+}
+
+/// Adds to FAISS's global statistics, from any number of threads.
+void count_search(faiss::IndexIVFStats& stats, int64_t n, size_t lists, size_t scanned) {
+    __atomic_fetch_add(&stats.nq, size_t(n), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.nlist, lists, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.ndis, scanned, __ATOMIC_RELAXED);
+}
+
+/// Writes a query's results, padded with -1 and the metric's worst distance.
+void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, float* distances,
+                   int64_t* labels) {
+    const auto& best = top.sorted();
+    for (idx_t i = 0; i < k; i++) {
+        if (i < idx_t(best.size())) {
+            distances[i] = query.distance(best[i].first);
+            labels[i] = best[i].second;
+        } else {
+            distances[i] = inner_product ? -std::numeric_limits<float>::max()
+                                         : std::numeric_limits<float>::max();
+            labels[i] = -1;
+        }
+    }
+}
+
+/// Trains on the engine that the parameters name. Under `auto` a device that fails is replaced by
+/// the reference, which gives the same anchors.
+Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
+                      std::string& device) {
+    std::unique_ptr<Engine> engine = make_engine(params.device, params.work_group);
+    device = engine->name();
+    const bool may_fall_back = device != "reference" && is_auto_device(params.device);
+    try {
+        return anneal(*engine, sample, params, verbose);
+    } catch (const faiss::FaissException& error) {
+        if (!may_fall_back || faiss::InterruptCallback::is_interrupted()) {
+            throw;
+        }
+        fprintf(stderr, "faiss-vlc: training on %s failed, using the CPU reference instead: %s\n",
+                device.c_str(), error.what());
+    }
+    ReferenceEngine reference;
+    device = reference.name();
+    return anneal(reference, sample, params, verbose);
+}
+
+} // namespace
+
+IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricType metric)
+        : parameters(parameters_in) {
+    check_metric(metric);
+    parameters.check(d_in);
+    d = d_in;
+    metric_type = metric;
+    is_trained = false;
+    nlist = parameters.m;
+    nprobe = 1;
+    code_size = parameters.code_size(d);
+    quantizer = new faiss::IndexFlat(d, metric);
+    own_fields = true;
+    invlists = new VLCInvertedLists(nlist, nullptr);
+    own_invlists = true;
+}
+
+IndexVLC::IndexVLC(int d, int m, float bits_per_dim, faiss::MetricType metric)
+        : IndexVLC(d, simple_parameters(m, bits_per_dim), metric) {}
+
+IndexVLC::IndexVLC(std::shared_ptr<const Model> trained, const VLCParameters& parameters)
+        : IndexVLC(trained->d, parameters, trained->metric) {
+    set_model(std::move(trained));
+}
+
+IndexVLC::IndexVLC(const IndexVLC& other)
+        : IndexIVFFlat(other),
+          parameters(other.parameters),
+          model(other.model),
+          trained_on(other.trained_on) {
+    quantizer = nullptr;
+    invlists = nullptr;
+    quantizer = new faiss::IndexFlat(dynamic_cast<const faiss::IndexFlat&>(*other.quantizer));
+    own_fields = true;
+    invlists = new VLCInvertedLists(other.lists());
+    own_invlists = true;
+}
+
+const VLCInvertedLists& IndexVLC::lists() const {
+    const auto* own = dynamic_cast<const VLCInvertedLists*>(invlists);
+    if (!own) {
+        fail("IndexVLC: its inverted lists were replaced by lists of another kind");
+    }
+    return *own;
+}
+
+VLCInvertedLists& IndexVLC::lists() {
+    return const_cast<VLCInvertedLists&>(static_cast<const IndexVLC*>(this)->lists());
+}
+
+void IndexVLC::require_trained(const char* what) const {
+    if (!is_trained || !model) {
+        fail("IndexVLC: %s needs a trained index", what);
+    }
+}
+
+void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
+    std::vector<float> anchors(size_t(trained->m) * d);
+    for (int j = 0; j < trained->m; j++) {
+        trained->anchor(j, &anchors[size_t(j) * d]);
+    }
+    auto flat = std::make_unique<faiss::IndexFlat>(d, metric_type);
+    flat->add(trained->m, anchors.data());
+    auto fresh = std::make_unique<VLCInvertedLists>(trained->m, trained);
+
+    if (own_fields) {
+        delete quantizer;
+    }
+    quantizer = flat.release();
+    own_fields = true;
+    if (own_invlists) {
+        delete invlists;
+    }
+    invlists = fresh.release();
+    own_invlists = true;
+    nlist = trained->m;
+    code_size = trained->layout.code_size();
+    if (nprobe <= 1) {
+        nprobe = trained->default_nprobe;
+    }
+    model = std::move(trained);
+    is_trained = true;
+}
+
+void IndexVLC::train(idx_t n, const float* x) {
+    if (ntotal > 0) {
+        fail("IndexVLC: training needs an empty index, this one holds %lld vectors",
+             (long long)ntotal);
+    }
+    if (n < 1) {
+        fail("IndexVLC: expected at least 1 training vector, got %lld", (long long)n);
+    }
+    parameters.check(d);
+    require_finite(x, n, d, "training vectors");
+    const Sample sample = draw_sample(n, d, x, parameters);
+    std::string device;
+    const Anchors anchors = train_anchors(sample, parameters, verbose, device);
+    auto trained = std::make_shared<Model>(tune_model(sample, anchors, parameters, metric_type));
+    trained_on = device;
+    set_model(std::move(trained));
+}
+
+void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
+    require_trained("assigning");
+    std::unique_ptr<Engine> engine = make_engine(parameters.device, parameters.work_group);
+    std::vector<int8_t> x8(size_t(std::min(n, kAddBlock)) * model->dp());
+    std::vector<int32_t> labels(std::min(n, kAddBlock));
+    engine->begin_blocks(model->m, d, model->anchors8.data(), std::min(n, kAddBlock));
+    for (idx_t first = 0; first < n; first += kAddBlock) {
+        const idx_t count = std::min(kAddBlock, n - first);
+        model->lattice.encode(count, x + first * d, x8.data());
+        engine->assign_block(count, x8.data(), labels.data());
+        std::copy_n(labels.data(), count, list_nos + first);
+    }
+}
+
+void IndexVLC::add_with_ids(idx_t n, const float* x, const idx_t* ids) {
+    require_trained("add");
+    if (n == 0) {
+        return;
+    }
+    require_finite(x, n, d, "vectors to add");
+    direct_map.check_can_add(ids);
+    std::vector<idx_t> list_nos(n);
+    assign_lists(n, x, list_nos.data());
+    add_core(n, x, ids, list_nos.data());
+}
+
+void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* list_nos) {
+    require_trained("add");
+    direct_map.check_can_add(ids);
+    VLCInvertedLists& own = lists();
+    std::vector<idx_t> block_ids;
+    std::vector<uint8_t> codes;
+    for (idx_t first = 0; first < n; first += kAddBlock) {
+        faiss::InterruptCallback::check();
+        const idx_t count = std::min(kAddBlock, n - first);
+        block_ids.resize(count);
+        for (idx_t i = 0; i < count; i++) {
+            block_ids[i] = ids ? ids[first + i] : ntotal + i;
+        }
+        codes.resize(size_t(count) * code_size);
+        encode_vectors(count, x + first * d, list_nos + first, codes.data());
+
+        // by list, in order of arrival within each
+        std::vector<idx_t> begin(nlist + 1, 0), order(count);
+        for (idx_t i = 0; i < count; i++) {
+            if (list_nos[first + i] >= 0) {
+                begin[list_nos[first + i] + 1]++;
+            }
+        }
+        for (size_t j = 0; j < nlist; j++) {
+            begin[j + 1] += begin[j];
+        }
+        std::vector<idx_t> next(begin.begin(), begin.end() - 1);
+        for (idx_t i = 0; i < count; i++) {
+            if (list_nos[first + i] >= 0) {
+                order[next[list_nos[first + i]]++] = i;
+            }
+        }
+        own.prepare_ids(count, block_ids.data());
+        std::vector<idx_t> offset(count, -1);
+        Rescue rescue;
+#pragma omp parallel for schedule(dynamic, 16)
+        for (size_t j = 0; j < nlist; j++) {
+            rescue.run([&] {
+                const size_t in_list = size_t(begin[j + 1] - begin[j]);
+                std::vector<idx_t> list_ids(in_list);
+                std::vector<uint8_t> list_codes(in_list * code_size);
+                for (size_t i = 0; i < in_list; i++) {
+                    const idx_t from = order[begin[j] + i];
+                    list_ids[i] = block_ids[from];
+                    std::copy_n(&codes[from * code_size], code_size, &list_codes[i * code_size]);
+                }
+                const size_t at = own.add_entries(j, in_list, list_ids.data(), list_codes.data());
+                for (size_t i = 0; i < in_list; i++) {
+                    offset[order[begin[j] + i]] = idx_t(at + i);
+                }
+            });
+        }
+        rescue.rethrow();
+        {
+            faiss::DirectMapAdd adder(direct_map, count, ids ? ids + first : nullptr);
+            for (idx_t i = 0; i < count; i++) {
+                adder.add(i, offset[i] < 0 ? -1 : list_nos[first + i], offset[i] < 0 ? 0 : offset[i]);
+            }
+        }
+        ntotal += count;
+    }
+}
+
+namespace {
+
+/// Searches n queries; lists_of(i, query) gives the `probes` lists of query i.
+template <class ListsOf>
+size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, size_t probes,
+                  float* distances, idx_t* labels, ListsOf lists_of) {
+    const Model& model = scope.model;
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    size_t scanned = 0;
+    Rescue rescue;
+#pragma omp parallel if (n > 1) reduction(+ : scanned)
+    {
+        std::unique_ptr<Query> query;
+        std::unique_ptr<TopK> top;
+        rescue.run([&] {
+            query = std::make_unique<Query>(model);
+            top = std::make_unique<TopK>(k);
+        });
+#pragma omp for schedule(dynamic, 8)
+        for (idx_t i = 0; i < n; i++) {
+            if (!top) {
+                continue; // rethrown below
+            }
+            rescue.run([&] {
+                top->clear();
+                if (query->set(x + i * model.d)) {
+                    scanned += scan_lists(scope, *query, probes, lists_of(i, *query), *top);
+                }
+                write_results(*query, *top, k, inner_product, distances + i * k, labels + i * k);
+            });
+        }
+    }
+    rescue.rethrow();
+    return scanned;
+}
+
+void check_k(idx_t k) {
+    if (k < 1) {
+        fail("IndexVLC: search expected k >= 1, got %lld", (long long)k);
+    }
+}
+
+} // namespace
+
+size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
+    const size_t probes = std::min(nlist, params ? params->nprobe : nprobe);
+    if (probes < 1) {
+        fail("IndexVLC: search expected nprobe >= 1, got 0");
+    }
+    return probes;
+}
+
+SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params, bool store_pairs) const {
+    return {*model, lists(), params ? params->sel : nullptr, store_pairs,
+            params ? params->max_codes : max_codes};
+}
+
+void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                      const faiss::SearchParameters* params) const {
+    search_pairs(n, x, k, distances, labels, false, params);
+}
+
+void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                            bool store_pairs, const faiss::SearchParameters* params) const {
+    require_trained("search");
+    check_k(k);
+    const auto* ivf = ivf_params(params);
+    const size_t probes = probes_of(ivf);
+    const size_t scanned =
+            search_all(scope_of(ivf, store_pairs), n, x, k, probes, distances, labels,
+                       [&](idx_t, Query& query) { return query.rank(int(probes)).data(); });
+    count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+}
+
+void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t* list_nos,
+                                  const float* /*centroid_dis*/, float* distances, idx_t* labels,
+                                  bool store_pairs, const faiss::IVFSearchParameters* params,
+                                  faiss::IndexIVFStats* stats) const {
+    require_trained("search");
+    check_k(k);
+    const size_t probes = probes_of(params);
+    for (size_t i = 0; i < size_t(n) * probes; i++) {
+        if (list_nos[i] >= idx_t(nlist)) {
+            fail("search_preassigned: expected lists below %zu, got %lld", nlist,
+                 (long long)list_nos[i]);
+        }
+    }
+    const size_t scanned = search_all(scope_of(params, store_pairs), n, x, k, probes, distances,
+                                      labels, [&](idx_t i, Query&) { return list_nos + i * probes; });
+    count_search(stats ? *stats : faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+}
+
+void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeSearchResult* result,
+                            const faiss::SearchParameters* params) const {
+    require_trained("range_search");
+    const auto* ivf = ivf_params(params);
+    const size_t probes = probes_of(ivf);
+    const SearchScope scope = scope_of(ivf, false);
+    size_t scanned = 0;
+    Rescue rescue;
+#pragma omp parallel if (n > 1) reduction(+ : scanned)
+    {
+        // FAISS gathers the threads' parts in finalize(), which all of them must reach.
+        faiss::RangeSearchPartialResult part(result);
+        std::unique_ptr<Query> query;
+        rescue.run([&] { query = std::make_unique<Query>(*model); });
+#pragma omp for schedule(dynamic, 8)
+        for (idx_t i = 0; i < n; i++) {
+            rescue.run([&] {
+                faiss::RangeQueryResult& one = part.new_result(i);
+                if (query && query->set(x + i * d)) {
+                    scanned += scan_lists_range(scope, *query, probes,
+                                                query->rank(int(probes)).data(), radius, one);
+                }
+            });
+        }
+        part.finalize();
+    }
+    rescue.rethrow();
+    count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+}
+
+void IndexVLC::search_and_reconstruct(idx_t n, const float* x, idx_t k, float* distances,
+                                      idx_t* labels, float* recons,
+                                      const faiss::SearchParameters* params) const {
+    search_pairs(n, x, k, distances, labels, true, params);
+    const VLCInvertedLists& own = lists();
+    for (idx_t i = 0; i < n * k; i++) {
+        float* out = recons + i * d;
+        if (labels[i] < 0) {
+            std::fill_n(out, d, std::numeric_limits<float>::quiet_NaN());
+            continue;
+        }
+        const int64_t list_no = labels[i] >> 32;
+        const int64_t offset = labels[i] & 0xffffffff;
+        reconstruct_from_offset(list_no, offset, out);
+        labels[i] = own.id(list_no, offset);
+    }
+}
+
+void IndexVLC::reconstruct(idx_t key, float* recons) const {
+    require_trained("reconstruct");
+    if (!direct_map.no()) {
+        IndexIVF::reconstruct(key, recons);
+        return;
+    }
+    const VLCInvertedLists& own = lists();
+    for (size_t j = 0; j < nlist; j++) {
+        for (size_t i = 0; i < own.list_size(j); i++) {
+            if (own.id(j, i) == key) {
+                reconstruct_from_offset(int64_t(j), int64_t(i), recons);
+                return;
+            }
+        }
+    }
+    fail("reconstruct: no vector has id %lld", (long long)key);
+}
+
+void IndexVLC::reconstruct_from_offset(int64_t list_no, int64_t offset, float* recons) const {
+    require_trained("reconstruct");
+    const VLCInvertedLists& own = lists();
+    faiss::InvertedLists::ScopedCodes code(&own, list_no, offset);
+    model->decode(int(list_no), code.get(), recons);
+}
+
+void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,
+                              bool include_listnos) const {
+    require_trained("encoding");
+    const size_t head = include_listnos ? coarse_code_size() : 0;
+    const size_t size = head + code_size;
+    Rescue rescue;
+#pragma omp parallel if (n > 100)
+    {
+        std::unique_ptr<Model::Coder> coder;
+        rescue.run([&] { coder = std::make_unique<Model::Coder>(*model); });
+#pragma omp for schedule(static)
+        for (idx_t i = 0; i < n; i++) {
+            uint8_t* code = codes + i * size;
+            if (list_nos[i] < 0 || !coder) {
+                std::fill_n(code, size, uint8_t(0));
+                continue;
+            }
+            if (include_listnos) {
+                encode_listno(list_nos[i], code);
+            }
+            coder->encode(x + i * d, int(list_nos[i]), code + head);
+        }
+    }
+    rescue.rethrow();
+}
+
+void IndexVLC::sa_encode(idx_t n, const float* x, uint8_t* bytes) const {
+    require_finite(x, n, d, "vectors to encode");
+    std::vector<idx_t> list_nos(n);
+    assign_lists(n, x, list_nos.data());
+    encode_vectors(n, x, list_nos.data(), bytes, true);
+}
+
+void IndexVLC::sa_decode(idx_t n, const uint8_t* bytes, float* x) const {
+    require_trained("decoding");
+    const size_t head = coarse_code_size();
+    for (idx_t i = 0; i < n; i++) {
+        const uint8_t* code = bytes + i * (head + code_size);
+        const idx_t list_no = decode_listno(code);
+        if (list_no < 0 || list_no >= idx_t(nlist)) {
+            fail("sa_decode: code %lld names list %lld of %zu", (long long)i, (long long)list_no, nlist);
+        }
+        model->decode(int(list_no), code + head, x + i * d);
+    }
+}
+
+namespace {
+
+/// For FAISS's own algorithms over packed codes: a block of one vector at a time.
+struct VLCScanner : faiss::InvertedListScanner {
+    VLCScanner(const IndexVLC& index, bool store_pairs, const faiss::IDSelector* sel)
+            : InvertedListScanner(store_pairs, sel), query_(*index.model), padded_(index.code_size + 64) {
+        keep_max = index.metric_type == faiss::METRIC_INNER_PRODUCT;
+        code_size = index.code_size;
+    }
+    void set_query(const float* x) override {
+        usable_ = query_.set(x);
+    }
+    void set_list(idx_t list, float /*coarse_dis*/) override {
+        list_no = list;
+        scan_ = usable_ ? &query_.list(int(list)) : nullptr;
+    }
+    float distance_to_code(const uint8_t* code) const override {
+        if (!scan_) {
+            return keep_max ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
+        }
+        std::copy_n(code, code_size, padded_.begin());
+        float estimate[kBlock];
+        simd().scan_block(*scan_, padded_.data(), 1, 0.0f, estimate);
+        return query_.distance(estimate[0]);
+    }
+
+private:
+    Query query_;
+    mutable std::vector<uint8_t> padded_;
+    const ListScan* scan_ = nullptr;
+    bool usable_ = false;
+};
+
+} // namespace
+
+faiss::InvertedListScanner* IndexVLC::get_InvertedListScanner(bool store_pairs,
+                                                              const faiss::IDSelector* sel) const {
+    require_trained("scanning");
+    return new VLCScanner(*this, store_pairs, sel);
+}
+
+void IndexVLC::check_compatible_for_merge(const faiss::Index& other) const {
+    const auto* same_kind = dynamic_cast<const IndexVLC*>(&other);
+    if (!same_kind) {
+        fail("merging into an IndexVLC: expected another IndexVLC");
+    }
+    if (!model || !same_kind->model || !model->same_as(*same_kind->model)) {
+        fail("merging IndexVLCs: expected the same training, got anchors or codes of another one");
+    }
+}
+
+size_t IndexVLC::memory() const {
+    size_t bytes = sizeof(*this) + lists().memory();
+    if (model) {
+        bytes += model->memory() + size_t(nlist) * d * sizeof(float);
+    }
+    return bytes;
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+
+#include <faiss/IndexIVFFlat.h>
+
+#include <faiss_vlc/lists.h>
+#include <faiss_vlc/model.h>
+#include <faiss_vlc/parameters.h>
+#include <faiss_vlc/search.h>
+
+namespace faiss_vlc {
+
+/// Vector-Lattice Compression: an inverted file whose anchors come from annealed, robust clustering
+/// on an OpenCL device (or the CPU), and whose vectors are kept as residual codes on an integer
+/// lattice with two small factors each, so that search can scan codes with byte arithmetic and an
+/// almost unbiased estimate of the distance.
+///
+/// Use it where IndexIVFPQ would be used: the same recall takes fewer bytes, and search is several
+/// times faster. It needs training on vectors like those to be added (at least 39 per anchor are
+/// advisable), compresses lossily, and is not for a few thousand vectors, where IndexFlat is as good.
+///
+/// It is a faiss::IndexIVF: nprobe, SearchParametersIVF, direct maps, remove_ids, merge_from, IDMap,
+/// PreTransform and Refine work as usual. nlist is the number of anchors m; code_size are the packed
+/// bytes of a vector, factors included, ids not. The base class IndexIVFFlat is there for FAISS's
+/// own input and output only.
+///
+/// Metrics: METRIC_L2 (squared, estimated, never below 0) and METRIC_INNER_PRODUCT; the estimators
+/// are in estimator.h. Labels of missing results are -1. Equal distances go by the smaller id.
+///
+/// Training chooses a default nprobe, unless nprobe was set before: the number of lists that holds
+/// 95 % of the true neighbours of held-out vectors. Mind that a default-made SearchParametersIVF
+/// carries nprobe = 1 and overrides it.
+///
+/// Thread-safety: as FAISS: const functions may run side by side, anything else needs the index for
+/// itself. Errors are FaissExceptions; add() leaves the index as it was.
+///
+/// Results are the same on every x86-64 CPU and training gives the same index on every device, for
+/// one build of this library.
+struct IndexVLC : faiss::IndexIVFFlat {
+    using idx_t = int64_t;
+
+    /// m anchors (0: about 4 sqrt(n) of the training set) and code bits per dimension.
+    explicit IndexVLC(int d, int m = 0, float bits_per_dim = 2,
+                      faiss::MetricType metric = faiss::METRIC_L2);
+    IndexVLC(int d, const VLCParameters& parameters, faiss::MetricType metric = faiss::METRIC_L2);
+    /// A trained, empty index.
+    IndexVLC(std::shared_ptr<const Model> model, const VLCParameters& parameters);
+    /// A copy of its own; the model, which never changes, is shared.
+    IndexVLC(const IndexVLC& other);
+    IndexVLC& operator=(const IndexVLC&) = delete;
+
+    VLCParameters parameters;           ///< of the next training; device also of add()
+    std::shared_ptr<const Model> model; ///< null until trained
+    std::string trained_on;             ///< device of the last train() in this process
+
+    const VLCInvertedLists& lists() const;
+    VLCInvertedLists& lists();
+
+    /// x float n x d, n >= m. Needs an empty index (reset() first).
+    void train(idx_t n, const float* x) override;
+
+    /// x float n x d, finite. ids int64 n, or null for ntotal, ntotal + 1, ...
+    void add_with_ids(idx_t n, const float* x, const idx_t* ids) override;
+    /// The list of each vector is given (int64 n; -1: leave it out).
+    void add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* list_nos) override;
+    /// The lists that add() would choose.
+    void assign_lists(idx_t n, const float* x, idx_t* list_nos) const;
+
+    void search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                const faiss::SearchParameters* params = nullptr) const override;
+    /// centroid_dis may be null.
+    void search_preassigned(idx_t n, const float* x, idx_t k, const idx_t* list_nos,
+                            const float* centroid_dis, float* distances, idx_t* labels,
+                            bool store_pairs, const faiss::IVFSearchParameters* params = nullptr,
+                            faiss::IndexIVFStats* stats = nullptr) const override;
+    void range_search(idx_t n, const float* x, float radius, faiss::RangeSearchResult* result,
+                      const faiss::SearchParameters* params = nullptr) const override;
+    void search_and_reconstruct(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                                float* recons,
+                                const faiss::SearchParameters* params = nullptr) const override;
+
+    /// Works with and without a direct map (then by looking through the lists).
+    void reconstruct(idx_t key, float* recons) const override;
+    void reconstruct_from_offset(int64_t list_no, int64_t offset, float* recons) const override;
+
+    void encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,
+                        bool include_listnos = false) const override;
+    void sa_encode(idx_t n, const float* x, uint8_t* bytes) const override;
+    void sa_decode(idx_t n, const uint8_t* bytes, float* x) const override;
+
+    faiss::InvertedListScanner* get_InvertedListScanner(
+            bool store_pairs = false, const faiss::IDSelector* sel = nullptr) const override;
+
+    void check_compatible_for_merge(const faiss::Index& other) const override;
+
+    /// Bytes of memory: lists, model and what is derived from it.
+    size_t memory() const;
+
+private:
+    void set_model(std::shared_ptr<const Model> trained);
+    void require_trained(const char* what) const;
+    size_t probes_of(const faiss::SearchParametersIVF* params) const;
+    SearchScope scope_of(const faiss::SearchParametersIVF* params, bool store_pairs) const;
+    void search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                      bool store_pairs, const faiss::SearchParameters* params) const;
+};
+
+} // namespace faiss_vlc
