@@ -12,6 +12,7 @@
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/index_io.h>
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/reference_engine.h>
 #include <faiss_vlc/search.h>
@@ -97,6 +98,7 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
 
 IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricType metric)
         : parameters(parameters_in) {
+    register_hooks();
     check_metric(metric);
     parameters.check(d_in);
     d = d_in;
@@ -169,6 +171,7 @@ void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     }
     invlists = fresh.release();
     own_invlists = true;
+    lists().parameters = parameters;
     nlist = trained->m;
     code_size = trained->layout.code_size();
     if (nprobe <= 1) {

@@ -8,6 +8,7 @@
 
 #include <faiss_vlc/aligned.h>
 #include <faiss_vlc/model.h>
+#include <faiss_vlc/parameters.h>
 
 namespace faiss_vlc {
 
@@ -26,6 +27,8 @@ struct VLCInvertedLists : faiss::InvertedLists {
     ~VLCInvertedLists() override = default;
 
     std::shared_ptr<const Model> model;
+    /// Of the training: they travel with the lists, since FAISS's container takes only these.
+    VLCParameters parameters;
 
     size_t list_size(size_t list_no) const override;
     const uint8_t* get_codes(size_t list_no) const override; ///< packed copies, to be released

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <faiss/Index.h>
+
+namespace faiss {
+struct IOReader;
+struct IOWriter;
+} // namespace faiss
+
+namespace faiss_vlc {
+
+/// faiss::write_index and read_index that know IndexVLC.
+///
+/// An IndexVLC by itself is written in its own format (FORMAT.md). Any other index, also one that
+/// has an IndexVLC inside (IndexPreTransform, IndexIDMap, IndexRefine, ...), goes into FAISS's
+/// container, where the IndexVLC is an IndexIVFFlat with inverted lists `ilVC` that carry the same
+/// bytes. Files are replaced atomically. Reading tells the formats apart by their first bytes.
+/// The caller owns what read_index returns.
+void write_index(const faiss::Index* index, const char* path);
+void write_index(const faiss::Index* index, faiss::IOWriter* writer);
+faiss::Index* read_index(const char* path, int io_flags = 0);
+faiss::Index* read_index(faiss::IOReader* reader, int io_flags = 0);
+
+/// Turns what faiss::read_index made of an IndexVLC (an IndexIVFFlat over decoded lists), anywhere in
+/// a tree, into the IndexVLC that was saved. Takes ownership of `index` and returns its replacement
+/// (the same pointer where nothing was to be done). Throws if the container contradicts the payload;
+/// then `index` is deleted.
+faiss::Index* upgrade(faiss::Index* index);
+
+/// Lets faiss::write_index and faiss::read_index handle IndexVLC's lists. Called by everything here
+/// and by IndexVLC; thread-safe.
+void register_hooks();
+
+} // namespace faiss_vlc

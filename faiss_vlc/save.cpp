@@ -1,0 +1,181 @@
+#include <faiss_vlc/save.h>
+
+#include <faiss_vlc/atomic_file.h>
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/half.h>
+#include <faiss_vlc/sections_internal.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+std::vector<uint8_t> parameters_section(const VLCParameters& p) {
+    ByteWriter w;
+    w.i32(p.m);
+    w.f32(p.bits_per_dim);
+    w.i32(p.bytes);
+    w.i32(int32_t(p.grid));
+    w.i32(int32_t(p.frame));
+    w.u32(p.seed);
+    w.i32(p.max_points_per_anchor);
+    w.i32(p.iterations);
+    w.i32(p.neighbours);
+    w.i32(int32_t(p.robust));
+    for (float v : {p.held_out, p.start_temperature, p.end_temperature, p.size_bias, p.random_bias,
+                    p.kappa, p.max_step, p.merge_fraction, p.split_factor, p.maintain_until,
+                    p.stop_changes, p.tilt, p.t1, p.t2, p.c, p.coverage}) {
+        w.f32(v);
+    }
+    return w.take();
+}
+
+/// The fixed fields: what an index is, without what it learned.
+struct Head {
+    int d;
+    int m;
+    faiss::MetricType metric;
+    bool trained;
+    uint64_t ntotal, nprobe, max_codes;
+    size_t code_size;
+    faiss::DirectMap::Type direct_map;
+};
+
+std::vector<uint8_t> index_section(const Head& head) {
+    ByteWriter w;
+    w.u32(uint32_t(head.d));
+    w.u32(uint32_t(head.m));
+    w.u32(uint32_t(head.metric));
+    w.u32(head.trained ? 1 : 0);
+    w.u64(head.ntotal);
+    w.u64(head.nprobe);
+    w.u64(head.max_codes);
+    w.u32(uint32_t(head.code_size));
+    w.u32(uint32_t(head.direct_map));
+    return w.take();
+}
+
+std::vector<uint8_t> anchors_section(const Model& model) {
+    ByteWriter w;
+    w.u32(uint32_t(model.grid));
+    if (model.grid == AnchorGrid::float16) {
+        w.array(model.anchors16.data(), model.anchors16.size());
+        return w.take();
+    }
+    for (int j = 0; j < model.m; j++) {
+        w.array(&model.anchors8[size_t(j) * model.dp()], model.d);
+    }
+    return w.take();
+}
+
+std::vector<uint8_t> layout_section(const Layout& layout) {
+    ByteWriter w;
+    w.u32(uint32_t(layout.code_bytes));
+    w.u32(uint32_t(layout.fields.size()));
+    for (const Field& f : layout.fields) {
+        w.u16(uint16_t(f.first));
+        w.u16(uint16_t(f.row));
+        w.u8(uint8_t(f.lanes));
+        w.u8(uint8_t(f.width));
+        w.u8(uint8_t(f.shift));
+        w.u8(0);
+    }
+    return w.take();
+}
+
+void add_model(SectionWriter& sections, const Model& model) {
+    ByteWriter w;
+    w.i64(model.record.n);
+    w.i32(model.record.iterations);
+    w.u32(model.record.seed);
+    w.f32(model.record.energy_train);
+    w.f32(model.record.energy_held);
+    sections.add(section::kTraining, kOptional, w.take());
+
+    w.f32(model.lattice.scale);
+    w.array(model.lattice.mean.data(), model.lattice.mean.size());
+    sections.add(section::kLattice, kRequired, w.take());
+
+    sections.add(section::kAnchors, kRequired, anchors_section(model));
+
+    for (float e : model.spread) {
+        w.u16(float_to_half(e));
+    }
+    sections.add(section::kSpread, kRequired, w.take());
+
+    w.u32(uint32_t(model.frame.kept));
+    w.array(model.frame.rows.data(), model.frame.rows.size());
+    sections.add(section::kFrame, kRequired, w.take());
+    w.array(model.sigma.data(), model.sigma.size());
+    sections.add(section::kSigma, kRequired, w.take());
+    sections.add(section::kLayout, kRequired, layout_section(model.layout));
+
+    const Estimator& e = model.estimator;
+    for (float v : {e.gamma_low, e.gamma_step, e.t1, e.t2, e.c, e.energy}) {
+        w.f32(v);
+    }
+    w.i32(model.default_nprobe);
+    sections.add(section::kEstimator, kRequired, w.take());
+}
+
+void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
+    ByteWriter w;
+    w.u32(uint32_t(lists.id_bytes()));
+    uint64_t total = 0;
+    for (size_t j = 0; j < lists.nlist; j++) {
+        w.u32(uint32_t(lists.list_size(j)));
+        total += lists.list_size(j);
+    }
+    sections.add(section::kLists, kRequired, w.take());
+    sections.add(section::kIds, kRequired, total * lists.id_bytes(), [&lists](ByteSink& sink) {
+        for (size_t j = 0; j < lists.nlist; j++) {
+            sink.write(lists.raw_ids(j), lists.list_size(j) * lists.id_bytes());
+        }
+    });
+    sections.add(section::kCodes, kRequired, total * lists.code_size, [&lists](ByteSink& sink) {
+        for (size_t j = 0; j < lists.nlist; j++) {
+            sink.write(lists.blocks(j), lists.list_bytes(j));
+        }
+    });
+}
+
+} // namespace
+
+SectionWriter index_sections(const IndexVLC& index) {
+    SectionWriter sections;
+    const Head head{index.d, index.is_trained ? index.model->m : 0, index.metric_type,
+                    index.is_trained, uint64_t(index.ntotal), index.nprobe, index.max_codes,
+                    index.code_size, index.direct_map.type};
+    sections.add(section::kIndex, kRequired, index_section(head));
+    sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
+    if (index.is_trained) {
+        add_model(sections, *index.model);
+        add_lists(sections, index.lists());
+    }
+    return sections;
+}
+
+SectionWriter lists_sections(const VLCInvertedLists& lists) {
+    if (!lists.model) {
+        fail("an untrained IndexVLC inside another index cannot be written: train it first");
+    }
+    const Model& model = *lists.model;
+    SectionWriter sections;
+    const Head head{model.d, model.m, model.metric, true, lists.compute_ntotal(),
+                    uint64_t(model.default_nprobe), 0, lists.code_size,
+                    faiss::DirectMap::NoMap};
+    sections.add(section::kIndex, kRequired, index_section(head));
+    sections.add(section::kParameters, kRequired, parameters_section(lists.parameters));
+    add_model(sections, model);
+    add_lists(sections, lists);
+    return sections;
+}
+
+void save_index(const IndexVLC& index, const std::string& path) {
+    const SectionWriter sections = index_sections(index);
+    AtomicFile file(path);
+    SinkTo<AtomicFile> sink(file);
+    sections.write(sink);
+    file.commit();
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/format.h>
+
+namespace faiss_vlc {
+
+/// The sections of an index, see FORMAT.md. The writer borrows from the index, which must not change
+/// until its last write(). Memory: the small sections; codes and ids are written from the lists.
+SectionWriter index_sections(const IndexVLC& index);
+/// The same from trained lists alone, for FAISS's container, which keeps nprobe and the like itself.
+SectionWriter lists_sections(const VLCInvertedLists& lists);
+
+/// Writes an index in its own format, atomically: whoever opens the path meanwhile, or after a crash,
+/// finds the old file or the new one.
+void save_index(const IndexVLC& index, const std::string& path);
+
+} // namespace faiss_vlc
