@@ -9,7 +9,7 @@
 
 namespace faiss_vlc {
 
-const double kUniformStep[kMaxWidth + 1] = {0,         1.5957691, 0.9956867, 0.5860194, 0.3352006,
+const double kUniformStep[kMaxWidth + 1] = {0,         1.7553460, 1.0454710, 0.5860194, 0.3352006,
                                             0.1881388, 0.1040739, 0.0568710, 0.0307623};
 const double kUniformError[kMaxWidth + 1] = {1,          0.3633802, 0.1188461, 0.0374397, 0.0115428,
                                              0.00349519, 0.00104004, 0.00030433, 0.0000876};

@@ -60,8 +60,9 @@ struct Layout {
     }
 };
 
-/// The best uniform step for a unit Gaussian at 1 to 8 bits, and the squared error that remains
-/// (Max, 1960); [0] is unused, error 1.
+/// The step of uniform levels for a unit Gaussian at 1 to 8 bits, and the squared error that remains
+/// (Max, 1960); [0] is unused, error 1. At 1 and 2 bits the steps are 10 and 5 % wider than Max's:
+/// residuals have heavier tails, and recall gains .1 to .4 points.
 extern const double kUniformStep[kMaxWidth + 1];
 extern const double kUniformError[kMaxWidth + 1];
 

@@ -18,11 +18,6 @@ namespace faiss_vlc {
 
 namespace {
 
-int choose_anchors(int64_t n) {
-    const int64_t wanted = 4 * int64_t(isqrt(uint64_t(n)));
-    return int(std::clamp<int64_t>(std::min(wanted, n / 39), 1, 1 << 18));
-}
-
 /// The first `count` of a random order of 0 .. n - 1.
 std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
     std::vector<int64_t> rows(n);
@@ -47,10 +42,15 @@ int32_t clamp32(double v) {
 
 } // namespace
 
+int choose_anchors(int64_t n, int64_t n_train) {
+    const int64_t wanted = 4 * int64_t(isqrt(uint64_t(n)));
+    return int(std::clamp<int64_t>(std::min(wanted, n_train / 39), 1, 1 << 18));
+}
+
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params) {
     Sample sample;
     Shape& shape = sample.shape;
-    shape.m = params.m > 0 ? params.m : choose_anchors(n);
+    shape.m = params.m > 0 ? params.m : choose_anchors(n, n);
     if (n < shape.m) {
         fail("training: expected at least as many vectors as anchors, got %lld for m = %d",
              (long long)n, shape.m);

@@ -18,6 +18,10 @@ struct Sample {
     std::vector<int8_t> x8; ///< n x dp
 };
 
+/// The number of anchors for n vectors to index and n_train to train on: about 4 sqrt(n), with 39
+/// training vectors for each.
+int choose_anchors(int64_t n, int64_t n_train);
+
 /// Draws and quantizes the sample. Throws if there are fewer vectors than anchors.
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params);
 

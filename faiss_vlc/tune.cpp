@@ -13,7 +13,7 @@ namespace faiss_vlc {
 namespace {
 
 constexpr int kTrueNeighbours = 10;
-constexpr int kMaxQueries = 400;
+constexpr int kMaxQueries = 1000;
 constexpr int kMaxBase = 32768;
 constexpr int kCandidates = 384; ///< per query: farther ones hardly get among the first 10
 constexpr int kMaxVarianceRows = 16384;
@@ -398,7 +398,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     const Frame sorted = model.frame;
 
     const Trial trial = make_trial(sample, model);
-    std::vector<double> tilts = {0, 0.25, 0.5, 0.75};
+    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
     if (params.tilt >= 0) {
         tilts = {params.tilt};
     }
