@@ -1,0 +1,192 @@
+#include <faiss_vlc/cli_internal.h>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include <faiss/IVFlib.h>
+#include <faiss/impl/AuxIndexStructures.h>
+
+#include <faiss_vlc/atomic_file.h>
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/index_io.h>
+#include <faiss_vlc/parallel.h>
+
+namespace faiss_vlc::cli {
+
+namespace {
+
+bool is_raw(const std::string& path) {
+    const size_t dot = path.rfind('.');
+    std::string extension = dot == std::string::npos ? "" : path.substr(dot);
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return char(std::tolower(c)); });
+    const char* formats[] = {".npy", ".fvecs", ".bvecs", ".ivecs", ".hdf5", ".h5"};
+    return std::find(std::begin(formats), std::end(formats), extension) == std::end(formats);
+}
+
+/// As require_finite, but names the row of the file.
+void require_finite_rows(const std::string& path, int64_t first, int64_t n, int d, const float* x) {
+    for (int64_t i = 0; i < n * d; i++) {
+        if (!std::isfinite(x[i])) {
+            fail("%s: expected finite values, row %lld, column %lld is %g", path.c_str(),
+                 (long long)(first + i / d), (long long)(i % d), double(x[i]));
+        }
+    }
+}
+
+} // namespace
+
+void add_json_option(CLI::App& command, Job& job) {
+    command.add_flag("--json", job.json, "Print one JSON object and nothing else");
+}
+
+void add_threads_option(CLI::App& command, Job& job) {
+    command.add_option("--threads", job.threads, "Threads (default: all cores)")
+            ->type_name("T")
+            ->check(CLI::Range(1, 4096));
+}
+
+void add_dtype_option(CLI::App& command, std::string& dtype) {
+    command.add_option("--dtype", dtype, "Type of a raw file's values")
+            ->check(CLI::IsMember({"float32", "float16", "uint8", "int8"}));
+}
+
+VectorFileOptions VectorArgument::options() const {
+    VectorFileOptions options;
+    options.d = d;
+    options.dataset = dataset;
+    if (is_raw(path)) {
+        if (d < 1) {
+            fail("%s: a raw file needs --d, its number of dimensions", path.c_str());
+        }
+        if (dtype.empty()) {
+            fail("%s: a raw file needs --dtype, the type of its values", path.c_str());
+        }
+        options.dtype = dtype;
+    }
+    return options;
+}
+
+VectorStream::VectorStream(const VectorArgument& argument)
+        : path_(argument.path), reader_(open_vectors(argument.path, argument.options())) {
+    block_rows_ = std::min(reader_->n(), rows_per_block(reader_->d()));
+    block_.resize(size_t(block_rows_) * reader_->d());
+}
+
+int64_t VectorStream::next() {
+    faiss::InterruptCallback::check();
+    first_ = end_;
+    const int64_t rows = reader_->read(block_rows_, block_.data());
+    end_ += rows;
+    require_finite_rows(path_, first_, rows, d(), block_.data());
+    return rows;
+}
+
+void VectorStream::rewind() {
+    reader_->seek(0);
+    first_ = end_ = 0;
+}
+
+Matrix<float> read_all(const VectorArgument& argument) {
+    Matrix<float> vectors = read_vectors(argument.path, argument.options());
+    require_finite_rows(argument.path, 0, vectors.n, vectors.d, vectors.data.data());
+    return vectors;
+}
+
+IndexVLC* find_vlc(faiss::Index& index) {
+    return dynamic_cast<IndexVLC*>(faiss::ivflib::try_extract_index_ivf(&index));
+}
+
+LoadedIndex load_index(const std::string& path) {
+    LoadedIndex loaded;
+    loaded.path = path;
+    loaded.index.reset(read_index(path.c_str()));
+    loaded.ivf = faiss::ivflib::try_extract_index_ivf(loaded.index.get());
+    loaded.vlc = dynamic_cast<IndexVLC*>(loaded.ivf);
+    return loaded;
+}
+
+DecodedVectors::DecodedVectors(LoadedIndex& loaded)
+        : index_(*loaded.index), block_rows_(rows_per_block(index_.d)) {
+    if (!loaded.ivf) {
+        return;
+    }
+    const int64_t n = loaded.ivf->ntotal;
+    std::vector<bool> seen(n);
+    for (size_t j = 0; j < loaded.ivf->nlist; j++) {
+        const size_t size = loaded.ivf->invlists->list_size(j);
+        const faiss::InvertedLists::ScopedIds ids(loaded.ivf->invlists, j);
+        for (size_t i = 0; i < size; i++) {
+            const int64_t id = ids[i];
+            if (id < 0 || id >= n || seen[id]) {
+                fail("%s: decoding expects the ids 0 to %lld, each once, and met id %lld%s",
+                     loaded.path.c_str(), (long long)(n - 1), (long long)id,
+                     id >= 0 && id < n ? " twice" : "");
+            }
+            seen[id] = true;
+        }
+    }
+    loaded.ivf->set_direct_map_type(faiss::DirectMap::Array);
+}
+
+int64_t DecodedVectors::next(float* out) {
+    faiss::InterruptCallback::check();
+    const int64_t rows = std::min(block_rows_, index_.ntotal - next_);
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+        rescue.run([&] { index_.reconstruct(next_ + i, out + i * index_.d); });
+    }
+    rescue.rethrow();
+    next_ += rows;
+    return rows;
+}
+
+int64_t rows_per_block(int64_t d) {
+    return std::max<int64_t>(1, (int64_t(1) << 22) / d);
+}
+
+void require_writable(const std::string& path) {
+    const AtomicFile probe(path);
+}
+
+int64_t file_size(const std::string& path) {
+    struct stat info = {};
+    if (stat(path.c_str(), &info) != 0) {
+        fail("%s: %s", path.c_str(), strerror(errno));
+    }
+    return info.st_size;
+}
+
+double seconds_now() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(now).count();
+}
+
+double rounded(double value, int digits) {
+    char text[64];
+    snprintf(text, sizeof text, "%.*g", digits, value);
+    return strtod(text, nullptr);
+}
+
+const char* metric_name(faiss::MetricType metric) {
+    return metric == faiss::METRIC_L2 ? "l2" : metric == faiss::METRIC_INNER_PRODUCT ? "ip" : "other";
+}
+
+void add_size(Json& json, int64_t bytes, int64_t n, int d) {
+    json["file_bytes"] = bytes;
+    if (n > 0) {
+        json["bytes_per_vector"] = rounded(double(bytes) / double(n));
+        json["percent_of_float32"] = rounded(100.0 * double(bytes) / (4.0 * double(n) * d), 4);
+        json["ratio"] = rounded(4.0 * double(n) * d / double(bytes), 4);
+    }
+}
+
+} // namespace faiss_vlc::cli

@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <faiss/Index.h>
+#include <faiss/IndexIVF.h>
+#include <nlohmann/json.hpp>
+
+#include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/vector_file.h>
+
+/// What the subcommands of `vlc` share. Not part of the library.
+namespace faiss_vlc::cli {
+
+using Json = nlohmann::ordered_json;
+
+/// What is left to do once the arguments are parsed.
+struct Job {
+    std::function<Json()> run;              ///< does the work and returns its result
+    std::function<void(const Json&)> print; ///< prints the result as text
+    bool json = false;                      ///< print it as JSON instead
+    int threads = 0;                        ///< 0: as many as OpenMP takes
+};
+
+// Each adds one subcommand, which fills in the job when it is chosen.
+void add_index_command(CLI::App& app, Job& job);
+void add_eval_command(CLI::App& app, Job& job);
+void add_search_command(CLI::App& app, Job& job);
+void add_decode_command(CLI::App& app, Job& job);
+void add_info_command(CLI::App& app, Job& job);
+void add_verify_command(CLI::App& app, Job& job);
+
+void add_json_option(CLI::App& command, Job& job);
+void add_threads_option(CLI::App& command, Job& job);
+
+/// A file of vectors among the arguments.
+struct VectorArgument {
+    std::string path;
+    std::string dtype;   ///< of a raw file; other formats name theirs
+    std::string dataset; ///< HDF5
+    int d = 0;           ///< 0: unknown, else what the file must have
+
+    VectorFileOptions options() const;
+};
+void add_dtype_option(CLI::App& command, std::string& dtype);
+
+/// Streams a file's vectors block by block; throws for NaN and infinity, naming file and row.
+/// Checks for interrupts.
+class VectorStream {
+public:
+    explicit VectorStream(const VectorArgument& argument);
+
+    const std::string& path() const {
+        return path_;
+    }
+    int64_t n() const {
+        return reader_->n();
+    }
+    int d() const {
+        return reader_->d();
+    }
+
+    /// Reads the next block and returns its rows, 0 at the end.
+    int64_t next();
+    /// Of the block: float rows x d, and the first row's number in the file.
+    const float* block() const {
+        return block_.data();
+    }
+    int64_t first() const {
+        return first_;
+    }
+    void rewind();
+
+private:
+    std::string path_;
+    std::unique_ptr<VectorReader> reader_;
+    std::vector<float> block_;
+    int64_t block_rows_ = 0, first_ = 0, end_ = 0;
+};
+
+/// Reads all vectors of a file, finite ones only.
+Matrix<float> read_all(const VectorArgument& argument);
+
+/// An index of any kind, its file, and the inverted file inside it, if there is one.
+struct LoadedIndex {
+    std::string path;
+    std::unique_ptr<faiss::Index> index;
+    faiss::IndexIVF* ivf = nullptr;
+    IndexVLC* vlc = nullptr; ///< ivf, if it is one of ours
+
+    const IndexVLC* bare_vlc() const {
+        return dynamic_cast<const IndexVLC*>(index.get());
+    }
+};
+LoadedIndex load_index(const std::string& path);
+
+/// The IndexVLC inside an index, or null.
+IndexVLC* find_vlc(faiss::Index& index);
+
+/// The vectors that an index gives back, in the order of their ids. Throws unless the ids are
+/// 0 .. ntotal - 1.
+class DecodedVectors {
+public:
+    explicit DecodedVectors(LoadedIndex& loaded);
+    int64_t rows_per_block() const {
+        return block_rows_;
+    }
+    /// The next at most rows_per_block() vectors, 0 at the end. Checks for interrupts.
+    int64_t next(float* out);
+
+private:
+    faiss::Index& index_;
+    int64_t next_ = 0, block_rows_;
+};
+
+/// Rows of d floats that make about 16 MB.
+int64_t rows_per_block(int64_t d);
+
+/// Throws unless a file can be written there; leaves nothing behind.
+void require_writable(const std::string& path);
+
+int64_t file_size(const std::string& path);
+double seconds_now();
+/// To significant digits that a measurement deserves, so that JSON shows no float noise.
+double rounded(double value, int digits = 6);
+
+const char* metric_name(faiss::MetricType metric);
+/// {bytes, n, d} as "bytes per vector" and "percent of float32".
+void add_size(Json& json, int64_t bytes, int64_t n, int d);
+
+} // namespace faiss_vlc::cli
