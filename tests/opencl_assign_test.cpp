@@ -70,7 +70,8 @@ TEST(OpenCLAssign, EqualsTheReference) {
             expect_equal(kernels, TestData(n, n - n / 3, 32, 40, 2, n), true);
         }
     }
-    for (const char* kernel : {"pack_anchors", "anchor_constants", "row_constants", "assign", "summarize"}) {
+    for (const char* kernel :
+         {"pack_anchors", "anchor_constants", "row_constants", "assign", "summarize"}) {
         EXPECT_GT(launched(kernel), 100u) << kernel;
     }
 }

@@ -2,9 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <functional>
 #include <cctype>
 #include <cstring>
+#include <functional>
 
 #include <faiss/impl/FaissException.h>
 
@@ -83,15 +83,17 @@ TEST(OpenCLDevice, WrongUseIsAnError) {
     int32_t value = 0;
     EXPECT_NE(error_of([&] { device->read(buffer, &value, 4, buffer.bytes()); }).find(name),
               std::string::npos);
-    EXPECT_NE(error_of([&] { device->allocate<int32_t>(uint64_t(1) << 60, "far too much"); })
-                      .find("far too much"),
+    EXPECT_NE(error_of([&] {
+                  device->allocate<int32_t>(uint64_t(1) << 60, "far too much");
+              }).find("far too much"),
               std::string::npos);
     EXPECT_NE(error_of([&] { device->allocate<int32_t>(~uint64_t(0), "far too much"); }), "");
     const KernelSet kernels = KernelSet::compile(device, 64);
     EXPECT_NE(error_of([&] { kernels.get("no_such_kernel"); }).find("no_such_kernel"),
               std::string::npos);
-    EXPECT_NE(error_of([&] { device->launch(kernels.get("row_constants"), 1, 64, buffer); })
-                      .find("takes 4 arguments"),
+    EXPECT_NE(error_of([&] {
+                  device->launch(kernels.get("row_constants"), 1, 64, buffer);
+              }).find("takes 4 arguments"),
               std::string::npos);
     const std::string log = error_of([&] { device->kernel("assign", "-DDOT_PORTABLE -DROWS=3"); });
     EXPECT_NE(log.find("ROWS must be"), std::string::npos) << log;
@@ -108,8 +110,8 @@ TEST(OpenCLDevice, AForkedChildGetsAnError) {
         alarm(20);
         int32_t value;
         int status = 0;
-        status |= error_of([&] { device->read(buffer, &value, 4); }).find("fork") ==
-                  std::string::npos;
+        status |=
+            error_of([&] { device->read(buffer, &value, 4); }).find("fork") == std::string::npos;
         status |= 2 * (error_of([&] { device->allocate<int>(1, "test"); }).empty());
         status |= 4 * (!list_devices().empty());
         status |= 8 * (open_device("auto") != nullptr);
@@ -138,10 +140,10 @@ TEST(OpenCLDevice, NoPlatformIsNotAnError) {
     const ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
     ASSERT_GT(length, 0);
     self[length] = '\0';
-    const std::string command =
-            "VLC_TEST_NO_PLATFORM=1 VLC_DEVICE= OCL_ICD_VENDORS=/nonexistent "
-            "OPENCL_VENDOR_PATH=/nonexistent '" +
-            std::string(self) + "' --gtest_filter=OpenCLDevice.NoPlatformIsNotAnError >/dev/null";
+    const std::string command = "VLC_TEST_NO_PLATFORM=1 VLC_DEVICE= OCL_ICD_VENDORS=/nonexistent "
+                                "OPENCL_VENDOR_PATH=/nonexistent '" +
+                                std::string(self) +
+                                "' --gtest_filter=OpenCLDevice.NoPlatformIsNotAnError >/dev/null";
     EXPECT_EQ(std::system(command.c_str()), 0);
 }
 

@@ -15,8 +15,8 @@ struct State {
     std::vector<int64_t> energies, weights;
 
     State(Engine& engine, const Shape& s)
-            : counts(s.m), anchors(size_t(s.m) * s.dp), spreads(s.m), bias(s.m), labels(s.n),
-              distances(s.n), energies(s.m), weights(s.m) {
+        : counts(s.m), anchors(size_t(s.m) * s.dp), spreads(s.m), bias(s.m), labels(s.n),
+          distances(s.n), energies(s.m), weights(s.m) {
         engine.get_counts(counts.data());
         engine.get_anchors(anchors.data());
         engine.get_spreads(spreads.data());

@@ -16,14 +16,15 @@
 
 namespace faiss_vlc {
 
-/// The device that OpenCL tests run on: VLC_DEVICE if that names one, else the first there is. Throws,
-/// so fails the test, where there is none.
+/// The device that OpenCL tests run on: VLC_DEVICE if that names one, else the first there is.
+/// Throws, so fails the test, where there is none.
 inline std::shared_ptr<Device> test_device() {
     const char* spec = std::getenv("VLC_DEVICE");
     const bool named = spec && std::string(spec).compare(0, 7, "opencl:") == 0;
-    static const std::shared_ptr<Device> device = open_device(named ? spec : "opencl:");
-    EXPECT_FALSE(device->info().name.empty());
-    return device;
+    // Never destroyed: a runtime may be gone before our static objects are.
+    static const auto* device = new std::shared_ptr<Device>(open_device(named ? spec : "opencl:"));
+    EXPECT_FALSE((*device)->info().name.empty());
+    return *device;
 }
 
 constexpr int kWorkGroups[] = {64, 128, 256};
@@ -76,11 +77,11 @@ struct TestData {
             const int kind = between(0, 4);
             const int c = between(0, 7);
             for (int k = 0; k < d; k++) {
-                anchor[j * dp + k] =
-                        kind == 0   ? (n ? rows[(j % n) * dp + k] : 0) * 65536
-                        : kind == 1 ? anchor[k]
-                        : kind == 2 ? (between(0, 1) ? 127 : -127) * 65536
-                                    : centre[c * d + k] * 65536 + between(-2400000, 2400000);
+                anchor[j * dp + k] = kind == 0   ? (n ? rows[(j % n) * dp + k] : 0) * 65536
+                                     : kind == 1 ? anchor[k]
+                                     : kind == 2
+                                         ? (between(0, 1) ? 127 : -127) * 65536
+                                         : centre[c * d + k] * 65536 + between(-2400000, 2400000);
             }
         }
         anchor8.resize(anchor.size());
