@@ -2,14 +2,15 @@
 // rows through all anchors, 16 at a time: lane l of a vector belongs to the anchors j with
 // j mod 16 == l and keeps the best of them, so a winner costs a compare and two selects.
 //
-// ROWS and one of DOT_VNNI, DOT_AVX2, DOT_PORTABLE come as build options. Packed anchors, tile = 16:
+// ROWS and one of DOT_VNNI, DOT_AVX2, DOT_PORTABLE are build options. Packed anchors, tile = 16:
 //   VNNI      [tile][d / 4][anchor of the tile][4 dims], unsigned: value + 128
 //   AVX2      the same, signed
 //   PORTABLE  [tile][d][anchor of the tile], signed
-// VNNI multiplies unsigned by signed bytes; the 128 <x, 1> too much is the same for all anchors of a
-// row, so only row_constant knows of it. AVX2 has no signed product of bytes either, and its unsigned
-// operand must be below 128 to be exact: it takes |a|, and x with all bits flipped where a < 0. That
-// is -x - 1 instead of -x, so sums of an anchor start from start_j = sum of |a| over a < 0.
+// VNNI multiplies unsigned by signed bytes; the 128 <x, 1> too much is the same for all anchors of
+// a row, so only row_constant knows of it. AVX2 has no signed product of bytes either, and its
+// unsigned operand must be below 128 to be exact: it takes |a|, and x with all bits flipped where
+// a < 0. That is -x - 1 instead of -x, so sums of an anchor start from start_j = sum of |a| over
+// a < 0.
 
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 #define NO_SCORE INT_MAX
@@ -112,9 +113,9 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 #error "ROWS must be 2, 4 or 6"
 #endif
 
-// Per way to multiply: WORD is how a row is read, TILES the tiles taken at once, and macros over the
-// row number r: SUMS declares and clears the sums, PASS is the loop over dimensions, EACH_SUM hands
-// over (row, tile of the pass, sum as int16).
+// Per way to multiply: WORD is how a row is read, TILES the tiles taken at once, and macros over
+// the row number r: SUMS declares and clears the sums, PASS is the loop over dimensions, EACH_SUM
+// hands over (row, tile of the pass, sum as int16).
 #if defined(DOT_VNNI)
 #if !defined(__AVX512F__)
 #error "the OpenCL compiler does not target AVX-512"
@@ -140,7 +141,8 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
             EACH_ROW(STEP) \
         } \
     }
-#define EACH_SUM(DO, r) DO(r, 0, sum##r##0) DO(r, 1, sum##r##1) DO(r, 2, sum##r##2) DO(r, 3, sum##r##3)
+#define EACH_SUM(DO, r) \
+    DO(r, 0, sum##r##0) DO(r, 1, sum##r##1) DO(r, 2, sum##r##2) DO(r, 3, sum##r##3)
 
 #elif defined(DOT_AVX2)
 #if !defined(__AVX2__)
@@ -207,7 +209,8 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 // `skip_own`: row i is anchor i and must not find itself.
 __kernel void assign(__global const char* rows, __global const int* row_constant,
                      __global const uchar* packed, __global const int* start_j,
-                     __global const int* constant_j, __global const int* norm, int n, int m, int dp, int neighbours, int skip_own,
+                     __global const int* constant_j, __global const int* norm, int n, int m, int dp,
+                     int neighbours, int skip_own,
                      __global int* label, __global int* dist) {
     const int first = (int)get_global_id(0) * ROWS;
     if (first >= n) {
@@ -239,14 +242,14 @@ __kernel void assign(__global const char* rows, __global const int* row_constant
     }
 #define STORE(r) \
     if (first + r < n) { \
-        store_row(best##r, at##r, first + r, neighbours, row_constant[first + r], constant_j, norm, \
-                  label, dist); \
+        store_row(best##r, at##r, first + r, neighbours, row_constant[first + r], constant_j, \
+                  norm, label, dist); \
     }
     EACH_ROW(STORE)
 }
 
-// Changes against the previous nearest labels (replaced) and energies of rows before and from n_train:
-// three sums per work-group, which the host adds up.
+// Changes against the previous nearest labels (replaced) and energies of rows before and from
+// n_train: three sums per work-group, which the host adds up.
 __kernel void summarize(__global const int* label, __global const int* dist, int n, int n_train,
                         int neighbours, __global int* previous, __local long* partial,
                         __global long* sums) {

@@ -5,17 +5,14 @@
 namespace faiss_vlc {
 
 AssignStage::AssignStage(const KernelSet& kernels)
-        : kernels_(kernels),
-          pack_(kernels.get("pack_anchors")),
-          constants_(kernels.get("anchor_constants")),
-          row_constants_(kernels.get("row_constants")),
-          assign_(kernels.get("assign")),
-          summarize_(kernels.get("summarize")),
-          sums_(kernels.device->allocate<int64_t>(3 * kMaxGroups, "sums of an assignment")) {}
+    : kernels_(kernels), pack_(kernels.get("pack_anchors")),
+      constants_(kernels.get("anchor_constants")), row_constants_(kernels.get("row_constants")),
+      assign_(kernels.get("assign")), summarize_(kernels.get("summarize")),
+      sums_(kernels.device->allocate<int64_t>(3 * kMaxGroups, "sums of an assignment")) {}
 
 AssignStage::Packed::Packed(Device& device, int m, int dp)
-        : bytes(device.allocate<int8_t>(uint64_t(padded_anchors(m)) * dp, "packed anchors")),
-          start(device.allocate<int32_t>(padded_anchors(m), "packed anchors")) {}
+    : bytes(device.allocate<int8_t>(uint64_t(padded_anchors(m)) * dp, "packed anchors")),
+      start(device.allocate<int32_t>(padded_anchors(m), "packed anchors")) {}
 
 void AssignStage::pack(const Buffer& anchor8, int m, int dp, Packed& packed) {
     const int32_t padded = padded_anchors(m);
@@ -34,12 +31,14 @@ void AssignStage::row_constants(const Buffer& rows, int n, int dp, Buffer& row_c
                             row_constant);
 }
 
-void AssignStage::assign(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors, int n,
-                         int dp, int neighbours, bool skip_own, Buffer& label, Buffer& dist) {
+void AssignStage::assign(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors,
+                         int n, int dp, int neighbours, bool skip_own, Buffer& label,
+                         Buffer& dist) {
     const size_t items = (size_t(n) + kernels_.dot.rows - 1) / kernels_.dot.rows;
     kernels_.device->launch(assign_, items, kernels_.work_group, rows, row_constant,
-                            anchors.packed.bytes, anchors.packed.start, anchors.constants, anchors.norm, int32_t(n), int32_t(anchors.m),
-                            int32_t(dp), int32_t(neighbours), int32_t(skip_own), label, dist);
+                            anchors.packed.bytes, anchors.packed.start, anchors.constants,
+                            anchors.norm, int32_t(n), int32_t(anchors.m), int32_t(dp),
+                            int32_t(neighbours), int32_t(skip_own), label, dist);
 }
 
 AssignSummary AssignStage::summarize(const Shape& shape, const Buffer& label, const Buffer& dist,

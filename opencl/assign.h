@@ -13,9 +13,7 @@ public:
     explicit AssignStage(const KernelSet& kernels);
 
     /// Anchors that the packed arrays have room for.
-    static int padded_anchors(int m) {
-        return (m + 63) / 64 * 64;
-    }
+    static int padded_anchors(int m) { return (m + 63) / 64 * 64; }
 
     /// Anchors in the order that the kernel reads.
     struct Packed {
@@ -37,8 +35,8 @@ public:
         int m;
     };
     /// rows int8 n x dp, label and dist int n x neighbours. skip_own: row i is anchor i.
-    void assign(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors, int n, int dp,
-                int neighbours, bool skip_own, Buffer& label, Buffer& dist);
+    void assign(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors, int n,
+                int dp, int neighbours, bool skip_own, Buffer& label, Buffer& dist);
 
     /// Sums of changes and energies; previous (int n) takes the nearest labels.
     AssignSummary summarize(const Shape& shape, const Buffer& label, const Buffer& dist,

@@ -51,8 +51,8 @@ inline long clamp_long(long v, long low, long high) {
     return v < low ? low : v > high ? high : v;
 }
 
-// A fixed-point number to the nearest one with 11 significant bits, ties to even: a float16, as long
-// as neither end of its exponent range is met (anchors and spreads stay inside).
+// A fixed-point number to the nearest one with 11 significant bits, ties to even: a float16, as
+// long as neither end of its exponent range is met (anchors and spreads stay inside).
 inline int round_to_half(int v) {
     const uint size = abs(v);
     const int drop = 31 - (int)clz(size | 1u) - 10;

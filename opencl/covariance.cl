@@ -22,7 +22,8 @@ __kernel void residual_rows(__global const char* rows, __global const char* anch
 }
 
 // sums += the products of `batch` matrices of `size` numbers, each an integer below 2^24.
-__kernel void add_products(__global const float* product, int size, int batch, __global long* sums) {
+__kernel void add_products(__global const float* product, int size, int batch,
+                           __global long* sums) {
     const size_t at = get_global_id(0);
     if (at >= (size_t)size) {
         return;

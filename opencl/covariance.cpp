@@ -26,17 +26,39 @@ using Parameters = std::unordered_map<std::string, size_t>;
 void set_cpu_parameters(cl_device_id device) {
     const auto precision = clblast::Precision::kSingle;
     const std::pair<const char*, Parameters> wanted[] = {
-            {"Xgemm", {{"GEMMK", 0}, {"MWG", 16},  {"NWG", 8},   {"KWG", 2},   {"MDIMC", 1},
-                       {"NDIMC", 1}, {"MDIMA", 1}, {"NDIMB", 1}, {"KWI", 2},   {"VWM", 8},
-                       {"VWN", 8},   {"STRM", 0},  {"STRN", 0},  {"SA", 0},    {"SB", 0},
-                       {"KREG", 1}}},
-            {"XgemmDirect", {{"WGD", 1}, {"MDIMCD", 1}, {"NDIMCD", 1}, {"MDIMAD", 1}, {"NDIMBD", 1},
-                             {"KWID", 1}, {"VWMD", 1}, {"VWND", 1}, {"PADA", 0}, {"PADB", 0}}},
-            {"GemmRoutine", {{"XGEMM_MIN_INDIRECT_SIZE", 1}}},
-            {"Copy", {{"COPY_DIMX", 16}, {"COPY_DIMY", 1}, {"COPY_VW", 1}, {"COPY_WPT", 1}}},
-            {"Pad", {{"PAD_DIMX", 16}, {"PAD_DIMY", 1}, {"PAD_WPTX", 1}, {"PAD_WPTY", 1}}},
-            {"Transpose", {{"TRA_DIM", 8}, {"TRA_WPT", 1}, {"TRA_PAD", 0}, {"TRA_SHUFFLE", 0}}},
-            {"Padtranspose", {{"PADTRA_TILE", 8}, {"PADTRA_WPT", 1}, {"PADTRA_PAD", 0}}},
+        {"Xgemm",
+         {{"GEMMK", 0},
+          {"MWG", 16},
+          {"NWG", 8},
+          {"KWG", 2},
+          {"MDIMC", 1},
+          {"NDIMC", 1},
+          {"MDIMA", 1},
+          {"NDIMB", 1},
+          {"KWI", 2},
+          {"VWM", 8},
+          {"VWN", 8},
+          {"STRM", 0},
+          {"STRN", 0},
+          {"SA", 0},
+          {"SB", 0},
+          {"KREG", 1}}},
+        {"XgemmDirect",
+         {{"WGD", 1},
+          {"MDIMCD", 1},
+          {"NDIMCD", 1},
+          {"MDIMAD", 1},
+          {"NDIMBD", 1},
+          {"KWID", 1},
+          {"VWMD", 1},
+          {"VWND", 1},
+          {"PADA", 0},
+          {"PADB", 0}}},
+        {"GemmRoutine", {{"XGEMM_MIN_INDIRECT_SIZE", 1}}},
+        {"Copy", {{"COPY_DIMX", 16}, {"COPY_DIMY", 1}, {"COPY_VW", 1}, {"COPY_WPT", 1}}},
+        {"Pad", {{"PAD_DIMX", 16}, {"PAD_DIMY", 1}, {"PAD_WPTX", 1}, {"PAD_WPTY", 1}}},
+        {"Transpose", {{"TRA_DIM", 8}, {"TRA_WPT", 1}, {"TRA_PAD", 0}, {"TRA_SHUFFLE", 0}}},
+        {"Padtranspose", {{"PADTRA_TILE", 8}, {"PADTRA_WPT", 1}, {"PADTRA_PAD", 0}}},
     };
     for (const auto& [kernel, parameters] : wanted) {
         Parameters current;
@@ -92,9 +114,10 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
     Buffer total = device.allocate<int64_t>(size, "covariance");
 
     auto make_residuals = [&](size_t first, size_t count) {
-        device.launch(residual_rows, count * kBlockRows * (dp / 4), kernels.work_group, rows, anchor8,
-                      label, int32_t(shape.n_train), int32_t(shape.neighbours), int32_t(dp),
-                      int32_t(first * kBlockRows), int32_t(count * kBlockRows), residual);
+        device.launch(residual_rows, count * kBlockRows * (dp / 4), kernels.work_group, rows,
+                      anchor8, label, int32_t(shape.n_train), int32_t(shape.neighbours),
+                      int32_t(dp), int32_t(first * kBlockRows), int32_t(count * kBlockRows),
+                      residual);
     };
     for (size_t first = 0; first < blocks; first += slab) {
         const size_t now = std::min(slab, blocks - first);
@@ -114,10 +137,9 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
             make_residuals(first, now);
             check(device,
                   clblast::GemmStridedBatched<float>(
-                          clblast::Layout::kColMajor, clblast::Transpose::kNo,
-                          clblast::Transpose::kYes, dp, dp, kBlockRows, 1.0f, residual.handle(), 0,
-                          dp, block, residual.handle(), 0, dp, block, 0.0f, product.handle(), 0, dp,
-                          size, now, &queue),
+                      clblast::Layout::kColMajor, clblast::Transpose::kNo, clblast::Transpose::kYes,
+                      dp, dp, kBlockRows, 1.0f, residual.handle(), 0, dp, block, residual.handle(),
+                      0, dp, block, 0.0f, product.handle(), 0, dp, size, now, &queue),
                   "GemmStridedBatched");
             device.count_launch("clblast GemmStridedBatched");
         }

@@ -7,20 +7,21 @@
 
 namespace faiss_vlc {
 
-/// Residual covariance on the device, exact: CLBlast multiplies float matrices of residuals (integers
-/// up to 254), 256 rows at a time so that every partial sum stays below 2^24, and a kernel adds the
-/// products up in 64 bits. faiss_vlc/covariance.h specifies the result.
+/// Residual covariance on the device, exact: CLBlast multiplies float matrices of residuals
+/// (integers up to 254), 256 rows at a time so that every partial sum stays below 2^24, and a
+/// kernel adds the products up in 64 bits. faiss_vlc/covariance.h specifies the result.
 ///
-/// CLBlast compiles all kernels of a routine when it is used first, which PoCL takes seconds for (it
-/// keeps them in its cache on disk). So CPUs use the routine with the fewest kernels, Syrk, block by
-/// block, with parameters that compile and run faster there; elsewhere all blocks of a slab go
-/// through one GemmStridedBatched.
+/// CLBlast compiles all kernels of a routine when it is used first, which PoCL takes seconds for
+/// (it keeps them in its cache on disk). So CPUs use the routine with the fewest kernels, Syrk,
+/// block by block, with parameters that compile and run faster there; elsewhere all blocks of a
+/// slab go through one GemmStridedBatched.
 enum class CovarianceRoutine { kSyrk, kBatchedGemm };
 
 CovarianceRoutine default_covariance_routine(const DeviceInfo& info);
 
-/// rows int8 n x dp, anchor8 int8 m x dp, label int n x neighbours on the device; sums int64 d x d on
-/// the host. Allocates about 32 MB, or what one block needs (4 dp^2 + 1024 dp bytes), and 8 dp^2.
+/// rows int8 n x dp, anchor8 int8 m x dp, label int n x neighbours on the device; sums int64 d x d
+/// on the host. Allocates about 32 MB, or what one block needs (4 dp^2 + 1024 dp bytes), and 8
+/// dp^2.
 void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& rows,
                        const Buffer& anchor8, const Buffer& label, CovarianceRoutine routine,
                        int64_t* sums);

@@ -31,8 +31,8 @@ struct DeviceInfo {
     size_t max_work_group = 0;
 };
 
-/// All usable OpenCL devices (available, little-endian, with a compiler), GPUs first, then CPUs, then
-/// others. Empty without an ICD or a platform; never throws for that.
+/// All usable OpenCL devices (available, little-endian, with a compiler), GPUs first, then CPUs,
+/// then others. Empty without an ICD or a platform; never throws for that.
 std::vector<DeviceInfo> list_devices();
 
 class Device;
@@ -46,12 +46,8 @@ public:
     ~Buffer();
 
     /// Usable size: what was asked for, rounded up by Device::allocate.
-    size_t bytes() const {
-        return bytes_;
-    }
-    _cl_mem* handle() const {
-        return handle_;
-    }
+    size_t bytes() const { return bytes_; }
+    _cl_mem* handle() const { return handle_; }
 
 private:
     friend class Device;
@@ -63,13 +59,9 @@ private:
 /// A compiled kernel. Owned by its Device and valid as long as the Device is.
 class Kernel {
 public:
-    const std::string& name() const {
-        return name_;
-    }
+    const std::string& name() const { return name_; }
     /// The largest work-group that the device runs this kernel with.
-    size_t max_work_group() const {
-        return max_work_group_;
-    }
+    size_t max_work_group() const { return max_work_group_; }
 
 private:
     friend class Device;
@@ -87,9 +79,9 @@ struct LocalMemory {
 };
 
 /// One OpenCL device: context, in-order queue, compiled programs. Made by open_device and shared by
-/// all that use the same device. Safe to use from several threads: every call takes the lock. A child
-/// made by fork() can't use its parent's Device: every call throws there instead of hanging, and
-/// nothing is released there. All errors are faiss::FaissException naming device and call.
+/// all that use the same device. Safe to use from several threads: every call takes the lock. A
+/// child made by fork() can't use its parent's Device: every call throws there instead of hanging,
+/// and nothing is released there. All errors are faiss::FaissException naming device and call.
 ///
 /// Environment: VLC_OPENCL_PROFILE=1 measures kernels (launches then wait for their end).
 class Device : public std::enable_shared_from_this<Device> {

@@ -16,7 +16,8 @@ struct Dot {
     int rows; ///< that one work-item takes
 };
 
-/// The ways that work on `device`, best first: what this CPU has if it is PoCL's, else portable alone.
+/// The ways that work on `device`, best first: what this CPU has if it is PoCL's, else portable
+/// alone.
 std::vector<Dot> usable_dots(const Device& device);
 
 /// The kernels of one engine: device, build options and work-group, shared by its stages.
@@ -25,9 +26,9 @@ struct KernelSet {
     Dot dot;
     int work_group;
 
-    /// Compiles with the best usable Dot, or with the one that the environment's VLC_OPENCL_DOT names
-    /// (vnni | avx2 | portable; an error if it does not work here). work_group: 64, 128 or 256, halved
-    /// until the device takes it.
+    /// Compiles with the best usable Dot, or with the one that the environment's VLC_OPENCL_DOT
+    /// names (vnni | avx2 | portable; an error if it does not work here). work_group: 64, 128 or
+    /// 256, halved until the device takes it.
     static KernelSet compile(std::shared_ptr<Device> device, int work_group);
     /// The same with a given Dot.
     static KernelSet compile(std::shared_ptr<Device> device, int work_group, const Dot& dot);

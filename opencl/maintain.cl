@@ -3,7 +3,8 @@
 
 #define MOVE_MERGE 0
 
-// move: int4 of (kind, dst, src, salt). One work-item per move and dimension; no anchor is in two moves.
+// move: int4 of (kind, dst, src, salt). One work-item per move and dimension; no anchor is in two
+// moves.
 __kernel void apply_moves(__global const int4* move, int move_count, int d, int dp, int reach,
                           __global const int* count, __global const int* spread,
                           __global int* anchor, __global int* bias) {

@@ -10,17 +10,16 @@ namespace faiss_vlc {
 static_assert(sizeof(Move) == 4 * sizeof(int32_t), "maintain.cl reads a move as int4");
 
 MaintainStage::MaintainStage(const KernelSet& kernels, int m)
-        : kernels_(kernels),
-          apply_(kernels.get("apply_moves")),
-          quantize_(kernels.get("quantize_anchors")),
-          move_(kernels.device->allocate<Move>(m, "moves")),
-          constants_(kernels.device->allocate<int32_t>(AssignStage::padded_anchors(m), "norms")),
-          row_constant_(kernels.device->allocate<int32_t>(m, "anchor row constants")),
-          label_(kernels.device->allocate<int32_t>(m, "nearest anchors")),
-          dist_(kernels.device->allocate<int32_t>(m, "nearest distances")) {}
+    : kernels_(kernels), apply_(kernels.get("apply_moves")),
+      quantize_(kernels.get("quantize_anchors")), move_(kernels.device->allocate<Move>(m, "moves")),
+      constants_(kernels.device->allocate<int32_t>(AssignStage::padded_anchors(m), "norms")),
+      row_constant_(kernels.device->allocate<int32_t>(m, "anchor row constants")),
+      label_(kernels.device->allocate<int32_t>(m, "nearest anchors")),
+      dist_(kernels.device->allocate<int32_t>(m, "nearest distances")) {}
 
-void MaintainStage::nearest(int m, int dp, const AnchorBuffers& anchors, const AssignStage::Packed& packed,
-                            AssignStage& assign, int32_t* label, int32_t* dist) {
+void MaintainStage::nearest(int m, int dp, const AnchorBuffers& anchors,
+                            const AssignStage::Packed& packed, AssignStage& assign, int32_t* label,
+                            int32_t* dist) {
     assign.constants(anchors.norm, nullptr, m, constants_);
     assign.row_constants(anchors.anchor8, m, dp, row_constant_);
     assign.assign(anchors.anchor8, row_constant_, {packed, constants_, anchors.norm, m}, m, dp, 1,
@@ -37,7 +36,8 @@ void MaintainStage::apply(const Shape& shape, const Move* moves, int count, cons
     for (int i = 0; i < count; i++) {
         const Move& move = moves[i];
         if (move.dst < 0 || move.dst >= shape.m || move.src < 0 || move.src >= shape.m) {
-            fail("move %d is from anchor %d to %d, but there are %d", i, move.src, move.dst, shape.m);
+            fail("move %d is from anchor %d to %d, but there are %d", i, move.src, move.dst,
+                 shape.m);
         }
     }
     const int32_t reach = 16 * std::max<int32_t>(1, int32_t(isqrt(shape.d)));

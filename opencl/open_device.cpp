@@ -146,9 +146,9 @@ std::shared_ptr<Device> open_device(const std::string& given) {
             state->profile = profile && std::strcmp(profile, "1") == 0;
             state->device = candidate.device;
             state->context = cl::Context(candidate.device);
-            state->queue = cl::CommandQueue(
-                    state->context, candidate.device,
-                    state->profile ? cl::QueueProperties::Profiling : cl::QueueProperties::None);
+            state->queue = cl::CommandQueue(state->context, candidate.device,
+                                            state->profile ? cl::QueueProperties::Profiling
+                                                           : cl::QueueProperties::None);
             std::shared_ptr<Device> device(new Device(std::move(state)));
             slot = device;
             return device;

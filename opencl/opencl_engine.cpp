@@ -29,13 +29,9 @@ void check_sizes(int64_t n, int m, int d, int neighbours) {
 
 struct OpenCLEngine::Training {
     Training(const KernelSet& kernels, const Shape& s)
-            : shape(s),
-              anchors(*kernels.device, s.m, s.dp),
-              assign(kernels),
-              packed(*kernels.device, s.m, s.dp),
-              reduce(kernels, s),
-              update(kernels),
-              maintain(kernels, s.m) {
+        : shape(s), anchors(*kernels.device, s.m, s.dp), assign(kernels),
+          packed(*kernels.device, s.m, s.dp), reduce(kernels, s), update(kernels),
+          maintain(kernels, s.m) {
         Device& device = *kernels.device;
         const uint64_t n = s.n;
         sample = device.allocate<int8_t>(n * s.dp, "sample");
@@ -61,11 +57,7 @@ struct OpenCLEngine::Training {
 
 struct OpenCLEngine::Blocks {
     Blocks(const KernelSet& kernels, int m_, int dp_, int64_t max_block_)
-            : m(m_),
-              dp(dp_),
-              max_block(max_block_),
-              assign(kernels),
-              packed(*kernels.device, m_, dp_) {
+        : m(m_), dp(dp_), max_block(max_block_), assign(kernels), packed(*kernels.device, m_, dp_) {
         Device& device = *kernels.device;
         const uint64_t n = max_block;
         norm = device.allocate<int32_t>(m, "anchor norms");
@@ -85,7 +77,7 @@ struct OpenCLEngine::Blocks {
 };
 
 OpenCLEngine::OpenCLEngine(std::shared_ptr<Device> device, int work_group)
-        : OpenCLEngine(KernelSet::compile(std::move(device), work_group)) {}
+    : OpenCLEngine(KernelSet::compile(std::move(device), work_group)) {}
 
 OpenCLEngine::OpenCLEngine(const KernelSet& kernels) : kernels_(kernels) {}
 
@@ -106,9 +98,10 @@ void OpenCLEngine::begin(const Shape& shape, const int8_t* sample) {
     training_.reset();
     if (shape.neighbours < 1 || shape.neighbours > kMaxNeighbours || shape.n_train < 0 ||
         shape.n_train > shape.n || shape.dp != padded_dim(shape.d)) {
-        fail("training shape is inconsistent: %lld of %lld rows train, %d neighbours, %d dimensions "
-             "padded to %d",
-             (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
+        fail(
+            "training shape is inconsistent: %lld of %lld rows train, %d neighbours, %d dimensions "
+            "padded to %d",
+            (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
     }
     check_sizes(shape.n, shape.m, shape.d, shape.neighbours);
     training_ = std::make_unique<Training>(kernels_, shape);
@@ -119,7 +112,8 @@ void OpenCLEngine::begin(const Shape& shape, const int8_t* sample) {
 
 void OpenCLEngine::set_anchors(const int32_t* anchors) {
     Training& t = training();
-    kernels_.device->write(t.anchors.anchor, anchors, size_t(t.shape.m) * t.shape.dp * sizeof(int32_t));
+    kernels_.device->write(t.anchors.anchor, anchors,
+                           size_t(t.shape.m) * t.shape.dp * sizeof(int32_t));
     t.update.refresh(t.shape.m, t.shape.dp, t.anchors);
     t.is_packed = false;
 }

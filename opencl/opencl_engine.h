@@ -17,9 +17,7 @@ public:
     explicit OpenCLEngine(const KernelSet& kernels);
     ~OpenCLEngine() override;
 
-    const KernelSet& kernels() const {
-        return kernels_;
-    }
+    const KernelSet& kernels() const { return kernels_; }
 
     std::string name() const override;
     void begin(const Shape& shape, const int8_t* sample) override;

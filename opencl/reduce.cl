@@ -1,7 +1,7 @@
 // Weighted sums per anchor over the training rows: faiss_vlc/reduce.h is the specification. Entries
-// (row, neighbour) are sorted by anchor (count, prefix, scatter; their order within an anchor is free,
-// as all sums are exact), cut into segments of at most SEGMENT entries of one anchor, added up per
-// segment in 32 bits (SEGMENT * 256 * 127 < 2^31), and per anchor in 64.
+// (row, neighbour) are sorted by anchor (count, prefix, scatter; their order within an anchor is
+// free, as all sums are exact), cut into segments of at most SEGMENT entries of one anchor, added
+// up per segment in 32 bits (SEGMENT * 256 * 127 < 2^31), and per anchor in 64.
 
 #define SEGMENT 256
 #define FIRST_ENTRY 512 // flag beside a weight: the row's nearest anchor
@@ -14,8 +14,8 @@ inline int keeps_entry(int r, int weight) {
 }
 
 __kernel void weigh_entries(__global const int* label, __global const int* dist,
-                            __global const int* bias, __global const short* gibbs_table, int n_train,
-                            int neighbours, int inv_t, int robust, int tau2, int tau,
+                            __global const int* bias, __global const short* gibbs_table,
+                            int n_train, int neighbours, int inv_t, int robust, int tau2, int tau,
                             __global short* weight, __global int* entry_count) {
     const int i = (int)get_global_id(0);
     if (i >= n_train) {
@@ -123,15 +123,15 @@ __kernel void scatter_entries(__global const int* label, __global const short* w
 // added up by a tree in local memory (one int16 per work-item).
 __kernel void sum_segments(__global const char* rows, __global const int* dist,
                            __global const int* entry_row, __global const short* entry_weight,
-                           __global const int* first_entry, __global const int* first_segment, int m,
-                           int dp, int neighbours, __global int* segment_sum,
+                           __global const int* first_entry, __global const int* first_segment,
+                           int m, int dp, int neighbours, __global int* segment_sum,
                            __global long* segment_scalars, __local int16* part,
                            __local long* partial) {
     const int segment = (int)get_group_id(0);
     const int id = (int)get_local_id(0);
     const int size = (int)get_local_size(0);
 
-    // the anchor: the last j with first_segment[j] <= segment (those without segments come before it)
+    // the anchor: the last j with first_segment[j] <= segment (empty ones come before it)
     int low = 0;
     int high = m;
     while (high - low > 1) {
@@ -193,7 +193,8 @@ __kernel void sum_segments(__global const char* rows, __global const int* dist,
 }
 
 // One work-item per anchor and 16 dimensions.
-__kernel void combine_segments(__global const int* segment_sum, __global const long* segment_scalars,
+__kernel void combine_segments(__global const int* segment_sum,
+                               __global const long* segment_scalars,
                                __global const int* first_segment, int m, int dp,
                                __global long* sum, __global long* weight_j, __global int* count_j,
                                __global long* energy_j) {

@@ -12,13 +12,9 @@ constexpr int kSegment = 256; // SEGMENT in reduce.cl
 } // namespace
 
 ReduceStage::ReduceStage(const KernelSet& kernels, const Shape& shape)
-        : kernels_(kernels),
-          shape_(shape),
-          weigh_(kernels.get("weigh_entries")),
-          prefix_(kernels.get("prefix")),
-          scatter_(kernels.get("scatter_entries")),
-          sum_segments_(kernels.get("sum_segments")),
-          combine_(kernels.get("combine_segments")) {
+    : kernels_(kernels), shape_(shape), weigh_(kernels.get("weigh_entries")),
+      prefix_(kernels.get("prefix")), scatter_(kernels.get("scatter_entries")),
+      sum_segments_(kernels.get("sum_segments")), combine_(kernels.get("combine_segments")) {
     Device& device = *kernels.device;
     const uint64_t entries = uint64_t(shape.n_train) * shape.neighbours;
     const uint64_t segments = entries / kSegment + shape.m;
@@ -50,8 +46,8 @@ void ReduceStage::reduce(const Buffer& rows, const Buffer& label, const Buffer& 
     const int32_t tau = int32_t(isqrt(params.tau2));
 
     device.fill(entry_count_, 0, m * sizeof(int32_t));
-    device.launch(weigh_, n_train, group, label, dist, bias, gibbs_, n_train, neighbours, params.inv_t,
-                  int32_t(params.robust), params.tau2, tau, weight_, entry_count_);
+    device.launch(weigh_, n_train, group, label, dist, bias, gibbs_, n_train, neighbours,
+                  params.inv_t, int32_t(params.robust), params.tau2, tau, weight_, entry_count_);
     device.launch(prefix_, group, group, entry_count_, m, first_entry_, first_segment_,
                   LocalMemory{group * sizeof(int32_t)}, LocalMemory{group * sizeof(int32_t)});
     device.launch(scatter_, n_train, group, label, weight_, n_train, neighbours, entry_count_,

@@ -7,9 +7,9 @@
 
 namespace faiss_vlc {
 
-/// Launches of reduce.cl; faiss_vlc/reduce.h specifies what they compute. Owns the sorted entries and
-/// the results: allocated once for a Shape (about 8 bytes per row and neighbour, 4 dp bytes per 256
-/// of those and per anchor).
+/// Launches of reduce.cl; faiss_vlc/reduce.h specifies what they compute. Owns the sorted entries
+/// and the results: allocated once for a Shape (about 8 bytes per row and neighbour, 4 dp bytes per
+/// 256 of those and per anchor).
 class ReduceStage {
 public:
     ReduceStage(const KernelSet& kernels, const Shape& shape);
@@ -18,10 +18,10 @@ public:
     void reduce(const Buffer& rows, const Buffer& label, const Buffer& dist, const Buffer& bias,
                 const ReduceParams& params);
 
-    const Buffer& weight() const { return weight_j_; }   ///< long m
-    const Buffer& sum() const { return sum_; }           ///< long m x dp
-    const Buffer& count() const { return count_j_; }     ///< int m
-    const Buffer& energy() const { return energy_j_; }   ///< long m
+    const Buffer& weight() const { return weight_j_; } ///< long m
+    const Buffer& sum() const { return sum_; }         ///< long m x dp
+    const Buffer& count() const { return count_j_; }   ///< int m
+    const Buffer& energy() const { return energy_j_; } ///< long m
 
 private:
     KernelSet kernels_;
