@@ -85,6 +85,26 @@ size_t Model::memory() const {
            bytes(inverse_step) + bytes(levels_less_one);
 }
 
+float Model::anchor_distance(const float* q, int j) const {
+    return grid == AnchorGrid::int8
+            ? simd().anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
+            : canonical_l2(dp(), q, &anchor_lattice[size_t(j) * dp()]);
+}
+
+float Model::anchor_dot(const float* q, int j) const {
+    if (grid == AnchorGrid::float16) {
+        return canonical_dot(dp(), q, &anchor_lattice[size_t(j) * dp()]);
+    }
+    const int8_t* a = &anchors8[size_t(j) * dp()];
+    float lane[kLanes] = {};
+    for (int k = 0; k < dp(); k += kLanes) {
+        for (int i = 0; i < kLanes; i++) {
+            lane[i] += q[k + i] * float(a[k + i]);
+        }
+    }
+    return add_lanes(lane);
+}
+
 void Model::anchor(int j, float* out) const {
     for (int k = 0; k < d; k++) {
         const float a = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * dp() + k])
@@ -121,10 +141,7 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
         lattice_[k] = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
     }
     model.frame.rotate(lattice_.data(), rotated_.data());
-    const int pad = model.dp();
-    residual_square = model.grid == AnchorGrid::int8
-            ? simd().anchor_distance(pad, lattice_.data(), &model.anchors8[size_t(j) * pad])
-            : canonical_l2(pad, lattice_.data(), &model.anchor_lattice[size_t(j) * pad]);
+    residual_square = model.anchor_distance(lattice_.data(), j);
 
     const float spread = model.spread[j];
     const float inverse_spread = spread > 0 ? 1.0f / spread : 0.0f;
@@ -254,29 +271,15 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
 
 const ListScan& Query::list(int j) {
     const Model& model = model_;
-    const int pad = model.dp();
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float spread = model.spread[j];
     if (inner_product) {
-        float dot;
-        if (model.grid == AnchorGrid::int8) {
-            float lane[kLanes] = {};
-            const int8_t* a = &model.anchors8[size_t(j) * pad];
-            for (int k = 0; k < pad; k++) {
-                lane[k % kLanes] += lattice_[k] * float(a[k]);
-            }
-            dot = add_lanes(lane);
-        } else {
-            dot = canonical_dot(pad, lattice_.data(), &model.anchor_lattice[size_t(j) * pad]);
-        }
-        scan_.list_distance = -dot;
+        scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
         model.estimator.tables(true, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
                                scan_.add, scan_.mul);
         return scan_;
     }
-    scan_.list_distance = model.grid == AnchorGrid::int8
-            ? simd().anchor_distance(pad, lattice_.data(), &model.anchors8[size_t(j) * pad])
-            : canonical_l2(pad, lattice_.data(), &model.anchor_lattice[size_t(j) * pad]);
+    scan_.list_distance = model.anchor_distance(lattice_.data(), j);
     const float largest = simd().quantize_query(
             model.slots(), rotated_.data(), &model.anchor_rotated[size_t(j) * model.slots()],
             model.step.data(), weighted_.data(), query8_.data());

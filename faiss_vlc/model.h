@@ -59,6 +59,10 @@ public:
 
     class Coder;
 
+    /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0).
+    float anchor_distance(const float* q, int j) const;
+    float anchor_dot(const float* q, int j) const;
+
     /// Decodes a packed code of list j: a_j + R^T (J_j level), in the data's units.
     void decode(int j, const uint8_t* code, float* out) const;
 

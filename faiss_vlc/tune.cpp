@@ -13,9 +13,9 @@ namespace faiss_vlc {
 namespace {
 
 constexpr int kTrueNeighbours = 10;
-constexpr int kMaxQueries = 1000;
+constexpr int kMaxQueries = 600;
 constexpr int kMaxBase = 32768;
-constexpr int kCandidates = 384; ///< per query: farther ones hardly get among the first 10
+constexpr int kCandidates = 256; ///< per query: farther ones hardly get among the first 10
 constexpr int kMaxVarianceRows = 16384;
 
 /// Held-out queries, and for each the nearest rows of the base by true distance.
@@ -141,19 +141,12 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const size_t at = q * trial.candidates + c;
             const int i = trial.candidate[at];
             const int j = anchors.label[trial.base[i]];
-            std::vector<float> anchor(model.dp(), 0);
-            for (int k = 0; k < d; k++) {
-                anchor[k] = model.grid == AnchorGrid::int8
-                        ? float(model.anchors8[size_t(j) * model.dp() + k])
-                        : model.anchor_lattice[size_t(j) * model.dp() + k];
-            }
             const float* b = &model.anchor_rotated[size_t(j) * slots];
             for (int s = 0; s < slots; s++) {
                 residual[s] = inner_product ? rotated[s] : rotated[s] - b[s];
             }
-            terms.list_distance[at] = inner_product
-                    ? -canonical_dot(model.dp(), lattice.data(), anchor.data())
-                    : canonical_l2(model.dp(), lattice.data(), anchor.data());
+            terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
+                                                    : model.anchor_distance(lattice.data(), j);
             terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
             const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
             const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
@@ -196,11 +189,13 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
     return total;
 }
 
-/// Chooses t1, t2 and c one after the other, twice: the optimum is flat. Returns what is found.
+/// Chooses t1, t2 and c one after the other (the optimum is flat), starting from and replacing
+/// `estimator`. Returns what is found.
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
-                         const VLCParameters& params, Estimator& estimator) {
+                         const VLCParameters& params, bool thorough, Estimator& estimator) {
     int64_t best = found(trial, terms, model, estimator);
-    const auto try_values = [&](float Estimator::*member, float fixed, std::initializer_list<float> values) {
+    const auto try_values = [&](float Estimator::*member, float fixed,
+                                std::initializer_list<float> values) {
         if (fixed >= 0) {
             return;
         }
@@ -214,11 +209,16 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
             }
         }
     };
+    if (!thorough) {
+        try_values(&Estimator::c, params.c, {0.0f, 0.15f});
+        try_values(&Estimator::t2, params.t2, {0.5f, 0.9f});
+        return best;
+    }
     for (int round = 0; round < 2; round++) {
-        try_values(&Estimator::c, params.c, {0.0f, 0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f, 1.0f});
-        try_values(&Estimator::t2, params.t2, {0.0f, 0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
+        try_values(&Estimator::c, params.c, {0.0f, 0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f});
+        try_values(&Estimator::t2, params.t2, {0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
         if (model.metric != faiss::METRIC_INNER_PRODUCT) {
-            try_values(&Estimator::t1, params.t1, {0.0f, 0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
+            try_values(&Estimator::t1, params.t1, {0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
         }
     }
     return best;
@@ -404,6 +404,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     }
     const int code_bytes = params.code_size(shape.d) - kFactorBytes;
     Model best;
+    Terms best_terms;
     int64_t best_found = -1;
     for (double tilt : tilts) {
         Model candidate = model;
@@ -420,13 +421,15 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         e.t1 = params.t1 >= 0 ? params.t1 : 1.0f;
         e.t2 = params.t2 >= 0 ? params.t2 : 0.7f;
         e.c = params.c >= 0 ? params.c : 0.3f;
-        const Terms terms = estimate_terms(sample, anchors, trial, candidate);
-        const int64_t met = choose_estimator(trial, terms, candidate, params, e);
+        Terms terms = estimate_terms(sample, anchors, trial, candidate);
+        const int64_t met = choose_estimator(trial, terms, candidate, params, false, e);
         if (met > best_found) {
             best_found = met;
             best = std::move(candidate);
+            best_terms = std::move(terms);
         }
     }
+    choose_estimator(trial, best_terms, best, params, true, best.estimator);
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
 
     const double unit = 1.0 / (double(model.lattice.scale) * model.lattice.scale);
