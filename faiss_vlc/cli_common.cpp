@@ -12,9 +12,11 @@
 
 #include <faiss/IVFlib.h>
 #include <faiss/impl/AuxIndexStructures.h>
+#include <omp.h>
 
 #include <faiss_vlc/atomic_file.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/format.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/parallel.h>
 
@@ -100,10 +102,6 @@ Matrix<float> read_all(const VectorArgument& argument) {
     return vectors;
 }
 
-IndexVLC* find_vlc(faiss::Index& index) {
-    return dynamic_cast<IndexVLC*>(faiss::ivflib::try_extract_index_ivf(&index));
-}
-
 LoadedIndex load_index(const std::string& path) {
     LoadedIndex loaded;
     loaded.path = path;
@@ -111,6 +109,20 @@ LoadedIndex load_index(const std::string& path) {
     loaded.ivf = faiss::ivflib::try_extract_index_ivf(loaded.index.get());
     loaded.vlc = dynamic_cast<IndexVLC*>(loaded.ivf);
     return loaded;
+}
+
+void set_nprobe(LoadedIndex& loaded, int nprobe) {
+    if (!loaded.ivf) {
+        fail("%s: --nprobe expects an index with inverted lists", loaded.path.c_str());
+    }
+    loaded.ivf->nprobe = std::min(size_t(nprobe), loaded.ivf->nlist);
+}
+
+CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes) {
+    return command.add_option("--nprobe", nprobes, "Lists to search (default: the index's own)")
+            ->type_name("N[,N...]")
+            ->delimiter(',')
+            ->check(CLI::Range(1, 1 << 30));
 }
 
 DecodedVectors::DecodedVectors(LoadedIndex& loaded)
@@ -136,13 +148,14 @@ DecodedVectors::DecodedVectors(LoadedIndex& loaded)
     loaded.ivf->set_direct_map_type(faiss::DirectMap::Array);
 }
 
-int64_t DecodedVectors::next(float* out) {
+int64_t DecodedVectors::next() {
     faiss::InterruptCallback::check();
     const int64_t rows = std::min(block_rows_, index_.ntotal - next_);
+    block_.resize(size_t(rows) * index_.d);
     Rescue rescue;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows; i++) {
-        rescue.run([&] { index_.reconstruct(next_ + i, out + i * index_.d); });
+        rescue.run([&] { index_.reconstruct(next_ + i, &block_[size_t(i) * index_.d]); });
     }
     rescue.rethrow();
     next_ += rows;
@@ -157,6 +170,17 @@ void require_writable(const std::string& path) {
     const AtomicFile probe(path);
 }
 
+bool is_payload(const std::string& path) {
+    FILE* file = fopen(path.c_str(), "rb");
+    if (!file) {
+        fail("%s: %s", path.c_str(), strerror(errno));
+    }
+    char start[8];
+    const size_t size = fread(start, 1, sizeof start, file);
+    fclose(file);
+    return has_magic(start, size);
+}
+
 int64_t file_size(const std::string& path) {
     struct stat info = {};
     if (stat(path.c_str(), &info) != 0) {
@@ -168,6 +192,10 @@ int64_t file_size(const std::string& path) {
 double seconds_now() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     return std::chrono::duration<double>(now).count();
+}
+
+int thread_count() {
+    return omp_get_max_threads();
 }
 
 double rounded(double value, int digits) {
@@ -187,6 +215,16 @@ void add_size(Json& json, int64_t bytes, int64_t n, int d) {
         json["percent_of_float32"] = rounded(100.0 * double(bytes) / (4.0 * double(n) * d), 4);
         json["ratio"] = rounded(4.0 * double(n) * d / double(bytes), 4);
     }
+}
+
+void print_size(const Json& json) {
+    printf("file       %lld bytes", json["file_bytes"].get<long long>());
+    if (json.contains("ratio")) {
+        printf(", %.2f per vector all in, %.2f %% of raw float32 (1 : %.1f)",
+               json["bytes_per_vector"].get<double>(), json["percent_of_float32"].get<double>(),
+               json["ratio"].get<double>());
+    }
+    printf("\n");
 }
 
 } // namespace faiss_vlc::cli

@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstdio>
 
+#include <faiss/impl/AuxIndexStructures.h>
+
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/simd.h>
 
 namespace faiss_vlc::cli {
 
@@ -16,7 +19,7 @@ struct Arguments {
     std::string index;
     VectorArgument queries, emb;
     std::string gt, gt_dataset;
-    int64_t k = 100;
+    int k = 100;
     std::vector<int> nprobes;
     int runs = 5;
 };
@@ -39,7 +42,7 @@ Matrix<int64_t> exact_neighbours(const Matrix<float>& queries, int64_t k, faiss:
 Truth find_truth(const Arguments& a, LoadedIndex& loaded, const Matrix<float>& queries) {
     Truth truth;
     const faiss::Index& index = *loaded.index;
-    const int64_t k = std::max<int64_t>(1, std::min(a.k, index.ntotal));
+    const int64_t k = std::max<int64_t>(1, std::min<int64_t>(a.k, index.ntotal));
     if (!a.gt.empty()) {
         truth.labels = read_labels(a.gt, a.gt_dataset);
         truth.source = "file " + a.gt;
@@ -137,15 +140,11 @@ Json measure(const Arguments& a, LoadedIndex& loaded, const Matrix<float>& queri
 
 Json run(Arguments a) {
     LoadedIndex loaded = load_index(a.index);
-    if (!loaded.ivf && !a.nprobes.empty()) {
-        fail("%s: --nprobe expects an index with inverted lists", a.index.c_str());
-    }
     a.queries.d = loaded.index->d;
     if (a.queries.dataset.empty()) {
         a.queries.dataset = "test";
     }
     const Matrix<float> queries = read_all(a.queries);
-    require_result_size(queries.n, a.k);
     const Truth truth = find_truth(a, loaded, queries);
 
     Json json;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include <faiss_vlc/format.h>
 #include <opencl/device.h>
 
 namespace faiss_vlc::cli {

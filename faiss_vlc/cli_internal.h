@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -92,45 +93,92 @@ struct LoadedIndex {
     std::unique_ptr<faiss::Index> index;
     faiss::IndexIVF* ivf = nullptr;
     IndexVLC* vlc = nullptr; ///< ivf, if it is one of ours
-
-    const IndexVLC* bare_vlc() const {
-        return dynamic_cast<const IndexVLC*>(index.get());
-    }
 };
 LoadedIndex load_index(const std::string& path);
+/// Throws if there are no lists to probe.
+void set_nprobe(LoadedIndex& loaded, int nprobe);
+CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes);
 
-/// The IndexVLC inside an index, or null.
-IndexVLC* find_vlc(faiss::Index& index);
-
-/// The vectors that an index gives back, in the order of their ids. Throws unless the ids are
-/// 0 .. ntotal - 1.
+/// The vectors that an index gives back, in the order of their ids, block by block. Throws unless
+/// the ids are 0 .. ntotal - 1. Checks for interrupts.
 class DecodedVectors {
 public:
     explicit DecodedVectors(LoadedIndex& loaded);
-    int64_t rows_per_block() const {
-        return block_rows_;
+
+    /// Decodes the next block and returns its rows, 0 at the end.
+    int64_t next();
+    const float* block() const {
+        return block_.data();
     }
-    /// The next at most rows_per_block() vectors, 0 at the end. Checks for interrupts.
-    int64_t next(float* out);
 
 private:
     faiss::Index& index_;
     int64_t next_ = 0, block_rows_;
+    std::vector<float> block_;
 };
+
+/// The exact neighbours of queries among vectors that come in blocks. Distances are compared in
+/// double precision, equal ones go by the smaller id.
+class ExactNeighbours {
+public:
+    /// Borrows the queries.
+    ExactNeighbours(const Matrix<float>& queries, int64_t k, faiss::MetricType metric);
+    /// x float n x d; ids go on from the last block's.
+    void add(int64_t n, const float* x);
+    /// queries x k, best first, -1 where there are fewer.
+    Matrix<int64_t> labels() const;
+
+private:
+    const Matrix<float>& queries_;
+    int64_t k_, first_ = 0;
+    bool inner_product_;
+    std::vector<std::vector<std::pair<double, int64_t>>> best_; ///< distance (or -product), id
+
+    double distance(const float* x, const float* y) const;
+};
+
+/// Most neighbours that a search may ask for.
+constexpr int kMaxResults = 1 << 20;
 
 /// Rows of d floats that make about 16 MB.
 int64_t rows_per_block(int64_t d);
 
 /// Throws unless a file can be written there; leaves nothing behind.
 void require_writable(const std::string& path);
-
+/// Is the file in the format of FORMAT.md, rather than FAISS's?
+bool is_payload(const std::string& path);
 int64_t file_size(const std::string& path);
+
 double seconds_now();
+int thread_count();
 /// To significant digits that a measurement deserves, so that JSON shows no float noise.
 double rounded(double value, int digits = 6);
 
 const char* metric_name(faiss::MetricType metric);
-/// {bytes, n, d} as "bytes per vector" and "percent of float32".
+/// Adds file_bytes, and of n vectors of d dimensions bytes_per_vector, percent_of_float32, ratio.
 void add_size(Json& json, int64_t bytes, int64_t n, int d);
+/// Prints what add_size added.
+void print_size(const Json& json);
+
+/// An option that takes one of these names.
+template <class Enum>
+CLI::Option* add_choice(CLI::App& command, const std::string& name, Enum& value,
+                        const std::string& help,
+                        const std::vector<std::pair<std::string, Enum>>& choices) {
+    std::string names;
+    for (const auto& choice : choices) {
+        names += (names.empty() ? "" : "|") + choice.first;
+    }
+    const auto set = [choices, names, name, &value](const std::string& text) {
+        for (const auto& choice : choices) {
+            if (choice.first == text) {
+                value = choice.second;
+                return;
+            }
+        }
+        throw CLI::ValidationError(name, "expected " + names + ", got " + text);
+    };
+    return command.add_option_function<std::string>(name, set, help)->type_name(names);
+}
 
 } // namespace faiss_vlc::cli

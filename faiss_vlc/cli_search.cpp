@@ -12,7 +12,7 @@ namespace {
 struct Arguments {
     std::string index;
     VectorArgument queries;
-    int64_t k = 10;
+    int k = 10;
     std::vector<int> nprobe;
     std::string out, distances;
 };
@@ -28,10 +28,10 @@ Json run(Arguments a) {
         a.queries.dataset = "test";
     }
     VectorStream queries(a.queries);
-    const auto labels_out = create_vectors(a.out, DType::i64, int(a.k), queries.n());
+    const auto labels_out = create_vectors(a.out, DType::i64, a.k, queries.n());
     std::unique_ptr<VectorWriter> distances_out;
     if (!a.distances.empty()) {
-        distances_out = create_vectors(a.distances, DType::f32, int(a.k), queries.n());
+        distances_out = create_vectors(a.distances, DType::f32, a.k, queries.n());
     }
 
     // k results can be much larger than a query

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include <faiss_vlc/format.h>
+
 namespace faiss_vlc::cli {
 
 namespace {
