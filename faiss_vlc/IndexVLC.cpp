@@ -11,6 +11,7 @@
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
 
+#include <faiss_vlc/checkpoint.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/parallel.h>
@@ -77,6 +78,9 @@ void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, f
 /// the reference, which gives the same anchors.
 Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
                       std::string& device) {
+    if (!params.resume.empty()) {
+        read_checkpoint(params.resume, sample, params); // its faults are not the device's
+    }
     std::unique_ptr<Engine> engine = make_engine(params.device, params.work_group);
     device = engine->name();
     const bool may_fall_back = device != "reference" && is_auto_device(params.device);

@@ -26,9 +26,7 @@ extern "C" void remember_signal(int signal) {
 /// Lets long loops end with an exception, so that temporary files are removed.
 class StopOnSignal : public faiss::InterruptCallback {
 public:
-    bool want_interrupt() override {
-        return stop_signal != 0;
-    }
+    bool want_interrupt() override { return stop_signal != 0; }
 };
 
 void catch_signals() {

@@ -11,7 +11,9 @@
 #include <cstring>
 
 #include <faiss/IVFlib.h>
+#include <faiss/IndexIDMap.h>
 #include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/FaissException.h>
 #include <omp.h>
 
 #include <faiss_vlc/atomic_file.h>
@@ -51,13 +53,13 @@ void add_json_option(CLI::App& command, Job& job) {
 
 void add_threads_option(CLI::App& command, Job& job) {
     command.add_option("--threads", job.threads, "Threads (default: all cores)")
-            ->type_name("T")
-            ->check(CLI::Range(1, 4096));
+        ->type_name("T")
+        ->check(CLI::Range(1, 4096));
 }
 
 void add_dtype_option(CLI::App& command, std::string& dtype) {
     command.add_option("--dtype", dtype, "Type of a raw file's values")
-            ->check(CLI::IsMember({"float32", "float16", "uint8", "int8"}));
+        ->check(CLI::IsMember({"float32", "float16", "uint8", "int8"}));
 }
 
 VectorFileOptions VectorArgument::options() const {
@@ -77,7 +79,7 @@ VectorFileOptions VectorArgument::options() const {
 }
 
 VectorStream::VectorStream(const VectorArgument& argument)
-        : path_(argument.path), reader_(open_vectors(argument.path, argument.options())) {
+    : path_(argument.path), reader_(open_vectors(argument.path, argument.options())) {
     block_rows_ = std::min(reader_->n(), rows_per_block(reader_->d()));
     block_.resize(size_t(block_rows_) * reader_->d());
 }
@@ -102,10 +104,17 @@ Matrix<float> read_all(const VectorArgument& argument) {
     return vectors;
 }
 
-LoadedIndex load_index(const std::string& path) {
+LoadedIndex open_index(const std::string& path) {
     LoadedIndex loaded;
     loaded.path = path;
-    loaded.index.reset(read_index(path.c_str()));
+    try {
+        loaded.index.reset(read_index(path.c_str()));
+    } catch (const faiss::FaissException& error) {
+        if (std::string(error.what()).find(path) != std::string::npos) {
+            throw;
+        }
+        fail("%s: not an index that can be read: %s", path.c_str(), error.what()); // FAISS's own
+    }
     loaded.ivf = faiss::ivflib::try_extract_index_ivf(loaded.index.get());
     loaded.vlc = dynamic_cast<IndexVLC*>(loaded.ivf);
     return loaded;
@@ -120,29 +129,41 @@ void set_nprobe(LoadedIndex& loaded, int nprobe) {
 
 CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes) {
     return command.add_option("--nprobe", nprobes, "Lists to search (default: the index's own)")
-            ->type_name("N[,N...]")
-            ->delimiter(',')
-            ->check(CLI::Range(1, 1 << 30));
+        ->type_name("N[,N...]")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 1 << 30));
 }
 
 DecodedVectors::DecodedVectors(LoadedIndex& loaded)
-        : index_(*loaded.index), block_rows_(rows_per_block(index_.d)) {
+    : path_(loaded.path), index_(loaded.index.get()), block_rows_(rows_per_block(index_->d)) {
+    std::vector<bool> seen(index_->ntotal);
+    const auto visit = [&](int64_t id) {
+        if (id < 0 || id >= int64_t(seen.size()) || seen[id]) {
+            fail("%s: decoding expects the ids 0 to %lld, each once, and met id %lld%s",
+                 path_.c_str(), (long long)(seen.size() - 1), (long long)id,
+                 id >= 0 && id < int64_t(seen.size()) ? " twice" : "");
+        }
+        seen[id] = true;
+    };
+    // A map of ids can be looked through if it maps each to itself.
+    if (const auto* map = dynamic_cast<const faiss::IndexIDMap*>(index_)) {
+        for (size_t i = 0; i < map->id_map.size(); i++) {
+            if (map->id_map[i] != int64_t(i)) {
+                fail("%s: decoding expects the ids 0 to %lld in order, and met id %lld as number "
+                     "%zu",
+                     path_.c_str(), (long long)(seen.size() - 1), (long long)map->id_map[i], i);
+            }
+        }
+        index_ = map->index;
+    }
     if (!loaded.ivf) {
         return;
     }
-    const int64_t n = loaded.ivf->ntotal;
-    std::vector<bool> seen(n);
     for (size_t j = 0; j < loaded.ivf->nlist; j++) {
         const size_t size = loaded.ivf->invlists->list_size(j);
         const faiss::InvertedLists::ScopedIds ids(loaded.ivf->invlists, j);
         for (size_t i = 0; i < size; i++) {
-            const int64_t id = ids[i];
-            if (id < 0 || id >= n || seen[id]) {
-                fail("%s: decoding expects the ids 0 to %lld, each once, and met id %lld%s",
-                     loaded.path.c_str(), (long long)(n - 1), (long long)id,
-                     id >= 0 && id < n ? " twice" : "");
-            }
-            seen[id] = true;
+            visit(ids[i]);
         }
     }
     loaded.ivf->set_direct_map_type(faiss::DirectMap::Array);
@@ -150,14 +171,19 @@ DecodedVectors::DecodedVectors(LoadedIndex& loaded)
 
 int64_t DecodedVectors::next() {
     faiss::InterruptCallback::check();
-    const int64_t rows = std::min(block_rows_, index_.ntotal - next_);
-    block_.resize(size_t(rows) * index_.d);
+    const int d = index_->d;
+    const int64_t rows = std::min(block_rows_, index_->ntotal - next_);
+    block_.resize(size_t(rows) * d);
     Rescue rescue;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows; i++) {
-        rescue.run([&] { index_.reconstruct(next_ + i, &block_[size_t(i) * index_.d]); });
+        rescue.run([&] { index_->reconstruct(next_ + i, &block_[size_t(i) * d]); });
     }
-    rescue.rethrow();
+    try {
+        rescue.rethrow();
+    } catch (const faiss::FaissException& error) {
+        fail("%s: cannot be decoded: %s", path_.c_str(), error.what());
+    }
     next_ += rows;
     return rows;
 }
@@ -205,7 +231,9 @@ double rounded(double value, int digits) {
 }
 
 const char* metric_name(faiss::MetricType metric) {
-    return metric == faiss::METRIC_L2 ? "l2" : metric == faiss::METRIC_INNER_PRODUCT ? "ip" : "other";
+    return metric == faiss::METRIC_L2              ? "l2"
+           : metric == faiss::METRIC_INNER_PRODUCT ? "ip"
+                                                   : "other";
 }
 
 void add_size(Json& json, int64_t bytes, int64_t n, int d) {

@@ -11,7 +11,7 @@ struct Arguments {
 };
 
 Json run(const Arguments& a) {
-    LoadedIndex loaded = load_index(a.index);
+    LoadedIndex loaded = open_index(a.index);
     const int64_t n = loaded.index->ntotal;
     const int d = loaded.index->d;
     const auto out = create_vectors(a.out, DType::f32, d, n);
@@ -42,7 +42,8 @@ void add_decode_command(CLI::App& app, Job& job) {
     auto a = std::make_shared<Arguments>();
     command->add_option("--idx", a->index, "The index")->type_name("FILE")->required();
     command->add_option("--out", a->out, "The vectors: .npy (float32, n x d) or .fvecs")
-            ->type_name("FILE")->required();
+        ->type_name("FILE")
+        ->required();
     add_threads_option(*command, job);
     add_json_option(*command, job);
     command->callback([a, &job] {

@@ -2,8 +2,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
+
+#include <faiss/IVFlib.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/integer_math.h>
 #include <faiss_vlc/train.h>
@@ -18,10 +24,9 @@ constexpr int64_t kMaxSampleFloats = int64_t(1) << 27;
 
 struct Arguments {
     VectorArgument emb, train;
-    std::string out;
+    std::string out, factory;
     VLCParameters parameters;
     faiss::MetricType metric = faiss::METRIC_L2;
-    int every = 0;
     bool verbose = false;
 };
 
@@ -47,85 +52,120 @@ Matrix<float> sample_rows(VectorStream& stream, int64_t rows, uint32_t seed) {
 }
 
 /// The training set: of --train everything, of --emb what training would use of it.
-Matrix<float> training_set(const Arguments& a, VectorStream& emb) {
-    VectorArgument train = a.train;
-    if (!train.path.empty()) {
-        train.d = emb.d();
-        return read_all(train);
+Matrix<float> training_set(const Arguments& a, const VLCParameters& parameters, VectorStream& emb) {
+    if (!a.train.path.empty()) {
+        return read_all(a.train);
     }
-    const int64_t m = a.parameters.m > 0 ? a.parameters.m : choose_anchors(emb.n(), emb.n());
-    const int64_t useful = m * a.parameters.max_points_per_anchor;
-    const int64_t most = std::max(m, kMaxSampleFloats / emb.d());
-    const int64_t rows = std::min({emb.n(), useful, most});
-    Matrix<float> sample = sample_rows(emb, rows, a.parameters.seed);
+    const int64_t m = parameters.m > 0 ? parameters.m : choose_anchors(emb.n(), emb.n());
+    const int64_t useful = m * parameters.max_points_per_anchor;
+    const int64_t most = std::max(39 * m, kMaxSampleFloats / emb.d());
+    Matrix<float> sample = sample_rows(emb, std::min({emb.n(), useful, most}), parameters.seed);
     emb.rewind();
     return sample;
 }
 
-Json run(Arguments a) {
-    VLCParameters& parameters = a.parameters;
-    if (parameters.checkpoint.empty() != (a.every == 0)) {
-        // one alone is completed below or meaningless
-        if (parameters.checkpoint.empty()) {
-            fail("--every %d needs --checkpoint, the file to write", a.every);
-        }
-        a.every = 1;
+/// The IndexVLC inside an index, or null.
+IndexVLC* find_vlc(faiss::Index* index) {
+    return dynamic_cast<IndexVLC*>(faiss::ivflib::try_extract_index_ivf(index));
+}
+
+/// An untrained index, whose anchors may be left to choose.
+std::unique_ptr<faiss::Index> make_index(const Arguments& a, int d) {
+    VLCParameters parameters = a.parameters;
+    if (a.factory.empty()) {
+        return std::make_unique<IndexVLC>(d, parameters, a.metric);
     }
-    parameters.checkpoint_every = a.every;
-    // What can go wrong without reading a byte goes wrong first.
+    std::unique_ptr<faiss::Index> index(index_factory(d, a.factory.c_str(), a.metric));
+    IndexVLC* vlc = find_vlc(index.get());
+    if (!vlc) {
+        fail("--factory %s: expected a VLC in it", a.factory.c_str());
+    }
+    parameters.m = vlc->parameters.m;
+    parameters.bits_per_dim = vlc->parameters.bits_per_dim;
+    parameters.bytes = vlc->parameters.bytes;
+    vlc->parameters = parameters;
+    return index;
+}
+
+void add_block(faiss::Index& index, const VectorStream& emb, int64_t count) {
+    if (dynamic_cast<const faiss::IndexIDMap*>(&index)) { // takes no other vectors
+        std::vector<int64_t> ids(count);
+        std::iota(ids.begin(), ids.end(), emb.first());
+        index.add_with_ids(count, emb.block(), ids.data());
+    } else {
+        index.add(count, emb.block());
+    }
+}
+
+Json run(Arguments a) {
+    // What can go wrong before the work goes wrong first.
     require_writable(a.out);
-    if (!is_auto_device(parameters.device)) {
-        open_device(parameters.device);
+    if (!a.parameters.checkpoint.empty()) {
+        require_writable(a.parameters.checkpoint);
+    }
+    if (!a.parameters.resume.empty()) {
+        file_size(a.parameters.resume); // is it there?
     }
 
     VectorStream emb(a.emb);
-    parameters.check(emb.d());
-    const Matrix<float> sample = training_set(a, emb);
-    if (parameters.m == 0) {
-        parameters.m = choose_anchors(emb.n(), sample.n);
-    }
-    IndexVLC index(emb.d(), parameters, a.metric);
-    if (parameters.bytes > index.code_size) {
+    a.train.d = emb.d();
+    const std::unique_ptr<faiss::Index> index = make_index(a, emb.d());
+    IndexVLC& vlc = *find_vlc(index.get());
+    vlc.verbose = a.verbose;
+    if (a.parameters.bytes > int(vlc.code_size)) {
         fprintf(stderr, "vlc: %d bytes are more than 8 bits a dimension need: using %d\n",
-                parameters.bytes, int(index.code_size));
+                a.parameters.bytes, int(vlc.code_size));
     }
-    index.verbose = a.verbose;
+    // Held until the end, as preparing it takes time.
+    const std::shared_ptr<Device> device = open_device(a.parameters.device);
 
+    Matrix<float> sample = training_set(a, vlc.parameters, emb);
+    const int64_t n_train = sample.n;
+    if (vlc.parameters.m == 0) {
+        vlc.parameters.m = choose_anchors(emb.n(), n_train);
+    }
+    if (n_train < vlc.parameters.m) {
+        fail("%s: expected at least as many training vectors as anchors, got %lld for m = %d",
+             (a.train.path.empty() ? a.emb : a.train).path.c_str(), (long long)n_train,
+             vlc.parameters.m);
+    }
     double start = seconds_now();
-    index.train(sample.n, sample.data.data());
+    index->train(n_train, sample.data.data());
     const double train_seconds = seconds_now() - start;
+    sample.data = std::vector<float>();
     if (a.verbose) {
-        printf("trained on %lld vectors with %s in %.2f s\n", (long long)sample.n,
-               index.trained_on.c_str(), train_seconds);
+        printf("trained on %lld vectors with %s in %.2f s\n", (long long)n_train,
+               vlc.trained_on.c_str(), train_seconds);
         fflush(stdout);
     }
 
     double add_seconds = 0;
     while (const int64_t count = emb.next()) {
         start = seconds_now();
-        index.add(count, emb.block());
+        add_block(*index, emb, count);
         add_seconds += seconds_now() - start;
         if (a.verbose) {
-            printf("added %lld of %lld vectors\n", (long long)index.ntotal, (long long)emb.n());
+            printf("added %lld of %lld vectors\n", (long long)index->ntotal, (long long)emb.n());
             fflush(stdout);
         }
     }
-    write_index(&index, a.out.c_str());
+    faiss::InterruptCallback::check();
+    write_index(index.get(), a.out.c_str());
 
     Json json;
     json["index"] = a.out;
-    json["n"] = index.ntotal;
-    json["d"] = index.d;
-    json["metric"] = metric_name(index.metric_type);
-    json["m"] = index.nlist;
-    json["code_bytes"] = index.code_size;
-    json["nprobe"] = index.nprobe;
-    json["training_vectors"] = sample.n;
-    json["iterations"] = index.model->record.iterations;
-    json["device"] = index.trained_on;
+    json["n"] = index->ntotal;
+    json["d"] = index->d;
+    json["metric"] = metric_name(index->metric_type);
+    json["m"] = vlc.nlist;
+    json["code_bytes"] = vlc.code_size;
+    json["nprobe"] = vlc.nprobe;
+    json["training_vectors"] = n_train;
+    json["iterations"] = vlc.model->record.iterations;
+    json["device"] = vlc.trained_on;
     json["train_seconds"] = rounded(train_seconds);
     json["add_seconds"] = rounded(add_seconds);
-    add_size(json, file_size(a.out), index.ntotal, index.d);
+    add_size(json, file_size(a.out), index->ntotal, index->d);
     return json;
 }
 
@@ -149,58 +189,91 @@ void add_index_command(CLI::App& app, Job& job) {
     VLCParameters& p = a->parameters;
 
     command->add_option("--emb", a->emb.path, "Vectors to index; streamed, may exceed memory")
-            ->type_name("FILE")->required();
+        ->type_name("FILE")
+        ->required();
     command->add_option("--out", a->out, "The index; replaced only when the new one is complete")
-            ->type_name("FILE")->required();
-    command->add_option("--train", a->train.path, "Vectors to train on (default: a sample of --emb)")
-            ->type_name("FILE");
+        ->type_name("FILE")
+        ->required();
+    command
+        ->add_option("--train", a->train.path, "Vectors to train on (default: a sample of --emb)")
+        ->type_name("FILE");
     command->add_option("--d", a->emb.d, "Dimensions; needed for raw files, else compared")
-            ->type_name("D")->check(CLI::Range(1, 4096));
+        ->type_name("D")
+        ->check(CLI::Range(1, 4096));
     add_dtype_option(*command, a->emb.dtype);
     command->add_option("--dataset", a->emb.dataset, "Dataset of an HDF5 file (default: train)")
-            ->type_name("NAME");
+        ->type_name("NAME");
 
-    command->add_option("--m", p.m, "Anchors, i.e. lists (default: about 4 sqrt(n))")
-            ->type_name("M")->check(CLI::Range(1, 1 << 20))->group("Index");
-    auto* bytes = command->add_option("--bytes", p.bytes,
-                                      "Bytes per vector, 2 of factors included, ids not")
-                          ->type_name("B")->check(CLI::Range(kFactorBytes + 1, 1 << 20))
-                          ->group("Index");
-    command->add_option("--bits", p.bits_per_dim, "Or code bits per dimension (default: 2)")
-            ->type_name("b")->check(CLI::Range(0.125, 8.0))->excludes(bytes)->group("Index");
-    command->add_option("--metric", a->metric, "l2 or ip, the inner product (default: l2)")
-            ->type_name("l2|ip")->group("Index")
-            ->transform(CLI::Transformer(std::map<std::string, faiss::MetricType>{
-                    {"l2", faiss::METRIC_L2}, {"ip", faiss::METRIC_INNER_PRODUCT}}));
+    auto* m = command->add_option("--m", p.m, "Anchors, i.e. lists (default: about 4 sqrt(n))")
+                  ->type_name("M")
+                  ->check(CLI::Range(1, 1 << 20))
+                  ->group("Index");
+    auto* bytes =
+        command->add_option("--bytes", p.bytes, "Bytes per vector, 2 of factors included, ids not")
+            ->type_name("B")
+            ->check(CLI::Range(kFactorBytes + 1, 1 << 20))
+            ->group("Index");
+    auto* bits =
+        command->add_option("--bits", p.bits_per_dim, "Or code bits per dimension (default: 2)")
+            ->type_name("b")
+            ->check(CLI::Range(0.125, 8.0))
+            ->excludes(bytes)
+            ->group("Index");
+    command
+        ->add_option("--factory", a->factory,
+                     "Or an index_factory string with a VLC in it, such as OPQ16_64,VLC256x4")
+        ->type_name("STRING")
+        ->excludes(m)
+        ->excludes(bytes)
+        ->excludes(bits)
+        ->group("Index");
+    add_choice(*command, "--metric", a->metric, "ip is the inner product (default: l2)",
+               {{"l2", faiss::METRIC_L2}, {"ip", faiss::METRIC_INNER_PRODUCT}})
+        ->group("Index");
     add_choice(*command, "--frame", p.frame, "Axes of the codes (default: principal)",
                {{"principal", FrameKind::principal}, {"identity", FrameKind::identity}})
-            ->group("Index");
+        ->group("Index");
     add_choice(*command, "--anchors", p.grid, "How anchors are stored (default: int8)",
                {{"int8", AnchorGrid::int8}, {"float16", AnchorGrid::float16}})
-            ->group("Index");
+        ->group("Index");
 
-    command->add_option("--device", p.device,
-                        "auto, reference or opencl:<part of a name> (default: $VLC_DEVICE, else "
-                        "auto); see vlc info --devices")
-            ->type_name("NAME")->group("Training");
+    command
+        ->add_option("--device", p.device,
+                     "auto, reference or opencl:<part of a name> (default: $VLC_DEVICE, else "
+                     "auto); see vlc info --devices")
+        ->type_name("NAME")
+        ->group("Training");
     command->add_option("--seed", p.seed, "Seed of the sample (default: 1234)")
-            ->type_name("S")->group("Training");
+        ->type_name("S")
+        ->group("Training");
     command->add_option("--iterations", p.iterations, "At most (default: 15)")
-            ->type_name("N")->check(CLI::Range(1, 10000))->group("Training");
+        ->type_name("N")
+        ->check(CLI::Range(1, 10000))
+        ->group("Training");
     add_choice(*command, "--robust", p.robust, "What outliers weigh (default: huber)",
                {{"huber", Robust::huber}, {"trim", Robust::trim}, {"none", Robust::none}})
-            ->group("Training");
+        ->group("Training");
     command->add_option("--work-group", p.work_group, "64, 128 or 256 work-items (default: 64)")
-            ->type_name("W")->check(CLI::IsMember({64, 128, 256}))->group("Training");
-    command->add_option("--checkpoint", p.checkpoint, "Where to keep the state of training")
-            ->type_name("FILE")->group("Training");
-    command->add_option("--every", a->every, "Iterations between checkpoints (default: 1)")
-            ->type_name("N")->check(CLI::Range(1, 10000))->group("Training");
-    command->add_option("--resume", p.resume,
-                        "Checkpoint to go on from, with the same data and options")
-            ->type_name("FILE")->group("Training");
+        ->type_name("W")
+        ->check(CLI::IsMember({64, 128, 256}))
+        ->group("Training");
+    auto* checkpoint =
+        command->add_option("--checkpoint", p.checkpoint, "Where to keep the state of training");
+    checkpoint->type_name("FILE")->group("Training");
+    command
+        ->add_option("--every", p.checkpoint_every, "Iterations between checkpoints (default: 1)")
+        ->type_name("N")
+        ->check(CLI::Range(1, 10000))
+        ->needs(checkpoint)
+        ->group("Training");
+    command
+        ->add_option("--resume", p.resume,
+                     "Checkpoint to go on from, with the same data and options")
+        ->type_name("FILE")
+        ->group("Training");
     command->add_option("--dump", p.dump, "Folder for every intermediate of a small run, as .npy")
-            ->type_name("DIR")->group("Training");
+        ->type_name("DIR")
+        ->group("Training");
 
     add_threads_option(*command, job);
     command->add_flag("--verbose", a->verbose,
@@ -208,7 +281,9 @@ void add_index_command(CLI::App& app, Job& job) {
     add_json_option(*command, job);
     command->callback([a, &job] {
         a->train.dtype = a->emb.dtype;
-        a->train.dataset = a->emb.dataset;
+        if (!a->parameters.checkpoint.empty() && a->parameters.checkpoint_every == 0) {
+            a->parameters.checkpoint_every = 1;
+        }
         job.run = [a] { return run(*a); };
         job.print = print;
     });

@@ -26,6 +26,7 @@ Json list_balance(const faiss::IndexIVF& ivf) {
     if (!sizes.empty()) {
         json["empty"] = std::upper_bound(sizes.begin(), sizes.end(), size_t(0)) - sizes.begin();
         json["smallest"] = sizes.front();
+        json["mean"] = rounded(double(ivf.ntotal) / double(ivf.nlist));
         json["median"] = sizes[sizes.size() / 2];
         json["largest"] = sizes.back();
     }
@@ -71,20 +72,24 @@ Json training_of(const IndexVLC& index) {
     json["seed"] = record.seed;
     json["energy"] = rounded(record.energy_train);
     json["energy_held_out"] = rounded(record.energy_held);
-    json["robust"] = p.robust == Robust::huber ? "huber" : p.robust == Robust::trim ? "trim" : "none";
+    json["robust"] = p.robust == Robust::huber  ? "huber"
+                     : p.robust == Robust::trim ? "trim"
+                                                : "none";
     json["frame"] = p.frame == FrameKind::principal ? "principal" : "identity";
+    const Estimator& e = index.model->estimator;
+    json["estimator"] = {{"t1", rounded(e.t1)}, {"t2", rounded(e.t2)}, {"c", rounded(e.c)}};
     json["default_nprobe"] = index.model->default_nprobe;
     return json;
 }
 
 Json run_index(const std::string& path) {
-    LoadedIndex loaded = load_index(path);
+    LoadedIndex loaded = open_index(path);
     const faiss::Index& index = *loaded.index;
     Json json;
     json["index"] = path;
     json["kind"] = loaded.vlc == loaded.index.get() && loaded.vlc ? "IndexVLC"
-            : loaded.vlc                                         ? "FAISS index around an IndexVLC"
-                                                                 : "FAISS index";
+                   : loaded.vlc                                   ? "FAISS index around an IndexVLC"
+                                                                  : "FAISS index";
     json["n"] = index.ntotal;
     json["d"] = index.d;
     json["metric"] = metric_name(index.metric_type);
@@ -114,10 +119,9 @@ Json run_index(const std::string& path) {
 }
 
 void print_index(const Json& json) {
-    printf("%s: %s, %lld vectors of %d dimensions (%s)\n",
-           json["index"].get<std::string>().c_str(), json["kind"].get<std::string>().c_str(),
-           json["n"].get<long long>(), json["d"].get<int>(),
-           json["metric"].get<std::string>().c_str());
+    printf("%s: %s, %lld vectors of %d dimensions (%s)\n", json["index"].get<std::string>().c_str(),
+           json["kind"].get<std::string>().c_str(), json["n"].get<long long>(),
+           json["d"].get<int>(), json["metric"].get<std::string>().c_str());
     print_size(json);
     if (json.contains("anchors")) {
         printf("anchors    %d, stored as %s\n", json["anchors"]["m"].get<int>(),
@@ -136,15 +140,19 @@ void print_index(const Json& json) {
                training["frame"].get<std::string>().c_str());
         printf("           mean squared distance to the anchor %.6g, held out %.6g\n",
                training["energy"].get<double>(), training["energy_held_out"].get<double>());
+        const Json& e = training["estimator"];
+        printf("estimator  t1 %.4g, t2 %.4g, c %.4g\n", e["t1"].get<double>(),
+               e["t2"].get<double>(), e["c"].get<double>());
     }
     if (json.contains("balance")) {
         const Json& balance = json["balance"];
         printf("lists      %lld, nprobe %lld", balance["lists"].get<long long>(),
                json["nprobe"].get<long long>());
         if (balance.contains("empty")) {
-            printf(", %lld empty, sizes %lld to %lld, median %lld",
+            printf(", %lld empty, sizes %lld to %lld, mean %.4g, median %lld",
                    balance["empty"].get<long long>(), balance["smallest"].get<long long>(),
-                   balance["largest"].get<long long>(), balance["median"].get<long long>());
+                   balance["largest"].get<long long>(), balance["mean"].get<double>(),
+                   balance["median"].get<long long>());
         }
         if (balance.contains("imbalance")) {
             printf(", imbalance %.3f", balance["imbalance"].get<double>());
@@ -166,8 +174,8 @@ Json run_devices() {
     for (const DeviceInfo& device : list_devices()) {
         list.push_back({{"name", device.name},
                         {"type", device.type == DeviceType::kGpu   ? "GPU"
-                                         : device.type == DeviceType::kCpu ? "CPU"
-                                                                           : "other"},
+                                 : device.type == DeviceType::kCpu ? "CPU"
+                                                                   : "other"},
                         {"platform", device.platform},
                         {"version", device.version},
                         {"driver", device.driver},

@@ -56,25 +56,15 @@ class VectorStream {
 public:
     explicit VectorStream(const VectorArgument& argument);
 
-    const std::string& path() const {
-        return path_;
-    }
-    int64_t n() const {
-        return reader_->n();
-    }
-    int d() const {
-        return reader_->d();
-    }
+    const std::string& path() const { return path_; }
+    int64_t n() const { return reader_->n(); }
+    int d() const { return reader_->d(); }
 
     /// Reads the next block and returns its rows, 0 at the end.
     int64_t next();
     /// Of the block: float rows x d, and the first row's number in the file.
-    const float* block() const {
-        return block_.data();
-    }
-    int64_t first() const {
-        return first_;
-    }
+    const float* block() const { return block_.data(); }
+    int64_t first() const { return first_; }
     void rewind();
 
 private:
@@ -94,7 +84,7 @@ struct LoadedIndex {
     faiss::IndexIVF* ivf = nullptr;
     IndexVLC* vlc = nullptr; ///< ivf, if it is one of ours
 };
-LoadedIndex load_index(const std::string& path);
+LoadedIndex open_index(const std::string& path);
 /// Throws if there are no lists to probe.
 void set_nprobe(LoadedIndex& loaded, int nprobe);
 CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes);
@@ -107,12 +97,11 @@ public:
 
     /// Decodes the next block and returns its rows, 0 at the end.
     int64_t next();
-    const float* block() const {
-        return block_.data();
-    }
+    const float* block() const { return block_.data(); }
 
 private:
-    faiss::Index& index_;
+    std::string path_;
+    const faiss::Index* index_;
     int64_t next_ = 0, block_rows_;
     std::vector<float> block_;
 };

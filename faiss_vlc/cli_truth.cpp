@@ -16,8 +16,8 @@ constexpr int64_t kMargin = 16;
 } // namespace
 
 ExactNeighbours::ExactNeighbours(const Matrix<float>& queries, int64_t k, faiss::MetricType metric)
-        : queries_(queries), k_(k), inner_product_(metric == faiss::METRIC_INNER_PRODUCT),
-          best_(queries.n) {}
+    : queries_(queries), k_(k), inner_product_(metric == faiss::METRIC_INNER_PRODUCT),
+      best_(queries.n) {}
 
 double ExactNeighbours::distance(const float* x, const float* y) const {
     double sum = 0;
@@ -47,9 +47,9 @@ void ExactNeighbours::add(int64_t n, const float* x) {
             for (int64_t i = 0; i < wanted; i++) {
                 const int64_t row = labels[q * wanted + i];
                 if (row >= 0) {
-                    best.emplace_back(distance(&queries_.data[size_t(q) * queries_.d],
-                                               x + row * queries_.d),
-                                      first_ + row);
+                    best.emplace_back(
+                        distance(&queries_.data[size_t(q) * queries_.d], x + row * queries_.d),
+                        first_ + row);
                 }
             }
             std::sort(best.begin(), best.end());

@@ -23,7 +23,7 @@ Json run(const std::string& path) {
         json["fingerprint"] = fingerprint;
     }
     // beyond checksums: loading validates the contents
-    const LoadedIndex loaded = load_index(path);
+    const LoadedIndex loaded = open_index(path);
     json["n"] = loaded.index->ntotal;
     json["d"] = loaded.index->d;
     json["ok"] = true;
