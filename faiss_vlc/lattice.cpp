@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <faiss_vlc/engine.h>
 
@@ -31,7 +32,7 @@ float robust_range(int64_t n, int d, const float* x, const std::vector<float>& m
     const uint32_t bits = uint32_t(bin + 1) << kShift; // the bin's upper end
     float bound;
     std::copy_n(reinterpret_cast<const char*>(&bits), 4, reinterpret_cast<char*>(&bound));
-    return bin == 0 ? 0 : bound;
+    return bin == 0 ? 0 : std::min(bound, std::numeric_limits<float>::max());
 }
 
 } // namespace

@@ -295,7 +295,7 @@ float Query::distance(float estimate) const {
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         return base_ - estimate / scale;
     }
-    return std::max(0.0f, estimate) / (scale * scale);
+    return std::max(0.0f, estimate) / scale / scale; // scale^2 alone may leave the range
 }
 
 float Query::estimate(float distance) const {
@@ -303,7 +303,7 @@ float Query::estimate(float distance) const {
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         return (base_ - distance) * scale;
     }
-    return distance * (scale * scale);
+    return distance * scale * scale;
 }
 
 } // namespace faiss_vlc

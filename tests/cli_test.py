@@ -1,0 +1,243 @@
+"""The command from outside: every subcommand, bad input, and that nothing depends on the device."""
+
+import json
+import os
+import resource
+import subprocess
+import tempfile
+import unittest
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VLC = os.environ.get("VLC_CLI", os.path.join(HERE, "..", "build", "release", "vlc"))
+SIFT = os.path.join(os.environ.get("VLC_TEST_DATA", os.path.join(HERE, "data")), "sift20k")
+BASE, QUERY, GT = (os.path.join(SIFT, name + ".npy") for name in ("base", "query", "gt"))
+
+
+def fvecs(path, x):
+    x = np.asarray(x, "<f4")
+    head = np.full((len(x), 1), x.shape[1], "<i4").view("<f4")
+    np.hstack([head, x]).tofile(path)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def vlc(self, *args, code=0, env=None):
+        run = subprocess.run(
+            [VLC, *map(str, args)], capture_output=True, text=True, timeout=200, env={**os.environ, **(env or {})}
+        )
+        self.assertEqual(run.returncode, code, f"{args}: {run.stdout}{run.stderr}")
+        return run
+
+    def json(self, *args, **more):
+        return json.loads(self.vlc(*args, "--json", **more).stdout)
+
+    def index(self, name, *args, emb=BASE, m=64, size=18, **more):
+        out = self.path(name)
+        self.vlc("index", "--emb", emb, "--m", m, "--bytes", size, "--iterations", 6, "--out", out, *args, **more)
+        return out
+
+    def bytes(self, path):
+        with open(path, "rb") as f:
+            return f.read()
+
+
+class Works(Case):
+    def test_index_eval_search_decode_info_verify(self):
+        out = self.path("a.vlc")
+        made = self.json("index", "--emb", BASE, "--m", 64, "--bytes", 32, "--out", out)
+        self.assertEqual(made["n"], 20000)
+        self.assertEqual(made["file_bytes"], os.path.getsize(out))
+        met = self.json("eval", "--idx", out, "--queries", QUERY, "--gt", GT, "--k", 10, "--nprobe", "1,8,64")
+        recall = [r["recall"]["10"] for r in met["results"]]
+        self.assertEqual(sorted(recall), recall)
+        self.assertGreater(recall[-1], 0.8)
+        same = self.json("eval", "--idx", out, "--queries", QUERY, "--emb", BASE, "--k", 10, "--nprobe", "64")
+        self.assertAlmostEqual(same["results"][0]["recall"]["10"], recall[-1], delta=0.002)
+        plain = self.json("eval", "--idx", out, "--queries", QUERY, "--k", 10)
+        self.assertIn("decoded", plain["truth"])
+
+        labels, distances = self.path("l.npy"), self.path("d.npy")
+        self.vlc("search", "--idx", out, "--queries", QUERY, "--k", 5, "--out", labels, "--distances", distances)
+        l, d = np.load(labels), np.load(distances)
+        self.assertEqual((l.shape, l.dtype, d.shape), ((500, 5), np.int64, (500, 5)))
+        self.assertTrue((np.diff(d, axis=1) >= 0).all())
+        self.vlc("search", "--idx", out, "--queries", QUERY, "--k", 5, "--out", self.path("l.ivecs"))
+        rows = np.fromfile(self.path("l.ivecs"), "<i4").reshape(500, 6)
+        np.testing.assert_array_equal(rows[:, 1:], l)
+
+        self.vlc("decode", "--idx", out, "--out", self.path("x.npy"))
+        decoded, base = np.load(self.path("x.npy")), np.load(BASE).astype(np.float32)
+        self.assertEqual(decoded.shape, base.shape)
+        error = ((decoded - base) ** 2).sum() / ((base - base.mean(0)) ** 2).sum()
+        self.assertLess(error, 0.2)
+        self.vlc("decode", "--idx", out, "--out", self.path("x.fvecs"))
+        rows = np.fromfile(self.path("x.fvecs"), "<f4").reshape(20000, 129)
+        np.testing.assert_array_equal(rows[:, 1:], decoded)
+
+        info = self.json("info", "--idx", out)
+        self.assertEqual(info["n"], 20000)
+        self.vlc("verify", "--idx", out)
+        self.assertIn("reference", self.vlc("info", "--devices").stdout)
+
+    def test_default_m_formats_and_inner_product(self):
+        x = np.load(BASE)[:3000].astype(np.float32)
+        fvecs(self.path("x.fvecs"), x)
+        x.tofile(self.path("x.bin"))
+        one = self.path("one.vlc")
+        self.vlc("index", "--emb", self.path("x.fvecs"), "--out", one, "--metric", "ip")
+        two = self.path("two.vlc")
+        self.vlc(
+            "index", "--emb", self.path("x.bin"), "--d", 128, "--dtype", "float32", "--out", two, "--metric", "ip"
+        )
+        self.assertEqual(self.bytes(one), self.bytes(two))
+        info = self.json("info", "--idx", one)
+        self.assertEqual(info["metric"], "ip")
+
+    def test_k_beyond_the_vectors_is_padded(self):
+        x = self.path("x.npy")
+        np.save(x, np.load(BASE)[:40].astype(np.float32))
+        out = self.index("small.vlc", emb=x, m=2)
+        self.vlc("search", "--idx", out, "--queries", x, "--k", 50, "--nprobe", 2, "--out", self.path("l.npy"))
+        labels = np.load(self.path("l.npy"))
+        self.assertTrue((labels[:, 40:] == -1).all() and (labels[:, :40] >= 0).all())
+
+    def test_memory_stays_far_below_a_large_file(self):
+        train, large = self.path("train.npy"), self.path("large.bin")
+        base = np.load(BASE)
+        np.save(train, base[:4000])
+        copies = 12  # 12 x 20000 x 128 float32: 123 MB
+        with open(large, "wb") as f:
+            for _ in range(copies):
+                f.write(base.astype("<f4").tobytes())
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        small = self.path("small.bin")
+        base[:2000].astype("<f4").tofile(small)
+        args = ["--train", train, "--d", 128, "--dtype", "float32", "--m", 32, "--bytes", 10, "--out"]
+        peaks = []
+        for emb in (small, large):
+            code = (
+                "import resource,subprocess,sys;"
+                "subprocess.run(sys.argv[1:],check=True,stdout=subprocess.DEVNULL);"
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+            )
+            command = ["/usr/bin/env", "python3", "-c", code, VLC, "index", "--emb", emb, *map(str, args)]
+            run = subprocess.run(command + [self.path("x.vlc")], capture_output=True, text=True, timeout=200)
+            self.assertEqual(run.returncode, 0, run.stderr)
+            peaks.append(int(run.stdout) * 1024)
+        self.assertGreaterEqual(before, 0)
+        self.assertLess(peaks[1] - peaks[0], os.path.getsize(large) / 2, peaks)
+
+
+class Identity(Case):
+    def test_device_threads_and_work_group_do_not_matter(self):
+        expected = self.bytes(self.index("a.vlc", "--device", "reference"))
+        for i, args in enumerate(
+            (
+                ["--device", "opencl:"],
+                ["--device", "opencl:", "--work-group", 128],
+                ["--device", "opencl:", "--work-group", 256, "--threads", 1],
+                ["--device", "reference", "--threads", 1],
+            )
+        ):
+            self.assertEqual(self.bytes(self.index(f"{i}.vlc", *args)), expected, args)
+        for level in ("portable", "avx2"):
+            run = subprocess.run(
+                [VLC, "index", "--emb", BASE, "--m", "64", "--bytes", "18", "--iterations", "6", "--out"]
+                + [self.path("simd.vlc")],
+                env={**os.environ, "VLC_SIMD": level},
+                capture_output=True,
+                text=True,
+            )
+            if run.returncode == 0:
+                self.assertEqual(self.bytes(self.path("simd.vlc")), expected, level)
+            else:
+                self.assertIn("VLC_SIMD", run.stderr)
+
+    def test_checkpoint_and_resume(self):
+        expected = self.bytes(self.index("whole.vlc"))
+        point = self.path("state")
+        again = self.bytes(self.index("again.vlc", "--checkpoint", point, "--every", 4))
+        self.assertEqual(again, expected)
+        self.assertEqual(self.bytes(self.index("resumed.vlc", "--resume", point)), expected)
+        run = self.vlc("index", "--emb", BASE, "--m", 32, "--out", self.path("n.vlc"), "--resume", point, code=1)
+        self.assertIn("another run", run.stderr)
+
+
+class BadInput(Case):
+    def fails(self, *args, code=(1, 2), says=""):
+        before = sorted(os.listdir(self.folder))
+        run = subprocess.run([VLC, *map(str, args)], capture_output=True, text=True, timeout=100)
+        self.assertIn(run.returncode, code, f"{args}: {run.stdout}{run.stderr}")
+        self.assertTrue(run.stderr.startswith("vlc: "), run.stderr)
+        self.assertIn(says, run.stderr)
+        self.assertEqual(sorted(os.listdir(self.folder)), before)
+
+    def test_files(self):
+        out = self.path("out.vlc")
+        self.fails("index", "--emb", self.path("missing.npy"), "--out", out, says="missing.npy")
+        open(self.path("empty.npy"), "wb").close()
+        self.fails("index", "--emb", self.path("empty.npy"), "--out", out, says="empty.npy")
+        with open(self.path("cut.npy"), "wb") as f:
+            f.write(self.bytes(BASE)[:100000])
+        self.fails("index", "--emb", self.path("cut.npy"), "--out", out, says="cut.npy")
+        for value, name in ((np.nan, "nan.npy"), (np.inf, "inf.npy")):
+            x = np.load(BASE)[:200].astype(np.float32)
+            x[7, 3] = value
+            np.save(self.path(name), x)
+            self.fails("index", "--emb", self.path(name), "--m", 4, "--out", out, says=name)
+        x.tofile(self.path("raw.bin"))
+        self.fails("index", "--emb", self.path("raw.bin"), "--out", out, says="--d")
+        self.fails("index", "--emb", BASE, "--m", 4, "--out", "/no/such/folder/x.vlc", says="/no/such/folder")
+
+    def test_numbers_and_devices(self):
+        out = self.path("out.vlc")
+        self.fails("index", "--emb", BASE, "--m", 0, "--out", out, code=(2,))
+        self.fails("index", "--emb", BASE, "--d", 0, "--out", out, code=(2,))
+        self.fails("index", "--emb", BASE, "--bytes", 2, "--out", out, code=(2,))
+        self.fails("index", "--emb", BASE, "--m", 20001, "--out", out, says="20001")
+        self.fails("index", "--emb", BASE, "--m", 4, "--device", "opencl:nothing like it", "--out", out)
+        self.fails("index", "--emb", BASE, "--m", 4, "--device", "abacus", "--out", out, says="abacus")
+        self.fails("nonsense", code=(2,))
+
+    def test_indexes(self):
+        good = self.index("good.vlc", "--device", "reference", m=16)
+        with open(self.path("cut.vlc"), "wb") as f:
+            f.write(self.bytes(good)[:-1000])
+        damaged = bytearray(self.bytes(good))
+        damaged[len(damaged) // 2] ^= 1
+        with open(self.path("bad.vlc"), "wb") as f:
+            f.write(damaged)
+        for name in ("cut.vlc", "bad.vlc", "missing.vlc"):
+            for command in (["verify"], ["info"], ["search", "--queries", QUERY, "--k", 1, "--out", self.path("o.npy")]):
+                self.fails(command[0], "--idx", self.path(name), *command[1:], says=name)
+        np.save(self.path("narrow.npy"), np.zeros((3, 5), np.float32))
+        self.fails("search", "--idx", good, "--queries", self.path("narrow.npy"), "--k", 1, "--out", self.path("o.npy"))
+        self.fails("search", "--idx", good, "--queries", QUERY, "--k", 0, "--out", self.path("o.npy"))
+        self.fails("decode", "--idx", good, "--out", self.path("o.txt"))
+
+    def test_duplicates_and_constants_work(self):
+        np.save(self.path("same.npy"), np.tile(np.arange(16, dtype=np.float32), (500, 1)))
+        out = self.index("same.vlc", emb=self.path("same.npy"), m=8, size=6)
+        self.vlc("search", "--idx", out, "--queries", self.path("same.npy"), "--k", 3, "--out", self.path("l.npy"))
+        self.vlc("decode", "--idx", out, "--out", self.path("x.npy"))
+        np.testing.assert_allclose(np.load(self.path("x.npy"))[0], np.arange(16), atol=1e-3)
+
+    def test_without_a_device_auto_uses_the_reference(self):
+        x = self.path("x.npy")
+        np.save(x, np.load(BASE)[:500])
+        env = {"OCL_ICD_VENDORS": self.path("none"), "OPENCL_VENDOR_PATH": self.path("none")}
+        made = self.json("index", "--emb", x, "--m", 4, "--out", self.path("o.vlc"), env=env)
+        self.assertEqual(made["device"], "reference")
+
+
+if __name__ == "__main__":
+    unittest.main()
