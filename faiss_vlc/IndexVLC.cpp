@@ -59,13 +59,14 @@ void count_search(faiss::IndexIVFStats& stats, int64_t n, size_t lists, size_t s
 }
 
 /// Writes a query's results, padded with -1 and the metric's worst distance.
-void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, float* distances,
-                   int64_t* labels) {
+/// store_pairs: list << 32 | offset as labels instead of ids.
+void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, bool store_pairs,
+                   float* distances, int64_t* labels) {
     const auto& best = top.sorted();
     for (idx_t i = 0; i < k; i++) {
         if (i < idx_t(best.size())) {
-            distances[i] = query.distance(best[i].first);
-            labels[i] = best[i].second;
+            distances[i] = query.distance(best[i].estimate);
+            labels[i] = store_pairs ? best[i].place : best[i].id;
         } else {
             distances[i] = inner_product ? -std::numeric_limits<float>::max()
                                          : std::numeric_limits<float>::max();
@@ -178,8 +179,8 @@ void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     lists().parameters = parameters;
     nlist = trained->m;
     code_size = trained->layout.code_size();
-    if (nprobe <= 1) {
-        nprobe = trained->default_nprobe;
+    if (nprobe <= 1 || (model && nprobe == size_t(model->default_nprobe))) {
+        nprobe = trained->default_nprobe; // nobody set another
     }
     model = std::move(trained);
     is_trained = true;
@@ -233,6 +234,12 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* 
     require_trained("add");
     direct_map.check_can_add(ids);
     VLCInvertedLists& own = lists();
+    for (idx_t i = 0; i < n; i++) {
+        if (list_nos[i] >= idx_t(nlist)) {
+            fail("add_core: expected lists below %zu, got %lld for vector %lld", nlist,
+                 (long long)list_nos[i], (long long)i);
+        }
+    }
     std::vector<idx_t> block_ids;
     std::vector<uint8_t> codes;
     for (idx_t first = 0; first < n; first += kAddBlock) {
@@ -283,7 +290,9 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* 
         }
         rescue.rethrow();
         {
-            faiss::DirectMapAdd adder(direct_map, count, ids ? ids + first : nullptr);
+            // Without ids FAISS counts from 0 in each call, which is right for its array alone.
+            const bool named = direct_map.type == faiss::DirectMap::Hashtable;
+            faiss::DirectMapAdd adder(direct_map, count, named ? block_ids.data() : nullptr);
             for (idx_t i = 0; i < count; i++) {
                 adder.add(i, offset[i] < 0 ? -1 : list_nos[first + i], offset[i] < 0 ? 0 : offset[i]);
             }
@@ -297,7 +306,7 @@ namespace {
 /// Searches n queries; lists_of(i, query) gives the `probes` lists of query i.
 template <class ListsOf>
 size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, size_t probes,
-                  float* distances, idx_t* labels, ListsOf lists_of) {
+                  bool store_pairs, float* distances, idx_t* labels, ListsOf lists_of) {
     const Model& model = scope.model;
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     size_t scanned = 0;
@@ -320,7 +329,8 @@ size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, si
                 if (query->set(x + i * model.d)) {
                     scanned += scan_lists(scope, *query, probes, lists_of(i, *query), *top);
                 }
-                write_results(*query, *top, k, inner_product, distances + i * k, labels + i * k);
+                write_results(*query, *top, k, inner_product, store_pairs, distances + i * k,
+                              labels + i * k);
             });
         }
     }
@@ -344,8 +354,8 @@ size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
     return probes;
 }
 
-SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params, bool store_pairs) const {
-    return {*model, lists(), params ? params->sel : nullptr, store_pairs,
+SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params) const {
+    return {*model, lists(), params ? params->sel : nullptr,
             params ? params->max_codes : max_codes};
 }
 
@@ -361,7 +371,7 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     const auto* ivf = ivf_params(params);
     const size_t probes = probes_of(ivf);
     const size_t scanned =
-            search_all(scope_of(ivf, store_pairs), n, x, k, probes, distances, labels,
+            search_all(scope_of(ivf), n, x, k, probes, store_pairs, distances, labels,
                        [&](idx_t, Query& query) { return query.rank(int(probes)).data(); });
     count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
 }
@@ -379,7 +389,7 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                  (long long)list_nos[i]);
         }
     }
-    const size_t scanned = search_all(scope_of(params, store_pairs), n, x, k, probes, distances,
+    const size_t scanned = search_all(scope_of(params), n, x, k, probes, store_pairs, distances,
                                       labels, [&](idx_t i, Query&) { return list_nos + i * probes; });
     count_search(stats ? *stats : faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
 }
@@ -389,7 +399,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
     require_trained("range_search");
     const auto* ivf = ivf_params(params);
     const size_t probes = probes_of(ivf);
-    const SearchScope scope = scope_of(ivf, false);
+    const SearchScope scope = scope_of(ivf);
     size_t scanned = 0;
     Rescue rescue;
 #pragma omp parallel if (n > 1) reduction(+ : scanned)
@@ -544,6 +554,23 @@ faiss::InvertedListScanner* IndexVLC::get_InvertedListScanner(bool store_pairs,
     return new VLCScanner(*this, store_pairs, sel);
 }
 
+size_t IndexVLC::remove_ids(const faiss::IDSelector& sel) {
+    if (!direct_map.no() || !is_trained) {
+        return IndexIVF::remove_ids(sel);
+    }
+    // FAISS's own loop expects get_ids() to follow its changes; ours are copies.
+    VLCInvertedLists& own = lists();
+    size_t removed = 0;
+    Rescue rescue;
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : removed)
+    for (size_t j = 0; j < nlist; j++) {
+        rescue.run([&] { removed += own.remove_ids(j, sel); });
+    }
+    ntotal -= idx_t(removed);
+    rescue.rethrow();
+    return removed;
+}
+
 void IndexVLC::check_compatible_for_merge(const faiss::Index& other) const {
     const auto* same_kind = dynamic_cast<const IndexVLC*>(&other);
     if (!same_kind) {
@@ -552,6 +579,29 @@ void IndexVLC::check_compatible_for_merge(const faiss::Index& other) const {
     if (!model || !same_kind->model || !model->same_as(*same_kind->model)) {
         fail("merging IndexVLCs: expected the same training, got anchors or codes of another one");
     }
+}
+
+void IndexVLC::merge_from(faiss::Index& other, idx_t add_id) {
+    check_compatible_for_merge(other);
+    auto& from = dynamic_cast<IndexVLC&>(other);
+    if (!direct_map.no() || !from.direct_map.no()) {
+        fail("merging IndexVLCs: expected no direct map on either side");
+    }
+    VLCInvertedLists& own = lists();
+    VLCInvertedLists& theirs = from.lists();
+    std::vector<std::vector<idx_t>> ids(nlist);
+    for (size_t j = 0; j < nlist; j++) {
+        for (size_t i = 0; i < theirs.list_size(j); i++) {
+            ids[j].push_back(theirs.id(j, i) + add_id);
+        }
+        own.prepare_ids(ids[j].size(), ids[j].data());
+    }
+    for (size_t j = 0; j < nlist; j++) {
+        const faiss::InvertedLists::ScopedCodes codes(&theirs, j);
+        own.add_entries(j, ids[j].size(), ids[j].data(), codes.codes);
+    }
+    ntotal += from.ntotal;
+    from.reset();
 }
 
 size_t IndexVLC::memory() const {

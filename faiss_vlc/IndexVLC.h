@@ -92,7 +92,12 @@ struct IndexVLC : faiss::IndexIVFFlat {
     faiss::InvertedListScanner* get_InvertedListScanner(
             bool store_pairs = false, const faiss::IDSelector* sel = nullptr) const override;
 
+    /// Any selector without a direct map; with one, what FAISS's DirectMap supports.
+    size_t remove_ids(const faiss::IDSelector& sel) override;
+
     void check_compatible_for_merge(const faiss::Index& other) const override;
+    /// Moves all vectors of an index of the same training here; other is empty afterwards.
+    void merge_from(faiss::Index& other, idx_t add_id) override;
 
     /// Bytes of memory: lists, model and what is derived from it.
     size_t memory() const;
@@ -101,7 +106,7 @@ private:
     void set_model(std::shared_ptr<const Model> trained);
     void require_trained(const char* what) const;
     size_t probes_of(const faiss::SearchParametersIVF* params) const;
-    SearchScope scope_of(const faiss::SearchParametersIVF* params, bool store_pairs) const;
+    SearchScope scope_of(const faiss::SearchParametersIVF* params) const;
     void search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                       bool store_pairs, const faiss::SearchParameters* params) const;
 };

@@ -8,13 +8,14 @@ namespace faiss_vlc {
 uint16_t Estimator::encode(double residual_square, double residual_dot, float spread) const {
     const double unit = double(energy) * spread * spread;
     const double rho = unit > 0 ? residual_square / unit : 0;
-    const float shifted = float(std::min(rho, 65000.0)) + kRhoZero;
+    // the comparisons are also right for what is infinite or not a number
+    const float shifted = float(rho < 65000.0 ? rho : 65000.0) + kRhoZero;
     uint32_t bits;
     std::memcpy(&bits, &shifted, 4);
     const uint32_t rho_code = std::min<uint32_t>((bits - kRhoBias + (1u << 16)) >> 17, 2047);
     const double g = residual_square > 0 ? residual_dot / residual_square : 1;
     const double step = std::floor((g - gamma_low) / gamma_step + 0.5);
-    const int gamma_code = int(std::clamp(step, 0.0, double(kGammaSteps - 1)));
+    const int gamma_code = step > 0 ? int(std::min(step, double(kGammaSteps - 1))) : 0;
     return uint16_t(rho_code << 5 | uint32_t(gamma_code));
 }
 

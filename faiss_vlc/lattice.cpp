@@ -41,14 +41,27 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     Lattice lattice;
     lattice.d = d;
     lattice.mean.assign(d, 0);
+    // First the medians of up to a thousand rows, which a few wild values cannot move; then means of
+    // what lies within the range around them.
+    const int64_t rows = std::min<int64_t>(n, 1001);
+    std::vector<float> column(rows);
+    for (int k = 0; k < d && rows > 0; k++) {
+        for (int64_t i = 0; i < rows; i++) {
+            column[i] = x[i * (n / rows) * d + k];
+        }
+        std::nth_element(column.begin(), column.begin() + rows / 2, column.end());
+        lattice.mean[k] = column[rows / 2];
+    }
+    const double bound = robust_range(n, d, x, lattice.mean);
     std::vector<double> sum(d, 0);
     for (int64_t i = 0; i < n; i++) {
         for (int k = 0; k < d; k++) {
-            sum[k] += x[i * d + k];
+            const double u = double(x[i * d + k]) - lattice.mean[k];
+            sum[k] += std::min(bound, std::max(-bound, u));
         }
     }
-    for (int k = 0; k < d; k++) {
-        lattice.mean[k] = n ? float(sum[k] / double(n)) : 0;
+    for (int k = 0; k < d && n > 0; k++) {
+        lattice.mean[k] = float(lattice.mean[k] + sum[k] / double(n));
     }
     const float range = robust_range(n, d, x, lattice.mean);
     lattice.scale = range > 0 ? 127.0f / range : 1.0f;

@@ -13,8 +13,9 @@ struct Lattice {
     float scale = 1;
     std::vector<float> mean; ///< d
 
-    /// Fits mean and scale to a sample (float n x d): the scale lets all but about one component
-    /// in 10,000 in, so that outliers don't coarsen the lattice.
+    /// Fits mean and scale to a sample (float n x d). Both disregard wild values: the mean is taken
+    /// of components clamped around the median, and the scale lets all but about one component in
+    /// 10,000 in, so that outliers don't coarsen the lattice.
     static Lattice fit(int64_t n, int d, const float* x);
 
     /// Float n x d to int8 n x padded_dim(d), padding zero.

@@ -188,6 +188,29 @@ void VLCInvertedLists::resize(size_t list_no, size_t new_size) {
     set_size(lists_.at(list_no), new_size);
 }
 
+size_t VLCInvertedLists::remove_ids(size_t list_no, const faiss::IDSelector& sel) {
+    List& list = lists_.at(list_no);
+    std::vector<uint8_t> code(code_size);
+    size_t kept = 0;
+    for (size_t i = 0; i < list.size; i++) {
+        const idx_t own = id(list_no, i);
+        if (sel.is_member(own)) {
+            continue;
+        }
+        if (kept != i) {
+            read_code(list, i, code.data());
+            write_code(list, kept, code.data());
+            set_id(list, kept, own);
+        }
+        kept++;
+    }
+    const size_t removed = list.size - kept;
+    if (removed > 0) {
+        set_size(list, kept);
+    }
+    return removed;
+}
+
 void VLCInvertedLists::reset() {
     for (List& list : lists_) {
         list = List();

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include <faiss/impl/IDSelector.h>
 #include <faiss/invlists/InvertedLists.h>
 
 #include <faiss_vlc/aligned.h>
@@ -55,6 +56,9 @@ struct VLCInvertedLists : faiss::InvertedLists {
     bool wide_ids() const {
         return wide_ids_;
     }
+
+    /// Removes a list's selected entries; the others keep their order. Returns how many went.
+    size_t remove_ids(size_t list_no, const faiss::IDSelector& sel);
 
     /// Widens all lists to 8-byte ids if one of these does not fit in 4 bytes.
     void prepare_ids(size_t n, const idx_t* ids);

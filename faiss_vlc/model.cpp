@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/numeric.h>
@@ -194,7 +195,7 @@ bool Query::set(const float* x) {
         if (!std::isfinite(x[k])) {
             return false;
         }
-        lattice_[k] = inner_product ? x[k] : (x[k] - model_.lattice.mean[k]) * model_.lattice.scale;
+        lattice_[k] = (x[k] - (inner_product ? 0 : model_.lattice.mean[k])) * model_.lattice.scale;
         largest = std::max(largest, std::fabs(lattice_[k]));
     }
     const float scale = !inner_product ? 1.0f : largest > kSmallestQuery ? 127.0f / largest : 0.0f;
@@ -204,8 +205,12 @@ bool Query::set(const float* x) {
     }
     model_.frame.rotate(lattice_.data(), rotated_.data());
     if (inner_product) {
-        norm_ = std::sqrt(canonical_dot(d, x, x));
-        base_ = canonical_dot(d, x, model_.lattice.mean.data());
+        norm_ = std::sqrt(canonical_dot(d, lattice_.data(), lattice_.data()));
+        float lane[kLanes] = {};
+        for (int k = 0; k < d; k++) {
+            lane[k % kLanes] += lattice_[k] * (model_.lattice.mean[k] * model_.lattice.scale);
+        }
+        base_ = add_lanes(lane);
         largest_ = simd().quantize_query(model_.slots(), rotated_.data(), zero_.data(),
                                          model_.step.data(), weighted_.data(), query8_.data());
         half_ = half_of(query8_.data());
@@ -291,19 +296,17 @@ const ListScan& Query::list(int j) {
 }
 
 float Query::distance(float estimate) const {
-    const float scale = model_.lattice.scale;
-    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
-        return base_ - estimate / scale;
-    }
-    return std::max(0.0f, estimate) / scale / scale; // scale^2 alone may leave the range
+    constexpr double kMost = std::numeric_limits<float>::max();
+    const double unit = 1.0 / (double(model_.lattice.scale) * model_.lattice.scale);
+    const double met = model_.metric == faiss::METRIC_INNER_PRODUCT
+            ? double(base_) - estimate
+            : std::max(0.0f, estimate);
+    return float(std::min(kMost, std::max(-kMost, met * unit)));
 }
 
 float Query::estimate(float distance) const {
-    const float scale = model_.lattice.scale;
-    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
-        return (base_ - distance) * scale;
-    }
-    return distance * scale * scale;
+    const double scaled = distance * (double(model_.lattice.scale) * model_.lattice.scale);
+    return float(model_.metric == faiss::METRIC_INNER_PRODUCT ? base_ - scaled : scaled);
 }
 
 } // namespace faiss_vlc

@@ -121,14 +121,14 @@ public:
 
 private:
     const Model& model_;
-    std::vector<float> lattice_; ///< dp; for inner products the raw vector
+    std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
     std::vector<float> rotated_, weighted_, zero_;
     std::vector<int8_t> rank8_, query8_;
     std::vector<int32_t> score_, minima_;
     std::vector<int64_t> order_;
     std::vector<uint64_t> found_;
     float norm_ = 0;      ///< |q|, inner products
-    float base_ = 0;      ///< <q, mean>, inner products
+    float base_ = 0;      ///< <q, mean> in squared lattice units, inner products
     float largest_ = 0;   ///< max|w| of the query itself, inner products
     int32_t half_ = 0;
     ListScan scan_;

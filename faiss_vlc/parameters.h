@@ -36,7 +36,7 @@ struct VLCParameters {
     float size_bias = 0.1f;   ///< mean energies added per factor e in list size: evens out lists
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
     Robust robust = Robust::huber;
-    float kappa = 3.0f;     ///< outliers are kappa RMS distances away, or farther
+    float kappa = 3.0f;     ///< outliers are kappa median distances away, or farther
     float max_step = 32.0f; ///< of an anchor's component in one iteration, lattice units
     float merge_fraction = 0.25f; ///< see maintain.h
     float split_factor = 4.0f;

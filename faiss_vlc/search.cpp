@@ -22,17 +22,11 @@ void TopK::shrink() {
     if (entries_.size() > k_) {
         std::nth_element(entries_.begin(), entries_.begin() + (k_ - 1), entries_.end());
         entries_.resize(k_);
-        bound_ = entries_[k_ - 1].first;
+        bound_ = entries_[k_ - 1].estimate;
     }
 }
 
-void TopK::merge(const TopK& other) {
-    for (const auto& [estimate, id] : other.entries_) {
-        push(estimate, id);
-    }
-}
-
-const std::vector<std::pair<float, int64_t>>& TopK::sorted() {
+const std::vector<TopK::Entry>& TopK::sorted() {
     shrink();
     std::sort(entries_.begin(), entries_.end());
     return entries_;
@@ -40,7 +34,7 @@ const std::vector<std::pair<float, int64_t>>& TopK::sorted() {
 
 namespace {
 
-/// Calls hit(estimate, id) for each selected vector with an estimate <= bound().
+/// Calls hit(estimate, id, place) for each selected vector with an estimate <= bound().
 template <class Bound, class Hit>
 size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists, Bound bound,
             Hit hit) {
@@ -67,7 +61,7 @@ size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t*
                 const int v = __builtin_ctz(close);
                 const int64_t id = scope.lists.id(j, first + v);
                 if (!scope.sel || scope.sel->is_member(id)) {
-                    hit(estimate[v], scope.store_pairs ? j << 32 | int64_t(first + v) : id);
+                    hit(estimate[v], id, j << 32 | int64_t(first + v));
                 }
             }
         }
@@ -84,7 +78,9 @@ size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t*
 size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                   TopK& top) {
     return scan(scope, query, count, lists, [&] { return top.bound(); },
-                [&](float estimate, int64_t id) { top.push(estimate, id); });
+                [&](float estimate, int64_t id, int64_t place) {
+                    top.push(estimate, id, place);
+                });
 }
 
 size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
@@ -94,7 +90,7 @@ size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, co
     const float bound = query.estimate(radius);
     const float wide = bound + std::fabs(bound) * 1e-5f;
     return scan(scope, query, count, lists, [&] { return wide; },
-                [&](float estimate, int64_t id) {
+                [&](float estimate, int64_t id, int64_t) {
                     const float distance = query.distance(estimate);
                     if (inner_product ? distance > radius : distance < radius) {
                         result.add(distance, id);

@@ -16,6 +16,16 @@ namespace faiss_vlc {
 /// depend on the order of scanning, nor on threads.
 class TopK {
 public:
+    struct Entry {
+        float estimate;
+        int64_t id;
+        int64_t place; ///< list << 32 | offset
+        bool operator<(const Entry& other) const {
+            return estimate != other.estimate ? estimate < other.estimate
+                                              : id != other.id ? id < other.id : place < other.place;
+        }
+    };
+
     explicit TopK(size_t k);
 
     void clear();
@@ -23,22 +33,21 @@ public:
     float bound() const {
         return bound_;
     }
-    void push(float estimate, int64_t id) {
+    void push(float estimate, int64_t id, int64_t place = 0) {
         if (estimate <= bound_) {
-            entries_.emplace_back(estimate, id);
+            entries_.push_back({estimate, id, place});
             if (entries_.size() == capacity_) {
                 shrink();
             }
         }
     }
-    void merge(const TopK& other);
     /// The best ones in order, at most k.
-    const std::vector<std::pair<float, int64_t>>& sorted();
+    const std::vector<Entry>& sorted();
 
 private:
     size_t k_, capacity_;
     float bound_;
-    std::vector<std::pair<float, int64_t>> entries_;
+    std::vector<Entry> entries_;
     void shrink();
 };
 
@@ -47,7 +56,6 @@ struct SearchScope {
     const Model& model;
     const VLCInvertedLists& lists;
     const faiss::IDSelector* sel = nullptr; ///< null: all
-    bool store_pairs = false;               ///< ids are list << 32 | offset
     size_t max_codes = 0;                   ///< stop after the list that reaches it; 0: never
 };
 

@@ -31,6 +31,14 @@ std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
     return rows;
 }
 
+/// Median squared distance of the first rows (they are in random order), at least 1: outliers do not
+/// move it as they do the mean.
+int64_t median_energy(const Shape& shape, std::vector<int32_t>& dist) {
+    const int64_t rows = std::min<int64_t>(shape.n_train, 16384);
+    std::nth_element(dist.begin(), dist.begin() + rows / 2, dist.begin() + rows);
+    return std::max(1, dist[rows / 2]);
+}
+
 /// Mean squared lattice distance, at least 1.
 int64_t mean_energy(int64_t sum, int64_t n) {
     return std::max<int64_t>(1, n > 0 ? sum / n : 0);
@@ -79,6 +87,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     result.anchor.resize(m * shape.dp);
     result.count.resize(m);
     result.energy.resize(m);
+    result.label.resize(shape.n);
+    result.dist.resize(shape.n);
     std::vector<int32_t> near_label(m), near_dist(m), order;
     std::vector<uint8_t> touched;
     std::vector<Move> merges, splits;
@@ -126,7 +136,11 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         ReduceParams reduce;
         reduce.inv_t = std::max<int32_t>(1, clamp32(32.0 * 65536.0 / temperature));
         reduce.robust = params.robust;
-        reduce.tau2 = clamp32(double(params.kappa) * params.kappa * double(energy));
+        if (params.robust != Robust::none) {
+            engine.get_distances(result.dist.data());
+            reduce.tau2 = clamp32(double(params.kappa) * params.kappa *
+                                  double(median_energy(shape, result.dist)));
+        }
         engine.reduce(reduce);
 
         UpdateParams update;
@@ -202,8 +216,6 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     engine.set_bias(near_label.data());
     engine.assign();
     engine.reduce(ReduceParams{});
-    result.label.resize(shape.n);
-    result.dist.resize(shape.n);
     result.covariance.resize(int64_t(shape.d) * shape.d);
     engine.get_anchors(result.anchor.data());
     engine.get_labels(result.label.data());

@@ -60,13 +60,29 @@ Trial make_trial(const Sample& sample, const Model& model) {
         }
     }
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    // Distances in lattice units: those of the data may leave the range of float.
+    const float scale = model.lattice.scale;
+    const auto scaled = [&](int64_t row) {
+        std::vector<float> v(d);
+        for (int k = 0; k < d; k++) {
+            v[k] = (sample.x[size_t(row) * d + k] - (inner_product ? 0 : model.lattice.mean[k])) * scale;
+        }
+        return v;
+    };
+    std::vector<float> base(size_t(n) * d);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < n; i++) {
+        const std::vector<float> v = scaled(trial.base[i]);
+        std::copy(v.begin(), v.end(), &base[size_t(i) * d]);
+    }
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
-        const float* x = &sample.x[size_t(trial.queries[q]) * d];
+        const std::vector<float> query = scaled(trial.queries[q]);
+        const float* x = query.data();
         std::vector<std::pair<float, int32_t>> order(n);
         if (inner_product) {
             for (int i = 0; i < n; i++) {
-                order[i] = {-canonical_dot(d, x, &sample.x[size_t(trial.base[i]) * d]), i};
+                order[i] = {-canonical_dot(d, x, &base[size_t(i) * d]), i};
             }
         } else {
             std::vector<int32_t> dots(tiles * 16);
@@ -79,7 +95,7 @@ Trial make_trial(const Sample& sample, const Model& model) {
         std::nth_element(order.begin(), order.begin() + trial.candidates - 1, order.end());
         order.resize(trial.candidates);
         for (auto& [distance, i] : order) {
-            const float* y = &sample.x[size_t(trial.base[i]) * d];
+            const float* y = &base[size_t(i) * d];
             distance = inner_product ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
         }
         std::sort(order.begin(), order.end());
@@ -133,10 +149,10 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
         const float* x = &sample.x[size_t(trial.queries[q]) * d];
         std::vector<float> lattice(model.dp(), 0), rotated(slots), residual(slots);
         for (int k = 0; k < d; k++) {
-            lattice[k] = inner_product ? x[k] : (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+            lattice[k] = (x[k] - (inner_product ? 0 : model.lattice.mean[k])) * model.lattice.scale;
         }
         model.frame.rotate(lattice.data(), rotated.data());
-        terms.query_norm[q] = std::sqrt(canonical_dot(d, x, x));
+        terms.query_norm[q] = std::sqrt(canonical_dot(d, lattice.data(), lattice.data()));
         for (int c = 0; c < trial.candidates; c++) {
             const size_t at = q * trial.candidates + c;
             const int i = trial.candidate[at];
@@ -263,7 +279,9 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, 
             const float* x = &sample.x[size_t(rows[i]) * d];
             const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
             for (int k = 0; k < d; k++) {
-                residual[k] = (x[k] - model.lattice.mean[k]) * model.lattice.scale -
+                // clamped as on the lattice: a wild component must not own an axis
+                const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+                residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
                               float(a[k]) * (1.0f / (1 << kAnchorBits));
             }
             frame.rotate(residual.data(), rotated.data());
@@ -319,11 +337,14 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
             square[i] = coder.residual_square / (double(model.spread[j]) * model.spread[j]);
         }
     }
+    // the largest 1 in 256 are left out, as they may be wild
+    std::sort(square.begin(), square.end());
+    const size_t usual = square.size() - square.size() / 256;
     double sum = 0;
-    for (double s : square) {
-        sum += s;
+    for (size_t i = 0; i < usual; i++) {
+        sum += square[i];
     }
-    model.estimator.energy = float(sum / double(rows.size()));
+    model.estimator.energy = float(sum / double(usual));
     std::sort(gamma.begin(), gamma.end());
     const size_t tail = gamma.size() / 256;
     // <r, r^> <= 0 happens with a bit or two per vector: the grid ends above it

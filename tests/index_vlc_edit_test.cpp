@@ -317,5 +317,18 @@ TEST(Preassigned, SearchesTheGivenLists) {
     EXPECT_EQ(std::count(label.begin(), label.end(), -1), 20);
 }
 
+TEST(AddCore, TakesListsAsGiven) {
+    IndexVLC index(trained());
+    const std::vector<idx_t> lists = {3, 0, 11, -1, 3};
+    index.add_core(5, row(0), nullptr, lists.data());
+    EXPECT_EQ(index.ntotal, 5);
+    EXPECT_EQ(ids_of(index), (std::vector<idx_t>{0, 1, 2, 4}));
+    EXPECT_EQ(index.lists().list_size(3), 2u);
+    EXPECT_EQ(index.lists().id(11, 0), 2);
+    const std::vector<idx_t> beyond = {1, 12};
+    EXPECT_THROW(index.add_core(2, row(0), nullptr, beyond.data()), faiss::FaissException);
+    EXPECT_EQ(index.ntotal, 5);
+}
+
 } // namespace
 } // namespace faiss_vlc

@@ -230,6 +230,23 @@ TEST(Train, ResetAndRetrain) {
     EXPECT_GT(recall(search(index, 10, &all), 10, base(), false), 0.9);
 }
 
+TEST(Train, ChoosesNprobeUnlessSet) {
+    IndexVLC index(kDim, small(60));
+    index.parameters.coverage = 1;
+    index.train(kCount, base().data());
+    EXPECT_GT(index.nprobe, 1u);
+    EXPECT_EQ(index.nprobe, size_t(index.model->default_nprobe));
+    index.parameters.coverage = 0.1f;
+    index.parameters.m = 4;
+    index.train(kCount, base().data());
+    EXPECT_EQ(index.model->default_nprobe, 1);
+    EXPECT_EQ(index.nprobe, size_t(index.model->default_nprobe)); // not the first training's
+    IndexVLC set(kDim, small(10));
+    set.nprobe = 7;
+    set.train(kCount, base().data());
+    EXPECT_EQ(set.nprobe, 7u);
+}
+
 TEST(Train, SameForAnyThreadCount) {
     const int threads = omp_get_max_threads();
     IndexVLC one(kDim, small()), many(kDim, small());

@@ -1,271 +1,156 @@
 #include <faiss_vlc/search.h>
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <limits>
-#include <set>
+#include <memory>
 #include <utility>
 #include <vector>
 
-#include <faiss/IndexIVF.h>
-#include <faiss/impl/IDSelector.h>
 #include <gtest/gtest.h>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/simd.h>
+#include <faiss_vlc/numeric.h>
 
-#include "model_test.h"
+#include "unit_test.h"
 
 namespace faiss_vlc {
 namespace {
 
-using Entry = std::pair<float, int64_t>;
+using idx_t = int64_t;
+using Pairs = std::vector<std::pair<float, int64_t>>;
 
-TEST(TopK, IsTheBeginningOfTheSortedSequence) {
-    Random random(1);
-    for (int trial = 0; trial < 600; trial++) {
-        const size_t k = size_t(random.between(1, trial % 3 ? 20 : 200));
-        const int64_t n = random.between(0, 1000);
-        const int64_t values = trial % 2 ? 5 : 1000000; // few values: ties go by id
-        TopK top(k);
-        for (int round = 0; round < 2; round++) { // and again once cleared
-            top.clear();
-            EXPECT_EQ(top.bound(), std::numeric_limits<float>::max());
-            std::vector<Entry> all;
-            for (int64_t i = 0; i < n; i++) {
-                const Entry entry(float(random.between(-values, values)) / 4, random.between(0, 1 << 20));
-                all.push_back(entry);
-                ASSERT_TRUE(entry.first <= top.bound() || all.size() > k);
-                top.push(entry.first, entry.second);
-            }
-            std::sort(all.begin(), all.end());
-            all.resize(std::min(all.size(), k));
-            ASSERT_EQ(top.sorted(), all);
-            ASSERT_EQ(top.sorted(), all);
-        }
-    }
-}
-
-TEST(TopK, MergesPartsInAnyOrder) {
-    Random random(2);
-    for (int trial = 0; trial < 200; trial++) {
-        const size_t k = size_t(random.between(1, 50));
-        TopK parts[3] = {TopK(k), TopK(k), TopK(k)};
-        TopK forth(k), back(k);
-        std::vector<Entry> all;
-        for (int i = 0; i < 400; i++) {
-            all.emplace_back(float(random.between(0, 30)), i);
-            parts[random.between(0, 2)].push(all.back().first, i);
-        }
-        for (int p = 0; p < 3; p++) {
-            forth.merge(parts[p]);
-            back.merge(parts[2 - p]);
-        }
-        std::sort(all.begin(), all.end());
-        all.resize(k);
-        ASSERT_EQ(forth.sorted(), all);
-        ASSERT_EQ(back.sorted(), all);
-    }
-}
-
-TEST(TopK, IgnoresWhatIsNoNumber) {
-    TopK top(2);
-    top.push(std::numeric_limits<float>::quiet_NaN(), 1);
-    top.push(std::numeric_limits<float>::infinity(), 2);
-    top.push(-std::numeric_limits<float>::infinity(), 3);
-    ASSERT_EQ(top.sorted().size(), 1u);
-    EXPECT_EQ(top.sorted()[0].second, 3);
-}
-
-constexpr int kDim = 24;
-constexpr int kLists = 20;
-constexpr int64_t kVectors = 1500;
-constexpr int64_t kQueries = 40;
-
-/// A trained index of each metric and grid, with ids that are not the order of adding.
-struct Fixture {
-    Fixture(faiss::MetricType metric, AnchorGrid grid)
-            : x(clustered(kVectors, kDim, 30, 1)), queries(clustered(kQueries, kDim, 30, 1)) {
-        Random random(2);
-        for (float& v : queries) {
-            v += float(0.1 * random.normal());
-        }
-        VLCParameters params = small_parameters(kLists);
-        params.grid = grid;
-        index = std::make_unique<IndexVLC>(kDim, params, metric);
-        index->train(kVectors, x.data());
-        for (int64_t i = 0; i < kVectors; i++) {
-            ids.push_back((i * 7919) % 100003);
-        }
-        index->add_with_ids(kVectors, x.data(), ids.data());
-        index->nprobe = kLists;
-    }
-    bool inner_product() const { return index->metric_type == faiss::METRIC_INNER_PRODUCT; }
-
-    std::vector<float> x, queries;
-    std::vector<int64_t> ids;
-    std::unique_ptr<IndexVLC> index;
-};
-
-const std::vector<Fixture*>& fixtures() {
-    static std::vector<Fixture*> all;
-    static std::vector<std::unique_ptr<Fixture>> owned;
-    if (all.empty()) {
-        for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
-            for (auto grid : {AnchorGrid::int8, AnchorGrid::float16}) {
-                owned.push_back(std::make_unique<Fixture>(metric, grid));
-                all.push_back(owned.back().get());
-            }
-        }
-    }
+Pairs best(Pairs all, size_t k) {
+    std::sort(all.begin(), all.end());
+    all.resize(std::min(k, all.size()));
     return all;
 }
 
-/// The estimate of each vector, computed one by one from the packed code in doubles, in the data's
-/// units: the formulas of estimator.h.
-std::vector<Entry> brute_force(const Fixture& s, const float* q) {
-    const Model& model = *s.index->model;
-    const Estimator& e = model.estimator;
-    const bool ip = s.inner_product();
-    std::vector<Entry> out;
-    for (int64_t j = 0; j < kLists; j++) {
-        std::vector<float> anchor(kDim), rotated(model.slots());
-        model.anchor(int(j), anchor.data());
-        std::vector<float> lattice(kDim);
-        double D = 0, norm = 0, base = 0;
-        for (int k = 0; k < kDim; k++) {
-            const double a = (double(anchor[k]) - model.lattice.mean[k]) * model.lattice.scale;
-            const double v = ip ? q[k] : (double(q[k]) - model.lattice.mean[k]) * model.lattice.scale;
-            lattice[k] = float(ip ? v : v - a);
-            D += ip ? -v * a : (v - a) * (v - a);
-            norm += double(q[k]) * q[k];
-            base += double(q[k]) * model.lattice.mean[k];
-        }
-        model.frame.rotate(lattice.data(), rotated.data());
-        faiss::InvertedLists::ScopedCodes codes(s.index->invlists, j);
-        faiss::InvertedLists::ScopedIds ids(s.index->invlists, j);
-        for (size_t i = 0; i < s.index->invlists->list_size(j); i++) {
-            const uint8_t* code = codes.get() + i * s.index->code_size;
-            std::vector<uint8_t> level(model.slots());
-            unpack_code(model.layout, code, level.data());
-            double dot = 0;
-            for (int slot = 0; slot < model.layout.slots(); slot++) {
-                dot += rotated[slot] * (level[slot] - 0.5 * model.levels_less_one[slot]) *
-                       model.step[slot] * model.spread[j];
-            }
-            const int factors = code[model.layout.code_bytes] | code[model.layout.code_bytes + 1] << 8;
-            const double gamma = e.gamma(factors & 31), miss = 1 - gamma;
-            const double square = decode_rho(uint16_t(factors)) * double(e.energy) * model.spread[j] *
-                                  model.spread[j];
-            const double weight = 1 + e.t2 * (1 / gamma - 1);
-            const double estimate = ip
-                    ? D + e.c * miss * std::sqrt(norm) * square / std::sqrt(e.energy) - weight * dot
-                    : D * (1 + e.c * miss * square / e.energy) + square * (gamma + e.t1 * miss) -
-                              2 * weight * dot;
-            const double scale = model.lattice.scale;
-            out.emplace_back(float(ip ? base - estimate / scale : std::max(0.0, estimate) / scale / scale),
-                             ids[i]);
-        }
+namespace {
+Pairs pairs(TopK top) {
+    Pairs out;
+    for (const TopK::Entry& entry : top.sorted()) {
+        out.emplace_back(entry.estimate, entry.id);
     }
-    std::sort(out.begin(), out.end(), [&](const Entry& a, const Entry& b) {
-        return ip ? a.first > b.first : a.first < b.first;
-    });
     return out;
 }
 
-TEST(Search, AllListsEqualBruteForceOverEstimates) {
-    for (const Fixture* s : fixtures()) {
-        constexpr int64_t k = 50;
-        std::vector<float> distances(kQueries * k);
-        std::vector<int64_t> labels(kQueries * k);
-        s->index->search(kQueries, s->queries.data(), k, distances.data(), labels.data());
-        double largest = 0, error = 0;
-        for (int64_t q = 0; q < kQueries; q++) {
-            const std::vector<Entry> all = brute_force(*s, &s->queries[q * kDim]);
-            ASSERT_EQ(all.size(), size_t(kVectors));
-            const double range = std::fabs(all.back().first - all[0].first);
-            std::set<int64_t> found;
-            for (int64_t i = 0; i < k; i++) {
-                // what rounding the query to 8 bits leaves: about 1 % of the range at most
-                ASSERT_NEAR(distances[q * k + i], all[i].first, 0.01 * range) << q << " " << i;
-                ASSERT_TRUE(found.insert(labels[q * k + i]).second);
-                const auto at = std::find_if(all.begin(), all.end(), [&](const Entry& e) {
-                    return e.second == labels[q * k + i];
-                });
-                ASSERT_NE(at, all.end());
-                ASSERT_NEAR(at->first, distances[q * k + i], 0.01 * range);
-                error += std::fabs(at->first - distances[q * k + i]);
-                largest += range;
+}
+TEST(TopK, MatchesSorting) {
+    Random random(1);
+    for (size_t k : {1, 2, 10, 33, 100, 1000}) {
+        for (size_t n : {0, 1, 9, 31, 100, 2000}) {
+            for (int distinct : {1, 3, 100000}) { // many ties
+                Pairs all;
+                for (size_t i = 0; i < n; i++) {
+                    all.emplace_back(float(random.between(-distinct, distinct - 1)), int64_t(i));
+                }
+                for (size_t i = n; i > 1; i--) {
+                    std::swap(all[i - 1].second, all[size_t(random.between(0, idx_t(i) - 1))].second);
+                }
+                TopK top(k);
+                for (int round = 0; round < 2; round++) { // clear() lets it start again
+                    top.clear();
+                    for (const auto& [estimate, id] : all) {
+                        top.push(estimate, id);
+                    }
+                    ASSERT_EQ(pairs(top), best(all, k)) << k << " " << n << " " << distinct;
+                }
             }
         }
-        EXPECT_LT(error / largest, 0.002);
     }
 }
 
-TEST(Search, FindsVectorsThemselves) {
-    for (const Fixture* s : fixtures()) {
-        if (s->inner_product()) {
-            continue;
+TEST(TopK, BoundNeverLosesOne) {
+    Random random(2);
+    Pairs all;
+    TopK top(7);
+    EXPECT_EQ(top.bound(), std::numeric_limits<float>::max());
+    for (int i = 0; i < 3000; i++) {
+        const float estimate = float(random.between(0, 50)) - float(i) / 100;
+        all.emplace_back(estimate, 3000 - i);
+        const Pairs now = best(all, 7);
+        if (all.size() > 7) {
+            ASSERT_GE(top.bound(), best(Pairs(all.begin(), all.end() - 1), 7).back().first);
         }
-        int hits = 0;
-        std::vector<float> distance(1);
-        std::vector<int64_t> label(1);
-        for (int64_t i = 0; i < kVectors; i += 10) {
-            s->index->search(1, &s->x[i * kDim], 1, distance.data(), label.data());
-            hits += label[0] == s->ids[i];
-            EXPECT_GE(distance[0], 0);
+        if (estimate <= top.bound()) { // what the kernels let through
+            top.push(estimate, 3000 - i);
         }
-        EXPECT_GT(hits, 60) << "of 150";
+        if (i % 500 == 499) {
+            ASSERT_EQ(pairs(TopK(top)), now);
+        }
     }
+    top.push(NAN, 1);
+    top.push(INFINITY, 1);
+    EXPECT_EQ(pairs(top), best(all, 7));
 }
 
-TEST(Rank, IsTheOrderOfTheInt8Distances) {
-    Random random(3);
-    for (int m : {1, 5, 100, 700}) {
-        for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
-            // values of a small range, so that many anchors tie
-            const int d = 3;
-            auto model = std::make_shared<Model>();
-            model->d = d;
+constexpr int kDim = 14;
+constexpr idx_t kCount = 500;
+
+struct Fixture {
+    std::vector<float> x = clustered(kCount, kDim, 25, 31);
+    std::unique_ptr<IndexVLC> index;
+    explicit Fixture(faiss::MetricType metric) {
+        VLCParameters p;
+        p.m = 9;
+        p.bits_per_dim = 3;
+        p.device = "reference";
+        p.iterations = 4;
+        index = std::make_unique<IndexVLC>(kDim, p, metric);
+        index->train(kCount, x.data());
+        index->add(kCount, x.data());
+    }
+};
+
+Fixture& fixture(faiss::MetricType metric = faiss::METRIC_L2) {
+    static Fixture l2(faiss::METRIC_L2), ip(faiss::METRIC_INNER_PRODUCT);
+    return metric == faiss::METRIC_L2 ? l2 : ip;
+}
+
+TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
+    // enough anchors for the bound over groups to matter
+    Random random(4);
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (int m : {1, 15, 16, 17, 130, 1000}) {
+            auto model = std::make_unique<Model>(*fixture(metric).index->model);
             model->m = m;
-            model->metric = metric;
-            model->lattice.d = d;
-            model->lattice.mean.assign(d, 0);
             model->anchors8.assign(size_t(m) * 16, 0);
-            for (size_t i = 0; i < model->anchors8.size(); i++) {
-                model->anchors8[i] = i % 16 < size_t(d) ? int8_t(random.between(-6, 6)) : int8_t(0);
+            for (int j = 0; j < m; j++) {
+                for (int k = 0; k < kDim; k++) { // coarse: ties
+                    model->anchors8[j * 16 + k] = int8_t(random.between(-2, 2));
+                }
             }
             model->spread.assign(m, 1);
-            const std::vector<int64_t> covariance = {3, 0, 0, 0, 2, 0, 0, 0, 1};
-            model->frame = Frame::identity(d, covariance.data());
-            model->layout = Layout::allocate(2, {3, 2, 1}, 0);
-            model->frame.keep(model->layout.axes);
-            model->sigma.assign(d, 1);
             model->finish();
             Query query(*model);
-            for (int trial = 0; trial < 30; trial++) {
-                // largest component 127 or 1: rounding for inner products keeps such values exactly
-                float x[3];
-                for (float& v : x) {
-                    v = float(metric == faiss::METRIC_L2 ? random.between(-6, 6) : random.between(-1, 1) * 127);
+            for (int trial = 0; trial < 20; trial++) {
+                ASSERT_TRUE(query.set(&fixture().x[trial * 20 * kDim]));
+                std::vector<std::pair<int, int64_t>> order;
+                float largest = 0;
+                std::vector<float> u(kDim);
+                for (int k = 0; k < kDim; k++) {
+                    const float v = fixture().x[trial * 20 * kDim + k];
+                    u[k] = metric == faiss::METRIC_L2
+                            ? (v - model->lattice.mean[k]) * model->lattice.scale
+                            : v;
+                    largest = std::max(largest, std::fabs(u[k]));
                 }
-                ASSERT_TRUE(query.set(x));
-                std::vector<std::pair<int64_t, int64_t>> order;
                 for (int j = 0; j < m; j++) {
-                    int64_t score = 0;
-                    for (int k = 0; k < d; k++) {
-                        const int64_t a = model->anchors8[size_t(j) * 16 + k], v = int64_t(x[k]);
-                        score += metric == faiss::METRIC_L2 ? (a - v) * (a - v) : -a * v;
+                    int dot = 0, norm = 0;
+                    for (int k = 0; k < kDim; k++) {
+                        const float v = metric == faiss::METRIC_L2 ? u[k] : u[k] * (127.0f / largest);
+                        const int q = int(std::lrint(std::min(127.0f, std::max(-127.0f, v))));
+                        const int a = model->anchors8[j * 16 + k];
+                        dot += q * a;
+                        norm += a * a;
                     }
-                    order.emplace_back(score, j);
+                    order.emplace_back(metric == faiss::METRIC_L2 ? norm - 2 * dot : -dot, j);
                 }
                 std::sort(order.begin(), order.end());
-                for (int nprobe : {1, 2, 7, 16, 64, 300, m, m + 9}) {
+                for (int nprobe : {1, 2, 5, 40, m, m + 10}) {
                     const std::vector<int64_t>& ranked = query.rank(nprobe);
-                    ASSERT_EQ(ranked.size(), size_t(std::min(nprobe, m)));
+                    ASSERT_EQ(int(ranked.size()), std::min(nprobe, m));
                     for (size_t i = 0; i < ranked.size(); i++) {
                         ASSERT_EQ(ranked[i], order[i].second) << m << " " << nprobe << " " << i;
                     }
@@ -275,227 +160,145 @@ TEST(Rank, IsTheOrderOfTheInt8Distances) {
     }
 }
 
-TEST(Search, BatchSingleThreadsAndPreassignedAgree) {
-    for (const Fixture* s : fixtures()) {
-        constexpr int64_t k = 10;
-        s->index->nprobe = 5;
-        std::vector<float> distances(kQueries * k), other(kQueries * k);
-        std::vector<int64_t> labels(kQueries * k), other_labels(kQueries * k);
-        const int threads = omp_get_max_threads();
-        omp_set_num_threads(1);
-        s->index->search(kQueries, s->queries.data(), k, distances.data(), labels.data());
-        for (int t : {2, 3, 8}) {
-            omp_set_num_threads(t);
-            s->index->search(kQueries, s->queries.data(), k, other.data(), other_labels.data());
-            EXPECT_EQ(distances, other) << t << " threads";
-            EXPECT_EQ(labels, other_labels) << t << " threads";
-        }
-        omp_set_num_threads(threads);
-        for (int64_t q = 0; q < kQueries; q++) {
-            s->index->search(1, &s->queries[q * kDim], k, &other[q * k], &other_labels[q * k]);
-        }
-        EXPECT_EQ(distances, other);
-        EXPECT_EQ(labels, other_labels);
-        std::vector<int64_t> lists;
-        Query query(*s->index->model);
-        for (int64_t q = 0; q < kQueries; q++) {
-            query.set(&s->queries[q * kDim]);
-            const auto& order = query.rank(5);
-            lists.insert(lists.end(), order.rbegin(), order.rend()); // the order does not matter
-        }
-        s->index->search_preassigned(kQueries, s->queries.data(), k, lists.data(), nullptr,
-                                     other.data(), other_labels.data(), false);
-        EXPECT_EQ(distances, other);
-        EXPECT_EQ(labels, other_labels);
-        s->index->nprobe = kLists;
+/// The estimator of estimator.h for vector i of list j, in doubles, with the query's residual rounded
+/// to 8 bits as scan.h says. `exact` takes the same without that rounding.
+double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size_t i, const float* x,
+               double& exact) {
+    const bool ip = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const std::unique_ptr<const uint8_t[]> code(lists.get_single_code(j, i));
+    std::vector<float> anchor(kDim), decoded(kDim), u(16, 0), y(model.slots());
+    model.anchor(int(j), anchor.data());
+    model.decode(int(j), code.get(), decoded.data());
+    const double scale = model.lattice.scale;
+    double distance = 0, exact_dot = 0, norm = 0, anchor_dot = 0;
+    for (int k = 0; k < kDim; k++) {
+        const double toward = ip ? double(x[k]) : double(x[k]) - anchor[k];
+        distance += toward * toward;
+        exact_dot += toward * (double(decoded[k]) - anchor[k]);
+        norm += double(x[k]) * x[k];
+        anchor_dot += double(x[k]) * anchor[k];
+        u[k] = ip ? x[k] : (x[k] - model.lattice.mean[k]) * model.lattice.scale;
     }
+    model.frame.rotate(u.data(), y.data());
+    std::vector<uint8_t> level(model.slots());
+    unpack_code(model.layout, code.get(), level.data());
+    std::vector<double> w(model.slots());
+    double most = 0, dot = 0;
+    for (int s = 0; s < model.slots(); s++) {
+        const float b = ip ? 0 : model.anchor_rotated[j * model.slots() + s];
+        w[s] = (y[s] - b) * model.step[s];
+        most = std::max(most, std::fabs(w[s]));
+    }
+    for (int s = 0; s < model.layout.slots(); s++) {
+        dot += std::round(w[s] * 127 / most) * (level[s] - 0.5 * model.levels_less_one[s]);
+    }
+    dot *= most / 127 * model.spread[j] / (ip ? scale : scale * scale);
+
+    const int factors = code[model.layout.code_bytes] | code[model.layout.code_bytes + 1] << 8;
+    const Estimator& e = model.estimator;
+    const double g = e.gamma(factors & 31), miss = 1 - g, blend = 1 + e.t2 * (1 / g - 1);
+    const double square = decode_rho(uint16_t(factors)) * double(e.energy) * model.spread[j] *
+                          model.spread[j] / (scale * scale);
+    const double energy = e.energy / (scale * scale);
+    if (ip) {
+        const double rest = anchor_dot - e.c * miss * std::sqrt(norm) * square / std::sqrt(energy);
+        exact = rest + blend * exact_dot;
+        return rest + blend * dot;
+    }
+    const double rest = distance * (1 + e.c * miss * square / energy) + square * (g + e.t1 * miss);
+    exact = rest - 2 * blend * exact_dot;
+    return rest - 2 * blend * dot;
 }
 
-TEST(Search, FewerListsAreASubset) {
-    for (const Fixture* s : fixtures()) {
-        faiss::SearchParametersIVF params;
-        constexpr int64_t k = 2000; // all there are
-        std::vector<float> distances(k);
-        std::vector<int64_t> labels(k);
-        for (int64_t q = 0; q < 5; q++) {
-            Query query(*s->index->model);
-            query.set(&s->queries[q * kDim]);
-            for (size_t nprobe : {1, 3, 20}) {
-                params.nprobe = nprobe;
-                s->index->search(1, &s->queries[q * kDim], k, distances.data(), labels.data(), &params);
-                const auto& order = query.rank(int(nprobe));
-                std::multiset<int64_t> expected, met;
-                for (int64_t j : order) {
-                    for (size_t i = 0; i < s->index->invlists->list_size(j); i++) {
-                        expected.insert(s->index->invlists->get_single_id(j, i));
-                    }
-                }
-                for (int64_t i = 0; i < k && labels[i] >= 0; i++) {
-                    met.insert(labels[i]);
-                }
-                ASSERT_EQ(met, expected);
-            }
-        }
-    }
-}
-
-TEST(Search, SelectorKeepsTheBestOfItsMembers) {
-    for (const Fixture* s : fixtures()) {
-        constexpr int64_t k = 12;
-        std::vector<float> all(kVectors), distances(k);
-        std::vector<int64_t> all_labels(kVectors), labels(k);
-        faiss::IDSelectorRange range(20000, 60000);
-        faiss::SearchParametersIVF params;
-        params.nprobe = kLists;
-        for (int64_t q = 0; q < kQueries; q++) {
-            params.sel = nullptr;
-            s->index->search(1, &s->queries[q * kDim], kVectors, all.data(), all_labels.data(), &params);
-            params.sel = &range;
-            s->index->search(1, &s->queries[q * kDim], k, distances.data(), labels.data(), &params);
-            int64_t at = 0;
-            for (int64_t i = 0; i < kVectors && at < k; i++) {
-                if (range.is_member(all_labels[i])) {
-                    ASSERT_EQ(labels[at], all_labels[i]);
-                    ASSERT_EQ(distances[at], all[i]);
-                    at++;
-                }
-            }
-            ASSERT_EQ(at, k);
-        }
-        faiss::IDSelectorRange none(200000, 300000);
-        params.sel = &none;
-        s->index->search(1, s->queries.data(), k, distances.data(), labels.data(), &params);
-        EXPECT_EQ(labels, std::vector<int64_t>(k, -1));
-    }
-}
-
-TEST(Search, MaxCodesStopsAfterTheListThatReachesIt) {
-    const Fixture& s = *fixtures()[0];
-    faiss::SearchParametersIVF params;
-    params.nprobe = kLists;
-    Query query(*s.index->model);
-    std::vector<float> distances(kVectors);
-    std::vector<int64_t> labels(kVectors);
-    for (size_t limit : {1, 50, 200, 5000}) {
-        params.max_codes = limit;
-        for (int64_t q = 0; q < kQueries; q++) {
-            s.index->search(1, &s.queries[q * kDim], kVectors, distances.data(), labels.data(), &params);
-            query.set(&s.queries[q * kDim]);
-            size_t scanned = 0;
-            for (int64_t j : query.rank(kLists)) {
-                scanned += s.index->invlists->list_size(j);
-                if (scanned >= limit) {
-                    break;
-                }
-            }
-            ASSERT_EQ(size_t(kVectors - std::count(labels.begin(), labels.end(), -1)), scanned);
-        }
-    }
-}
-
-TEST(Search, StorePairsNamesListAndOffset) {
-    for (const Fixture* s : fixtures()) {
-        constexpr int64_t k = 10;
-        std::vector<float> distances(k), pair_distances(k);
-        std::vector<int64_t> labels(k), pairs(k), lists(kLists);
-        for (int64_t j = 0; j < kLists; j++) {
-            lists[j] = j;
-        }
-        s->index->search_preassigned(1, s->queries.data(), k, lists.data(), nullptr, distances.data(),
-                                     labels.data(), false);
-        s->index->search_preassigned(1, s->queries.data(), k, lists.data(), nullptr,
-                                     pair_distances.data(), pairs.data(), true);
-        EXPECT_EQ(distances, pair_distances);
-        for (int64_t i = 0; i < k; i++) {
-            EXPECT_EQ(s->index->invlists->get_single_id(pairs[i] >> 32, pairs[i] & 0xffffffff), labels[i]);
-        }
-        lists[3] = -1; // skipped
-        s->index->search_preassigned(1, s->queries.data(), k, lists.data(), nullptr, distances.data(),
-                                     labels.data(), true);
-        for (int64_t pair : labels) {
-            EXPECT_NE(pair >> 32, 3);
-        }
-        lists[3] = kLists;
-        EXPECT_ANY_THROW(s->index->search_preassigned(1, s->queries.data(), k, lists.data(), nullptr,
-                                                      distances.data(), labels.data(), false));
-    }
-}
-
-TEST(Search, ScannerOfFaissSeesTheSameDistances) {
-    for (const Fixture* s : fixtures()) {
-        std::vector<float> distances(kVectors);
-        std::vector<int64_t> labels(kVectors);
-        s->index->search(1, s->queries.data(), kVectors, distances.data(), labels.data());
-        std::unique_ptr<faiss::InvertedListScanner> scanner(s->index->get_InvertedListScanner());
-        scanner->set_query(s->queries.data());
-        std::vector<Entry> met;
-        for (int64_t j = 0; j < kLists; j++) {
-            scanner->set_list(j, 0);
-            faiss::InvertedLists::ScopedCodes codes(s->index->invlists, j);
-            for (size_t i = 0; i < s->index->invlists->list_size(j); i++) {
-                met.emplace_back(scanner->distance_to_code(codes.get() + i * s->index->code_size),
-                                 s->index->invlists->get_single_id(j, i));
-            }
-        }
-        std::vector<Entry> expected;
-        for (int64_t i = 0; i < kVectors; i++) {
-            expected.emplace_back(distances[i], labels[i]);
-        }
-        std::sort(met.begin(), met.end());
-        std::sort(expected.begin(), expected.end());
-        EXPECT_EQ(met, expected);
-    }
-}
-
-/// range_search with the radius at each of some results must return exactly the results better
-/// than it, with the same distances.
-void check_ranges(const IndexVLC& index, int64_t nq, const float* queries) {
-    const int64_t n = index.ntotal;
-    const bool ip = index.metric_type == faiss::METRIC_INNER_PRODUCT;
-    std::vector<float> distances(nq * n);
-    std::vector<int64_t> labels(nq * n);
-    index.search(nq, queries, n, distances.data(), labels.data());
-    for (int64_t at : {int64_t(0), int64_t(1), int64_t(7), n / 3, n - 1}) {
-        const float radius = distances[at];
-        faiss::RangeSearchResult result(nq);
-        index.range_search(nq, queries, radius, &result);
-        for (int64_t q = 0; q < nq; q++) {
-            std::vector<Entry> expected, met;
-            for (int64_t i = 0; i < n; i++) {
-                const float distance = distances[q * n + i];
-                if (ip ? distance > radius : distance < radius) {
-                    expected.emplace_back(distance, labels[q * n + i]);
-                }
-            }
-            for (size_t i = result.lims[q]; i < result.lims[q + 1]; i++) {
-                met.emplace_back(result.distances[i], result.labels[i]);
-            }
-            std::sort(expected.begin(), expected.end());
-            std::sort(met.begin(), met.end());
-            ASSERT_EQ(met, expected) << "query " << q << ", radius " << radius;
-        }
-    }
-}
-
-TEST(RangeSearch, IsConsistentWithSearch) {
-    for (const Fixture* s : fixtures()) {
-        check_ranges(*s->index, 10, s->queries.data());
-    }
-}
-
-// A large mean makes inner products large numbers that differ little.
-TEST(RangeSearch, IsConsistentWithSearchFarFromTheOrigin) {
+TEST(Scan, EstimatesFollowTheFormula) {
     for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
-        std::vector<float> x = clustered(400, 8, 5, 3);
-        for (float& v : x) {
-            v = v * 0.01f + 100;
+        const IndexVLC& index = *fixture(metric).index;
+        Model model = *index.model; // with every term at work
+        model.estimator.t1 = 0.8f;
+        model.estimator.t2 = 0.6f;
+        model.estimator.c = 0.3f;
+        Query query(model);
+        const SearchScope scope{model, index.lists()};
+        double errors = 0, sizes = 0;
+        for (idx_t q = 0; q < 20; q++) {
+            const float* x = &fixture().x[q * 7 * kDim];
+            ASSERT_TRUE(query.set(x));
+            for (int64_t j = 0; j < 9; j++) {
+                TopK top(kCount);
+                ASSERT_EQ(scan_lists(scope, query, 1, &j, top), index.lists().list_size(j));
+                ASSERT_EQ(top.sorted().size(), index.lists().list_size(j));
+                for (const auto& [estimate, id, place] : top.sorted()) {
+                    EXPECT_EQ(place >> 32, int64_t(j));
+                    size_t i = 0;
+                    while (index.lists().id(j, i) != id) {
+                        i++;
+                    }
+                    double exact = 0;
+                    const double wanted = formula(model, index.lists(), j, i, x, exact);
+                    const double got = metric == faiss::METRIC_L2
+                            ? estimate / (double(model.lattice.scale) * model.lattice.scale)
+                            : double(query.distance(estimate));
+                    ASSERT_NEAR(got, wanted, 2e-3 * (1 + std::fabs(wanted))) << q << " " << j;
+                    errors += std::fabs(got - exact);
+                    sizes += std::fabs(exact);
+                }
+            }
         }
-        IndexVLC index(8, small_parameters(4), metric);
-        index.train(400, x.data());
-        index.add(400, x.data());
-        index.nprobe = 4;
-        check_ranges(index, 10, x.data());
+        EXPECT_LT(errors, 0.03 * sizes) << metric;
     }
+}
+
+TEST(Scan, StopsAfterMaxCodes) {
+    const IndexVLC& index = *fixture().index;
+    const VLCInvertedLists& lists = index.lists();
+    Query query(*index.model);
+    query.set(fixture().x.data());
+    const std::vector<int64_t> order = query.rank(9);
+    size_t sum = 0;
+    for (size_t stop = 1; stop <= 9; stop++) {
+        sum += lists.list_size(order[stop - 1]);
+        SearchScope scope{*index.model, lists};
+        scope.max_codes = sum; // reached exactly: the next list is not begun
+        TopK top(kCount);
+        EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top), sum);
+        EXPECT_EQ(top.sorted().size(), sum);
+        scope.max_codes = sum - lists.list_size(order[stop - 1]) + 1; // within that list
+        top.clear();
+        EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top), sum);
+    }
+    EXPECT_EQ(sum, size_t(kCount));
+}
+
+TEST(Scan, EntriesNameListAndOffset) {
+    const IndexVLC& index = *fixture().index;
+    Query query(*index.model);
+    query.set(fixture().x.data());
+    const std::vector<int64_t> order = query.rank(9);
+    const SearchScope scope{*index.model, index.lists()};
+    TopK top(50);
+    scan_lists(scope, query, 9, order.data(), top);
+    for (const TopK::Entry& entry : top.sorted()) {
+        EXPECT_EQ(index.lists().id(entry.place >> 32, entry.place & 0xffffffff), entry.id);
+    }
+}
+
+TEST(Scan, SkipsMissingListsAndSelects) {
+    const IndexVLC& index = *fixture().index;
+    Query query(*index.model);
+    query.set(fixture().x.data());
+    std::vector<int64_t> order = query.rank(9);
+    SearchScope scope{*index.model, index.lists()};
+    order[0] = -1;
+    TopK top(kCount);
+    const size_t scanned = scan_lists(scope, query, 9, order.data(), top);
+    EXPECT_LT(scanned, size_t(kCount));
+    EXPECT_EQ(top.sorted().size(), scanned);
+    faiss::IDSelectorRange range(50, 60);
+    scope.sel = &range;
+    const std::vector<int64_t> all = query.rank(9);
+    top.clear();
+    scan_lists(scope, query, 9, all.data(), top);
+    EXPECT_EQ(top.sorted().size(), 10u);
 }
 
 } // namespace

@@ -210,8 +210,10 @@ double drag(Robust robust) {
     std::vector<float> x(n * d);
     for (int64_t i = 0; i < n; i++) {
         for (int k = 0; k < d; k++) {
-            x[i * d + k] = centre[i % 3 * d + k] + float(0.5 * random.normal()) +
-                           (i % 20 == 7 ? 60.0f : 0.0f);
+            x[i * d + k] = centre[i % 3 * d + k] + float(0.5 * random.normal());
+            if (i % 20 == 7) { // about 60 away, more to one side than to the others
+                x[i * d + k] += float(7 + 16 * random.normal());
+            }
         }
     }
     VLCParameters params;
@@ -248,12 +250,10 @@ double drag(Robust robust) {
 
 TEST(Anneal, OutliersDoNotDragAnchors) {
     const double none = drag(Robust::none), huber = drag(Robust::huber), trim = drag(Robust::trim);
-    RecordProperty("none", std::to_string(none));
-    RecordProperty("huber", std::to_string(huber));
-    RecordProperty("trim", std::to_string(trim));
-    EXPECT_GT(none, 10); // 60 sqrt(12) times 5 % and more, or gone with the outliers
-    EXPECT_LT(trim, 1);
+    EXPECT_GT(none, 1.2); // 5 % of 7 sqrt(12)
+    EXPECT_LT(trim, 0.4);
     EXPECT_LT(huber, 0.8 * none);
+    EXPECT_GT(huber, trim);
 }
 
 // Ten points on a line and two anchors. One neighbour each (weight 256), no robustness, no merging;
@@ -342,7 +342,7 @@ TEST(Anneal, AllocatesNothingInTheLoop) {
     VLCParameters params;
     params.m = 30;
     params.held_out = 0;      // nothing stalls
-    params.random_bias = 1;   // and nothing settles
+    params.random_bias = 10; // and nothing settles
     params.end_temperature = params.start_temperature;
     params.stop_changes = 0;
     params.maintain_until = 1;
@@ -367,7 +367,11 @@ TEST(Anneal, GoesOnFromACheckpoint) {
     VLCParameters params;
     params.m = 25;
     params.iterations = 10;
-    params.random_bias = 0.1f;
+    params.stop_changes = 0;
+    params.maintain_until = 1;
+    params.split_factor = 2;
+    params.random_bias = 1;
+    params.end_temperature = params.start_temperature;
     const Sample sample = draw(x, 18, params);
     const Anchors whole = run(sample, params);
     EXPECT_GT(whole.splits, 0);
