@@ -55,7 +55,7 @@ def main(folder, sizes):
         )
     head += [f"nprobe {p}" for p in probes]
     widths = [max(len(row[i]) for row in [head] + rows) for i in range(len(head))]
-    print("recall@10 (queries per second) at each nprobe; medians of three alternating runs")
+    print("recall@10 (queries per second) at each nprobe; means of two alternating runs")
     print()
     for row in [head] + rows:
         print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))

@@ -42,7 +42,7 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     lattice.d = d;
     lattice.mean.assign(d, 0);
     // First the medians of up to a thousand rows, which a few wild values cannot move; then means of
-    // what lies within the range around them.
+    // values clamped to a few times the range around them.
     const int64_t rows = std::min<int64_t>(n, 1001);
     std::vector<float> column(rows);
     for (int k = 0; k < d && rows > 0; k++) {
@@ -52,7 +52,7 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
         std::nth_element(column.begin(), column.begin() + rows / 2, column.end());
         lattice.mean[k] = column[rows / 2];
     }
-    const double bound = robust_range(n, d, x, lattice.mean);
+    const double bound = 4.0 * robust_range(n, d, x, lattice.mean);
     std::vector<double> sum(d, 0);
     for (int64_t i = 0; i < n; i++) {
         for (int k = 0; k < d; k++) {

@@ -31,7 +31,15 @@ TEST(Lattice, FitMatchesASortedReference) {
                     for (int64_t i = 0; i < n; i++) {
                         mean += double(x[i * d + k]) / double(n);
                     }
-                    EXPECT_NEAR(lattice.mean[k], mean, 1e-6 * 40 * scale);
+                    if (k > 0) {
+                        EXPECT_NEAR(lattice.mean[k], mean, 1e-6 * 40 * scale);
+                    } else {
+                        // the outlier pulls, but no more than it does the plain mean
+                        const double others = (mean * n - x[0]) / std::max<int64_t>(1, n - 1);
+                        const double pull = n > 1 ? std::fabs(mean - others) : 0;
+                        EXPECT_NEAR(lattice.mean[0], n > 1 ? others : mean,
+                                    pull + 1e-6 * 40 * scale);
+                    }
                     for (int64_t i = 0; i < n; i++) {
                         magnitude.push_back(std::fabs(double(x[i * d + k]) - lattice.mean[k]));
                     }
