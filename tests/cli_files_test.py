@@ -1,0 +1,189 @@
+"""The command vlc: every input format, decompression, streaming, and files that are always the same."""
+
+import os
+import subprocess
+import unittest
+
+import numpy as np
+
+from cli_fixture import (
+    CLI, D, M, N, SANITIZED, CliTest, at, base, index, make_data, query, read, read_vecs, result,
+    succeed, truth, write, write_hdf5, write_vecs,
+)
+
+
+def setUpModule():
+    make_data()
+
+
+class Formats(CliTest):
+    def test_every_format_gives_the_same_index(self):
+        for dtype in (np.uint8, np.float32, np.float16):
+            np.save(self.path(f"{dtype.__name__}.npy"), base.astype(dtype))
+            base.astype(dtype).tofile(self.path(f"{dtype.__name__}.bin"))
+        write_vecs(self.path("x.fvecs"), base.astype("<f4"))
+        write_vecs(self.path("x.bvecs"), base)
+        write_vecs(self.path("x.ivecs"), base.astype("<i4"))
+        expected = read(at("index.vlc"))
+        for name in sorted(os.listdir(self.folder)):
+            raw = ["--d", D, "--dtype", name[:-4]] if name.endswith(".bin") else []
+            index(self.path("out.vlc"), *raw, emb=self.path(name))
+            self.assertEqual(read(self.path("out.vlc")), expected, name)
+        signed = self.path("signed.npy")
+        np.save(signed, (base.astype(int) - 128).astype(np.int8))
+        self.assertEqual(index(self.path("out.vlc"), emb=signed)["n"], N)
+
+    def test_hdf5(self):
+        file = self.path("sift.hdf5")
+        write_hdf5(
+            file,
+            train=base.astype(np.float32),
+            test=query.astype(np.float32),
+            neighbors=truth,
+            other=base[:50].astype(np.float32),
+        )
+        index(self.path("a.vlc"), emb=file)
+        self.assertEqual(read(self.path("a.vlc")), read(at("index.vlc")))
+        common = ["--idx", self.path("a.vlc"), "--queries", file]
+        measured = [
+            result("eval", *common, *of, "--k", 10, "--runs", 1)["results"][0]["recall"]
+            for of in (["--gt", file], ["--emb", file], ["--gt", at("gt.npy")])
+        ]
+        self.assertGreater(measured[0]["10"], 0.8)
+        self.assertEqual(measured[1:], measured[:1] * 2)
+        found = result(
+            "search", *common, "--dataset", "other", "--k", 1, "--out", self.path("a.npy")
+        )
+        self.assertEqual(found["queries"], 50)
+        self.assertGreater((np.load(self.path("a.npy"))[:, 0] == np.arange(50)).mean(), 0.9)
+        self.assert_fails(
+            ["search", *common, "--dataset", "none", "--out", self.path("a.npy")], file, "none"
+        )
+
+    def test_compress_and_decompress(self):
+        for name in ("x.npy", "x.fvecs"):
+            succeed("decode", "--idx", at("index.vlc"), "--out", self.path(name))
+        decoded = np.load(self.path("x.npy"))
+        self.assertEqual((decoded.dtype, decoded.shape), (np.float32, (N, D)))
+        np.testing.assert_array_equal(read_vecs(self.path("x.fvecs"), "<f4"), decoded)
+        error = ((decoded - base) ** 2).sum() / ((base - base.mean(0)) ** 2).sum()
+        self.assertLess(error, 0.12)  # 30 bytes of codes for 128 dimensions
+        # What came out goes in again, and its neighbours are still those of the originals.
+        index(self.path("again.vlc"), emb=self.path("x.npy"))
+        again = result(
+            "eval",
+            "--idx",
+            self.path("again.vlc"),
+            "--queries",
+            at("query.npy"),
+            "--gt",
+            at("gt.npy"),
+            "--k",
+            10,
+            "--nprobe",
+            M,
+            "--runs",
+            1,
+        )
+        self.assertGreater(again["results"][0]["recall"]["10"], 0.75)
+
+    @unittest.skipIf(SANITIZED, "sanitizers take memory of their own")
+    def test_adding_streams(self):
+        big = self.path("big.bin")
+        with open(big, "wb") as file:
+            for _ in range(600):
+                file.write(base.tobytes())  # 307 MB, 1.2 GB as floats
+        arguments = [
+            "index",
+            "--emb",
+            big,
+            "--d",
+            D,
+            "--dtype",
+            "uint8",
+            "--train",
+            at("base.npy"),
+            "--m",
+            M,
+            "--bytes",
+            8,
+            "--iterations",
+            2,
+            "--out",
+            self.path("big.vlc"),
+        ]
+        with subprocess.Popen(
+            [CLI] + [str(a) for a in arguments],
+            env={**os.environ, "VLC_DEVICE": "reference"},
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0)
+        self.assertLess(usage.ru_maxrss * 1024, os.path.getsize(big) * 0.6)
+        self.assertEqual(result("info", "--idx", self.path("big.vlc"))["n"], 600 * N)
+
+
+class SameFile(CliTest):
+    """The file is the same, byte for byte, whatever made it."""
+
+    def assert_same(self, *options, **environment):
+        made = index(self.path("a.vlc"), *options, **environment)
+        self.assertEqual(read(self.path("a.vlc")), read(at("index.vlc")), options)
+        return made
+
+    def test_devices_and_work_groups(self):
+        for work_group in (64, 128, 256):
+            made = self.assert_same("--device", "opencl:pthread", "--work-group", work_group)
+            self.assertIn("pthread", made["device"])
+        self.assertIn("pthread", self.assert_same(VLC_DEVICE="auto")["device"])
+
+    def test_threads(self):
+        for device in ("reference", "opencl:pthread"):
+            for threads in (1, 2):
+                self.assert_same("--threads", threads, "--device", device)
+
+    def test_checkpoint_and_resume(self):
+        checkpoint = self.path("state")
+        self.assert_same("--checkpoint", checkpoint, "--every", 3)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["a.vlc", "state"])
+        resumed = [
+            "index",
+            "--emb",
+            at("base.npy"),
+            "--m",
+            M,
+            "--bytes",
+            32,
+            "--resume",
+            checkpoint,
+        ]
+        lines = succeed(*resumed, "--verbose", "--out", self.path("b.vlc")).stdout
+        self.assertRegex(lines, r"\Aiteration ([3-9]|1\d):")
+        self.assertEqual(read(self.path("b.vlc")), read(at("index.vlc")))
+        self.assert_fails(resumed + ["--seed", 99, "--out", self.path("b.vlc")], checkpoint)
+        write(checkpoint, read(checkpoint)[:-5])
+        self.assert_fails(resumed + ["--out", self.path("b.vlc")], checkpoint)
+
+    def test_dump(self):
+        np.save(self.path("tiny.npy"), base[:10])
+        succeed(
+            "index",
+            "--emb",
+            self.path("tiny.npy"),
+            "--m",
+            2,
+            "--iterations",
+            2,
+            "--dump",
+            self.path("dump"),
+            "--out",
+            self.path("a.vlc"),
+        )
+        self.assertEqual(
+            np.load(os.path.join(self.path("dump"), "iteration_0_label.npy")).shape, (10, 1)
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
