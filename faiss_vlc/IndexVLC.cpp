@@ -584,6 +584,9 @@ void IndexVLC::check_compatible_for_merge(const faiss::Index& other) const {
 void IndexVLC::merge_from(faiss::Index& other, idx_t add_id) {
     check_compatible_for_merge(other);
     auto& from = dynamic_cast<IndexVLC&>(other);
+    if (&from == this) {
+        fail("merging IndexVLCs: expected another index, got this one");
+    }
     if (!direct_map.no() || !from.direct_map.no()) {
         fail("merging IndexVLCs: expected no direct map on either side");
     }

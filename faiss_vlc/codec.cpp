@@ -196,9 +196,11 @@ Layout Layout::from_fields(int code_bytes, std::vector<Field> fields) {
     }
     std::vector<uint8_t> seen(layout.axes, 0);
     for (const Field& f : fields) {
-        for (int i = f.first; i < f.first + f.lanes; i++) {
-            if (i >= layout.axes || seen[i]++) {
-                fail("code layout: dimension %d of %d is coded twice or leaves a gap", i, layout.axes);
+        for (int lane = 0; lane < f.lanes; lane++) {
+            const int64_t axis = int64_t(f.first) + lane;
+            if (axis >= layout.axes || seen[axis]++) {
+                fail("code layout: dimension %lld of %d is coded twice or leaves a gap",
+                     (long long)axis, layout.axes);
             }
         }
     }

@@ -66,7 +66,9 @@ struct PeekedReader : faiss::IOReader {
     size_t operator()(void* out, size_t size, size_t count) override {
         const size_t wanted = checked_mul(size, count, "bytes to read");
         const size_t ready = std::min(wanted, size_ - at_);
-        std::memcpy(out, bytes_ + at_, ready);
+        if (ready > 0) { // FAISS reads empty vectors into a null pointer
+            std::memcpy(out, bytes_ + at_, ready);
+        }
         at_ += ready;
         size_t met = ready;
         if (met < wanted) {

@@ -191,6 +191,11 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         state.best_held = std::min(state.best_held, held);
         const bool stable = double(summary.changes) <= params.stop_changes * double(shape.n);
         const bool stalled = shape.n > shape.n_train && state.patience >= 3;
+        if (cool && splits.empty() && (stable || stalled)) {
+            state.iteration++;
+            break;
+        }
+        // not once it has stopped: a run resumed from there would go on
         if (params.checkpoint_every > 0 && (state.iteration + 1) % params.checkpoint_every == 0) {
             Checkpoint saved = state;
             saved.iteration++;
@@ -201,10 +206,6 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
             engine.get_bias(saved.bias.data());
             engine.get_labels(saved.label.data());
             write_checkpoint(params.checkpoint, saved);
-        }
-        if (cool && splits.empty() && (stable || stalled)) {
-            state.iteration++;
-            break;
         }
     }
 

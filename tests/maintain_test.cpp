@@ -122,8 +122,9 @@ TEST(Apply, MergesToTheWeightedMean) {
         }
         ASSERT_EQ(a.bias, before.bias);
         for (int j : {2, 5}) {
-            ASSERT_TRUE(std::equal(&a.anchor[j * shape.dp], &a.anchor[(j + 1) * shape.dp],
-                                   &before.anchor[j * shape.dp]));
+            ASSERT_TRUE(std::equal(a.anchor.begin() + j * shape.dp,
+                                   a.anchor.begin() + (j + 1) * shape.dp,
+                                   before.anchor.begin() + j * shape.dp));
         }
     }
     // halves go away from zero
