@@ -1,47 +1,105 @@
 #include <faiss_vlc/tree.h>
 
-#include <memory>
-
-#include <faiss/IndexIDMap.h>
+#include <faiss/Index2Layer.h>
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexIVF.h>
+#include <faiss/IndexNNDescent.h>
+#include <faiss/IndexNSG.h>
+#include <faiss/IndexPQ.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
+#include <faiss/IndexRowwiseMinMax.h>
+#include <faiss/MetaIndexes.h>
+
+#include <faiss_vlc/IndexVLC.h>
 
 namespace faiss_vlc {
 
 namespace {
 
 using Replace = std::function<faiss::Index*(faiss::Index*)>;
+using Threaded = faiss::ThreadedIndex<faiss::Index>;
 
-void visit(faiss::Index*& node, const Replace& replace) {
-    if (auto* transform = dynamic_cast<faiss::IndexPreTransform*>(node)) {
-        visit(transform->index, replace);
-    } else if (auto* map = dynamic_cast<faiss::IndexIDMap*>(node)) {
-        visit(map->index, replace);
-    } else if (auto* refine = dynamic_cast<faiss::IndexRefine*>(node)) {
-        visit(refine->base_index, replace);
-        visit(refine->refine_index, replace);
+/// Members that ThreadedIndex shows to derived classes only: its interface has no way to put an
+/// index into another one's place.
+struct ThreadedMembers : Threaded {
+    static auto& indices(Threaded& index) {
+        return index.*(&ThreadedMembers::indices_);
     }
-    faiss::Index* old = node;
-    node = nullptr; // deleted by `replace`, or to be put back
-    try {
-        node = replace(old);
-    } catch (...) {
-        node = old;
-        throw;
+    static bool threaded(const Threaded& index) {
+        return index.*(&ThreadedMembers::isThreaded_);
     }
+};
+
+/// `slot`'s node, and what is below it.
+void replace_below(faiss::Index*& slot, const Replace& replace) {
+    each_child(*slot, [&](faiss::Index*& child, bool owned) {
+        if (owned) {
+            replace_below(child, replace);
+        }
+    });
+    slot = replace(slot); // which deletes the old one last, so that throwing leaves it in its place
 }
 
 } // namespace
 
+void each_child(faiss::Index& parent, const std::function<void(faiss::Index*&, bool)>& visit) {
+    const auto offer = [&](faiss::Index*& child, bool owned) {
+        if (child) {
+            visit(child, owned);
+        }
+    };
+    if (dynamic_cast<IndexVLC*>(&parent)) {
+        return;
+    }
+    if (auto* transform = dynamic_cast<faiss::IndexPreTransform*>(&parent)) {
+        offer(transform->index, transform->own_fields);
+    } else if (auto* map = dynamic_cast<faiss::IndexIDMap*>(&parent)) {
+        offer(map->index, map->own_fields);
+    } else if (auto* refine = dynamic_cast<faiss::IndexRefine*>(&parent)) {
+        offer(refine->base_index, refine->own_fields);
+        offer(refine->refine_index, refine->own_refine_index);
+    } else if (auto* members = dynamic_cast<Threaded*>(&parent)) {
+        for (auto& member : ThreadedMembers::indices(*members)) {
+            offer(member.first, members->own_fields);
+        }
+    } else if (auto* rows = dynamic_cast<faiss::IndexRowwiseMinMaxBase*>(&parent)) {
+        offer(rows->index, rows->own_fields);
+    } else if (auto* split = dynamic_cast<faiss::IndexSplitVectors*>(&parent)) {
+        for (faiss::Index*& part : split->sub_indexes) {
+            offer(part, split->own_fields);
+        }
+    } else if (auto* multi = dynamic_cast<faiss::MultiIndexQuantizer2*>(&parent)) {
+        for (faiss::Index*& part : multi->assign_indexes) {
+            offer(part, multi->own_fields);
+        }
+    } else if (auto* hnsw = dynamic_cast<faiss::IndexHNSW*>(&parent)) {
+        offer(hnsw->storage, hnsw->own_fields);
+    } else if (auto* nsg = dynamic_cast<faiss::IndexNSG*>(&parent)) {
+        offer(nsg->storage, nsg->own_fields);
+    } else if (auto* descent = dynamic_cast<faiss::IndexNNDescent*>(&parent)) {
+        offer(descent->storage, descent->own_fields);
+    } else if (auto* layers = dynamic_cast<faiss::Index2Layer*>(&parent)) {
+        offer(layers->q1.quantizer, layers->q1.own_fields);
+    } else if (auto* ivf = dynamic_cast<faiss::IndexIVF*>(&parent)) {
+        offer(ivf->quantizer, ivf->own_fields);
+    }
+}
+
 faiss::Index* replace_nodes(faiss::Index* root, const Replace& replace) {
     faiss::Index* node = root;
     try {
-        visit(node, replace);
+        replace_below(node, replace);
     } catch (...) {
         delete node;
         throw;
     }
     return node;
+}
+
+bool is_threaded(const faiss::Index& index) {
+    const auto* members = dynamic_cast<const Threaded*>(&index);
+    return members && ThreadedMembers::threaded(*members);
 }
 
 } // namespace faiss_vlc
