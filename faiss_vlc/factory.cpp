@@ -1,11 +1,16 @@
 #include <faiss_vlc/factory.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <regex>
 #include <string>
+#include <vector>
 
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexNSG.h>
 #include <faiss/IndexPQ.h>
+#include <faiss/impl/FaissException.h>
 #include <faiss/index_factory.h>
 
 #include <faiss_vlc/IndexVLC.h>
@@ -16,13 +21,13 @@ namespace faiss_vlc {
 
 namespace {
 
-// FAISS builds the tree around a stand-in that nobody asks for: one code of one bit.
-constexpr char kStandIn[] = "PQ1x1";
-
-bool is_stand_in(const faiss::Index* node) {
-    const auto* pq = dynamic_cast<const faiss::IndexPQ*>(node);
-    return pq && pq->pq.M == 1 && pq->pq.nbits == 1;
-}
+/// A VLC token, and what FAISS builds the tree around in its place: PQ1x<bits>, one code of a few
+/// bits, for a number of bits that nothing else in the description has.
+struct Token {
+    VLCParameters params;
+    size_t bits = 0;
+    bool placed = false;
+};
 
 [[noreturn]] void bad_token(const std::string& token) {
     fail("index_factory: expected VLC[<m>][x<bits>|b<bytes>] with 1 to 1048576 anchors, 0.125 to 8 "
@@ -31,7 +36,8 @@ bool is_stand_in(const faiss::Index* node) {
 }
 
 VLCParameters parse_token(const std::string& token) {
-    static const std::regex grammar("VLC([0-9]{1,7})?(?:x([0-9]{1,2}(?:\\.[0-9]{1,6})?)|b([0-9]{1,5}))?");
+    static const std::regex grammar(
+            "VLC([0-9]{1,7})?(?:x([0-9]{1,2}(?:\\.[0-9]{1,6})?)|b([0-9]{1,5}))?");
     std::smatch match;
     if (!std::regex_match(token, match, grammar)) {
         bad_token(token);
@@ -70,41 +76,72 @@ VLCParameters parse_token(const std::string& token) {
     return params;
 }
 
+/// Puts IndexVLCs into the places of their stand-ins. Graphs are left out: they need storage of the
+/// kind that they were made for.
+void place(faiss::Index*& node, std::vector<Token>& tokens) {
+    if (const auto* pq = dynamic_cast<const faiss::IndexPQ*>(node)) {
+        for (Token& token : tokens) {
+            if (!token.placed && pq->pq.M == 1 && pq->pq.nbits == token.bits) {
+                auto index = std::make_unique<IndexVLC>(node->d, token.params, node->metric_type);
+                delete node;
+                node = index.release();
+                token.placed = true;
+                return;
+            }
+        }
+    } else if (!dynamic_cast<const faiss::IndexHNSW*>(node) &&
+               !dynamic_cast<const faiss::IndexNSG*>(node)) {
+        each_child(*node, [&](faiss::Index*& child, bool) { place(child, tokens); });
+    }
+}
+
 } // namespace
 
 faiss::Index* index_factory(int d, const char* description, faiss::MetricType metric) {
-    const std::string text = description;
+    if (!description) {
+        fail("index_factory: expected a description, got null");
+    }
+    std::string built; // the description with stand-ins
+    std::string rest = description;
+    std::vector<Token> tokens;
     static const std::regex token_start("(^|[,(])(VLC[^,()]*)");
-    std::smatch match;
-    if (!std::regex_search(text, match, token_start)) {
+    size_t bits = 0;
+    for (std::smatch match; std::regex_search(rest, match, token_start); rest = match.suffix()) {
+        std::string stand_in;
+        do {
+            stand_in = "PQ1x" + std::to_string(++bits);
+        } while (std::strstr(description, stand_in.c_str()));
+        if (bits > 8) { // the stand-in's tables double with each
+            fail("index_factory: too many VLC tokens in '%s'", description);
+        }
+        tokens.push_back({parse_token(match[2].str()), bits});
+        built += match.prefix().str() + match[1].str() + stand_in;
+    }
+    if (tokens.empty()) {
         return faiss::index_factory(d, description, metric);
     }
-    const std::string token = match[2].str();
-    const size_t at = size_t(match.position(2));
-    const VLCParameters params = parse_token(token);
-    const std::string rest = text.substr(at + token.size());
-    if (std::regex_search(rest, token_start)) {
-        fail("index_factory: expected one VLC token, got '%s'", description);
+    built += rest;
+    if (d < 1) {
+        fail("index_factory: expected at least 1 dimension, got %d", d);
     }
-    const std::string stand_in = text.substr(0, at) + kStandIn + rest;
-    if (rest.find(kStandIn) != std::string::npos || text.substr(0, at).find(kStandIn) != std::string::npos) {
-        fail("index_factory: %s cannot stand beside VLC", kStandIn);
+    faiss::Index* tree;
+    try {
+        tree = faiss::index_factory(d, built.c_str(), metric);
+    } catch (const faiss::FaissException& error) {
+        fail("index_factory: '%s', with %s for VLC: %s", description, built.c_str(), error.what());
     }
-    bool placed = false;
-    std::unique_ptr<faiss::Index> tree(replace_nodes(
-            faiss::index_factory(d, stand_in.c_str(), metric), [&](faiss::Index* node) {
-                if (placed || !is_stand_in(node)) {
-                    return node;
-                }
-                auto index = std::make_unique<IndexVLC>(node->d, params, node->metric_type);
-                delete node;
-                placed = true;
-                return static_cast<faiss::Index*>(index.release());
-            }));
-    if (!placed) {
-        fail("index_factory: no place for an IndexVLC in '%s'", description);
+    try {
+        place(tree, tokens);
+        for (const Token& token : tokens) {
+            if (!token.placed) {
+                fail("index_factory: VLC cannot stand where it does in '%s'", description);
+            }
+        }
+    } catch (...) {
+        delete tree;
+        throw;
     }
-    return tree.release();
+    return tree;
 }
 
 } // namespace faiss_vlc
