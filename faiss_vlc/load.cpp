@@ -79,8 +79,6 @@ Head read_head(ByteReader r) {
            "1 to 1048576 if trained, else 0");
     expect(head.ntotal <= uint64_t(1) << 62 && (head.trained || head.ntotal == 0), r, "ntotal",
            double(head.ntotal), "0 for an untrained index");
-    expect(head.nprobe >= 1 && head.nprobe <= uint64_t(1) << 32, r, "nprobe", double(head.nprobe),
-           "at least 1");
     expect(head.direct_map <= 2, r, "direct map", head.direct_map, "0, 1 or 2");
     return head;
 }
@@ -113,9 +111,11 @@ void read_anchors(ByteReader r, Model& model) {
     }
 }
 
-Layout read_layout(ByteReader r, uint32_t code_size) {
+Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
     const uint32_t code_bytes = r.u32();
-    expect(code_bytes >= 1 && code_bytes + kFactorBytes == code_size, r, "code bytes", code_bytes,
+    expect(code_bytes >= 1 && code_bytes <= d, r, "code bytes", code_bytes,
+           "1 to d, 8 bits for each dimension");
+    expect(code_bytes + kFactorBytes == code_size, r, "code bytes", code_bytes,
            "the code size less 2");
     const uint32_t count = r.u32();
     expect(count <= code_bytes * 8, r, "fields", count, "at most 8 for each byte");
@@ -130,7 +130,13 @@ Layout read_layout(ByteReader r, uint32_t code_size) {
         expect(zero == 0, r, "filler", zero, "0");
     }
     r.expect_end();
-    return Layout::from_fields(int(code_bytes), std::move(fields));
+    Layout layout = Layout::from_fields(int(code_bytes), fields);
+    expect(layout.axes <= int(d) + 3, r, "axes with bits", layout.axes, "d, and up to 3 of padding");
+    for (uint32_t i = 0; i < count; i++) {
+        expect(layout.fields[i].first == fields[i].first, r, "first axis of a field",
+               fields[i].first, "fields by shift, then by row");
+    }
+    return layout;
 }
 
 void read_frame(ByteReader r, ByteReader sigma, Model& model) {
@@ -185,7 +191,7 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& hea
                model->spread.back(), "a finite number, 0 or above");
     }
     spread.expect_end();
-    model->layout = read_layout(sections.read(section::kLayout), head.code_size);
+    model->layout = read_layout(sections.read(section::kLayout), head.code_size, head.d);
     read_frame(sections.read(section::kFrame), sections.read(section::kSigma), *model);
 
     ByteReader estimator = sections.read(section::kEstimator);

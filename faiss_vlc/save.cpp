@@ -122,8 +122,12 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
     w.u32(uint32_t(lists.id_bytes()));
     uint64_t total = 0;
     for (size_t j = 0; j < lists.nlist; j++) {
-        w.u32(uint32_t(lists.list_size(j)));
-        total += lists.list_size(j);
+        const size_t size = lists.list_size(j);
+        if (size > UINT32_MAX) {
+            fail("saving: list %zu holds %zu vectors, at most 2^32 - 1 fit in a file", j, size);
+        }
+        w.u32(uint32_t(size));
+        total += size;
     }
     sections.add(section::kLists, kRequired, w.take());
     sections.add(section::kIds, kRequired, total * lists.id_bytes(), [&lists](ByteSink& sink) {
@@ -140,11 +144,22 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
 
 } // namespace
 
-SectionWriter index_sections(const IndexVLC& index) {
+SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
+    if (index.is_trained && !index.model) {
+        fail("saving: the IndexVLC says that it is trained, but has no anchors");
+    }
+    // what could not be loaded again is better noticed now
+    index.parameters.check(index.d);
+    const size_t in_lists = index.lists().compute_ntotal();
+    if (uint64_t(index.ntotal) != in_lists) {
+        fail("saving: ntotal is %lld, but the lists hold %zu vectors", (long long)index.ntotal,
+             in_lists);
+    }
     SectionWriter sections;
     const Head head{index.d, index.is_trained ? index.model->m : 0, index.metric_type,
                     index.is_trained, uint64_t(index.ntotal), index.nprobe, index.max_codes,
-                    index.code_size, index.direct_map.type};
+                    index.is_trained ? index.code_size : size_t(index.parameters.code_size(index.d)),
+                    with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
     sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
     if (index.is_trained) {
@@ -156,7 +171,8 @@ SectionWriter index_sections(const IndexVLC& index) {
 
 SectionWriter lists_sections(const VLCInvertedLists& lists) {
     if (!lists.model) {
-        fail("an untrained IndexVLC inside another index cannot be written: train it first");
+        fail("faiss::write_index cannot see the parameters of an untrained IndexVLC: train it first, "
+             "or use faiss_vlc::write_index");
     }
     const Model& model = *lists.model;
     SectionWriter sections;

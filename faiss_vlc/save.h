@@ -7,8 +7,9 @@ namespace faiss_vlc {
 
 /// The sections of an index, see FORMAT.md. The writer borrows from the index, which must not change
 /// until its last write(). Memory: the small sections; codes and ids are written from the lists.
-SectionWriter index_sections(const IndexVLC& index);
-/// The same from trained lists alone, for FAISS's container, which keeps nprobe and the like itself.
+/// FAISS's container keeps the direct map itself.
+SectionWriter index_sections(const IndexVLC& index, bool with_direct_map = true);
+/// The same from trained lists alone, where stock FAISS writes and shows nothing else.
 SectionWriter lists_sections(const VLCInvertedLists& lists);
 
 /// Writes an index in its own format, atomically: whoever opens the path meanwhile, or after a crash,

@@ -18,76 +18,110 @@ using namespace faiss_vlc;
 
 namespace {
 
-constexpr int kN = 120, kD = 20, kK = 5, kQueries = 10;
+constexpr int kN = 120, kK = 5, kQueries = 10;
 
-void write_floats(const std::string& path, int d, const std::vector<float>& values) {
-    auto writer = create_vectors(path, DType::f32, d, int64_t(values.size()) / d);
-    writer->append(values.data(), int64_t(values.size()) / d);
-    writer->close();
+struct Golden {
+    const char* stem;
+    int d, bytes;
+    AnchorGrid grid;
+    faiss::MetricType metric;
+    faiss::DirectMap::Type direct_map;
+    int64_t first_id, id_step;
+};
+
+const Golden kGolden[] = {
+        // 11 code bytes: rows of 4, 4, 2 and 1 lanes
+        {"golden_v1", 20, 13, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0, 1},
+        // ids of 8 bytes
+        {"golden_v1_ip", 7, 8, AnchorGrid::float16, faiss::METRIC_INNER_PRODUCT,
+         faiss::DirectMap::Hashtable, int64_t(1) << 33, 3}};
+
+std::string path_of(const Golden& golden, const char* end) {
+    return std::string(VLC_TEST_DATA) + "/" + golden.stem + end;
 }
 
-void write_golden(const std::string& folder) {
-    const std::vector<float> x = clustered(kN, kD, 6, 2026);
+void write_golden(const Golden& golden, const std::string& stem) {
+    const int d = golden.d;
+    const std::vector<float> x = clustered(kN, d, 6, 2026);
     VLCParameters params;
     params.m = 6;
-    params.bytes = 13; // 11 code bytes: rows of 4, 4, 2 and 1 lanes
+    params.bytes = golden.bytes;
+    params.grid = golden.grid;
     params.device = "reference";
-    IndexVLC index(kD, params);
+    IndexVLC index(d, params, golden.metric);
     index.train(kN, x.data());
-    index.add(kN, x.data());
+    std::vector<int64_t> ids(kN);
+    for (int i = 0; i < kN; i++) {
+        ids[i] = golden.first_id + i * golden.id_step;
+    }
+    index.add_with_ids(kN, x.data(), ids.data());
+    index.set_direct_map_type(golden.direct_map);
     index.nprobe = 3;
-    faiss_vlc::write_index(&index, (folder + "/golden_v1.vlc").c_str());
+    faiss_vlc::write_index(&index, (stem + ".vlc").c_str());
 
-    std::vector<float> decoded(kN * kD), distances(kQueries * kK);
+    std::vector<float> decoded(kN * d), distances(kQueries * kK);
     std::vector<int64_t> labels(kQueries * kK);
-    index.reconstruct_n(0, kN, decoded.data());
+    for (int i = 0; i < kN; i++) {
+        index.reconstruct(ids[i], &decoded[i * d]);
+    }
     index.search(kQueries, x.data(), kK, distances.data(), labels.data());
-    write_floats(folder + "/golden_v1_queries.npy", kD,
-                 std::vector<float>(x.begin(), x.begin() + kQueries * kD));
-    write_floats(folder + "/golden_v1_decoded.npy", kD, decoded);
-    write_floats(folder + "/golden_v1_distances.npy", kK, distances);
-    auto writer = create_vectors(folder + "/golden_v1_labels.npy", DType::i64, kK, kQueries);
-    writer->append(labels.data(), kQueries);
-    writer->close();
+    const auto write = [&](const char* end, DType type, int width, int64_t rows, const auto* data) {
+        auto writer = create_vectors(stem + end, type, width, rows);
+        writer->append(data, rows);
+        writer->close();
+    };
+    write("_queries.npy", DType::f32, d, kQueries, x.data());
+    write("_decoded.npy", DType::f32, d, kN, decoded.data());
+    write("_distances.npy", DType::f32, kK, kQueries, distances.data());
+    write("_labels.npy", DType::i64, kK, kQueries, labels.data());
 }
 
 } // namespace
 
 TEST(Golden, Version1ReadsDecodesAndSearches) {
-    if (const char* folder = std::getenv("VLC_WRITE_GOLDEN")) {
-        write_golden(folder);
-    }
-    const std::string stem = std::string(VLC_TEST_DATA) + "/golden_v1";
-    const std::unique_ptr<faiss::Index> index(faiss_vlc::read_index((stem + ".vlc").c_str()));
-    const auto decoded = read_vectors(stem + "_decoded.npy");
-    const auto queries = read_vectors(stem + "_queries.npy");
-    const auto distances = read_vectors(stem + "_distances.npy");
-    const auto labels = read_labels(stem + "_labels.npy");
-    ASSERT_EQ(index->ntotal, decoded.n);
-    ASSERT_EQ(index->d, decoded.d);
-    std::vector<float> out(decoded.data.size());
-    index->reconstruct_n(0, decoded.n, out.data());
-    for (size_t i = 0; i < out.size(); i++) {
-        EXPECT_FLOAT_EQ(out[i], decoded.data[i]);
-    }
-    std::vector<float> met(distances.data.size());
-    std::vector<int64_t> found(met.size());
-    index->search(queries.n, queries.data.data(), distances.d, met.data(), found.data());
-    EXPECT_EQ(found, labels.data);
-    for (size_t i = 0; i < met.size(); i++) {
-        EXPECT_FLOAT_EQ(met[i], distances.data[i]);
+    for (const Golden& golden : kGolden) {
+        SCOPED_TRACE(golden.stem);
+        if (const char* folder = std::getenv("VLC_WRITE_GOLDEN")) {
+            write_golden(golden, std::string(folder) + "/" + golden.stem);
+        }
+        const std::unique_ptr<faiss::Index> index(
+                faiss_vlc::read_index(path_of(golden, ".vlc").c_str()));
+        const auto decoded = read_vectors(path_of(golden, "_decoded.npy"));
+        const auto queries = read_vectors(path_of(golden, "_queries.npy"));
+        const auto distances = read_vectors(path_of(golden, "_distances.npy"));
+        const auto labels = read_labels(path_of(golden, "_labels.npy"));
+        ASSERT_EQ(index->ntotal, decoded.n);
+        ASSERT_EQ(index->d, decoded.d);
+        EXPECT_EQ(index->metric_type, golden.metric);
+        EXPECT_EQ(dynamic_cast<IndexVLC&>(*index).direct_map.type, golden.direct_map);
+        std::vector<float> vector(decoded.d);
+        for (int64_t i = 0; i < decoded.n; i++) {
+            index->reconstruct(golden.first_id + i * golden.id_step, vector.data());
+            for (int k = 0; k < decoded.d; k++) {
+                EXPECT_FLOAT_EQ(vector[k], decoded.data[i * decoded.d + k]);
+            }
+        }
+        std::vector<float> met(distances.data.size());
+        std::vector<int64_t> found(met.size());
+        index->search(queries.n, queries.data.data(), distances.d, met.data(), found.data());
+        EXPECT_EQ(found, labels.data);
+        for (size_t i = 0; i < met.size(); i++) {
+            EXPECT_FLOAT_EQ(met[i], distances.data[i]);
+        }
     }
 }
 
 TEST(Golden, ReadAndWrittenAgainItIsTheSameFile) {
-    const std::string path = std::string(VLC_TEST_DATA) + "/golden_v1.vlc";
-    const std::string copy = testing::TempDir() + "golden_" + std::to_string(getpid()) + ".vlc";
-    const std::unique_ptr<faiss::Index> index(faiss_vlc::read_index(path.c_str()));
-    faiss_vlc::write_index(index.get(), copy.c_str());
-    std::ifstream a(path, std::ios::binary), b(copy, std::ios::binary);
-    const std::string golden{std::istreambuf_iterator<char>(a), {}};
-    const std::string again{std::istreambuf_iterator<char>(b), {}};
-    EXPECT_FALSE(golden.empty());
-    EXPECT_TRUE(golden == again);
-    unlink(copy.c_str());
+    for (const Golden& golden : kGolden) {
+        const std::string copy = testing::TempDir() + "golden_" + std::to_string(getpid()) + ".vlc";
+        const std::unique_ptr<faiss::Index> index(
+                faiss_vlc::read_index(path_of(golden, ".vlc").c_str()));
+        faiss_vlc::write_index(index.get(), copy.c_str());
+        std::ifstream a(path_of(golden, ".vlc"), std::ios::binary), b(copy, std::ios::binary);
+        const std::string file{std::istreambuf_iterator<char>(a), {}};
+        const std::string again{std::istreambuf_iterator<char>(b), {}};
+        EXPECT_FALSE(file.empty());
+        EXPECT_TRUE(file == again);
+        unlink(copy.c_str());
+    }
 }

@@ -1,207 +1,542 @@
-// Trees with an IndexVLC inside: factory, FAISS's container, upgrade, clone.
+// Indexes and trees in files: our format, FAISS's container, what stock FAISS makes of it, upgrade.
 
-#include <faiss_vlc/clone.h>
-#include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <memory>
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
 
-#include <faiss/IVFlib.h>
 #include <faiss/IndexFlat.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVFFlat.h>
 #include <faiss/IndexPreTransform.h>
-#include <faiss/impl/FaissException.h>
-#include <faiss/impl/io.h>
+#include <faiss/IndexRefine.h>
+#include <faiss/IndexShards.h>
+#include <faiss/impl/IDSelector.h>
 #include <faiss/index_io.h>
-#include <gtest/gtest.h>
+#include <faiss/invlists/InvertedListsIOHook.h>
 
-#include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/decoded_lists.h>
+#include <faiss_vlc/format.h>
 
-#include "unit_test.h"
+#include "index_test.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+// FAISS leaks what it has read so far when a file is damaged.
+#define LEAKS_OF_FAISS __lsan::ScopedDisabler leaks_of_faiss
+#else
+#define LEAKS_OF_FAISS (void)0
+#endif
 
 using namespace faiss_vlc;
-using IndexPtr = std::unique_ptr<faiss::Index>;
+namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int kD = 16;
-
-IndexVLC* vlc_of(faiss::Index& index) {
-    return dynamic_cast<IndexVLC*>(faiss::ivflib::try_extract_index_ivf(&index));
+IndexPtr stock_read(const Bytes& bytes) {
+    faiss::VectorIOReader reader = reader_of(bytes);
+    return IndexPtr(faiss::read_index(&reader));
 }
 
-void use_reference(faiss::Index& index) {
-    if (IndexVLC* vlc = vlc_of(index)) {
-        vlc->parameters.device = "reference";
-        vlc->parameters.iterations = 4;
+Bytes stock_written(const faiss::Index& index) {
+    faiss::VectorIOWriter writer;
+    faiss::write_index(&index, &writer);
+    return writer.data;
+}
+
+/// The first place of a text, which must be there.
+size_t find(const Bytes& bytes, const std::string& text) {
+    const auto at = std::search(bytes.begin(), bytes.end(), text.begin(), text.end());
+    EXPECT_NE(at, bytes.end()) << text;
+    return size_t(at - bytes.begin());
+}
+
+template <class T>
+Bytes with(Bytes bytes, size_t at, T value) {
+    std::memcpy(bytes.data() + at, &value, sizeof(value));
+    return bytes;
+}
+
+class IndexFiles : public testing::Test {
+protected:
+    void SetUp() override {
+        std::string name = (fs::temp_directory_path() / "vlc-index-XXXXXX").string();
+        ASSERT_NE(mkdtemp(name.data()), nullptr);
+        folder_ = name;
     }
-}
-
-IndexPtr make(const char* description, const std::vector<float>& x) {
-    const int64_t n = int64_t(x.size()) / kD;
-    IndexPtr index(faiss_vlc::index_factory(kD, description));
-    use_reference(*index);
-    index->train(n, x.data());
-    if (std::string(description).rfind("IDMap", 0) == 0) {
-        std::vector<int64_t> ids(n);
-        for (int64_t i = 0; i < n; i++) {
-            ids[i] = 1000 + 3 * i;
-        }
-        index->add_with_ids(n, x.data(), ids.data());
-    } else {
-        index->add(n, x.data());
+    void TearDown() override {
+        fs::remove_all(folder_);
     }
-    return index;
-}
+    std::string path(const char* name) const {
+        return (folder_ / name).string();
+    }
+    size_t files() const {
+        return size_t(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+    }
+    fs::path folder_;
+};
 
-std::pair<std::vector<float>, std::vector<int64_t>> search(const faiss::Index& index,
-                                                           const std::vector<float>& x) {
-    constexpr int kQueries = 20, kK = 5;
-    std::vector<float> distances(kQueries * kK);
-    std::vector<int64_t> labels(kQueries * kK);
-    index.search(kQueries, x.data(), kK, distances.data(), labels.data());
-    return {distances, labels};
-}
-
-const char* const kTrees[] = {"VLC8x4",          "VLC8b7",       "PCA8,VLC8x2",  "PCA8,VLC",
-                              "IDMap,VLC8x2",    "IDMap2,VLC8",  "VLC8x2,RFlat", "VLC8x1.5,Refine(SQ8)",
-                              "PCAR8,VLC8b6,RFlat"};
+/// Where FAISS's fields lie when an IndexVLC is all there is.
+struct Outer {
+    explicit Outer(const Bytes& bytes)
+            : payload(find(bytes, "ilVC") + 4), direct_map(payload - 4 - 9) {}
+    size_t d = 4, ntotal = 8, trained = 32, metric = 33, nlist = 37, nprobe = 45, quantizer = 53;
+    size_t floats = quantizer + 37; ///< number of floats of the quantizer
+    size_t payload, direct_map;     ///< type, then the number of its entries
+};
 
 } // namespace
 
-TEST(Factory, BuildsTrees) {
-    const std::vector<float> x = clustered(400, kD, 8, 1);
+TEST_F(IndexFiles, TreesComeBack) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
     for (const char* description : kTrees) {
         SCOPED_TRACE(description);
-        const IndexPtr index = make(description, x);
-        EXPECT_TRUE(index->is_trained);
-        EXPECT_EQ(index->ntotal, 400);
-        EXPECT_GE(search(*index, x).second[0], 0);
-    }
-    IndexPtr index(faiss_vlc::index_factory(kD, "VLC12x1.5", faiss::METRIC_INNER_PRODUCT));
-    const auto* vlc = dynamic_cast<IndexVLC*>(index.get());
-    ASSERT_NE(vlc, nullptr);
-    EXPECT_EQ(vlc->metric_type, faiss::METRIC_INNER_PRODUCT);
-    EXPECT_EQ(vlc->parameters.m, 12);
-    EXPECT_EQ(vlc->code_size, 3u + 2u); // 16 * 1.5 / 8 and the factors
-    index.reset(faiss_vlc::index_factory(kD, "VLCb9"));
-    EXPECT_EQ(dynamic_cast<IndexVLC&>(*index).code_size, 9u);
-    index.reset(faiss_vlc::index_factory(kD, "IVF8,Flat"));
-    EXPECT_EQ(vlc_of(*index), nullptr);
-}
+        const IndexPtr index = filled_tree(kTreeD, description, x);
+        const Results expected = search(*index, x);
+        const bool alone = dynamic_cast<IndexVLC*>(index.get()) != nullptr;
 
-TEST(Factory, BadTokensNameTheGrammar) {
-    for (const char* bad : {"VLC0", "VLC256x0", "VLC99999999999", "VLC256x4b8", "VLC256x9", "VLC8b2",
-                            "VLCfoo", "IDMap,VLC-3", "VLC8x", "VLC8b", "VLC8x.5"}) {
-        try {
-            delete faiss_vlc::index_factory(kD, bad);
-            ADD_FAILURE() << bad << " was taken";
-        } catch (const faiss::FaissException& error) {
-            EXPECT_NE(std::string(error.what()).find("VLC[<m>]"), std::string::npos) << error.what();
+        faiss_vlc::write_index(index.get(), path("tree").c_str());
+        EXPECT_EQ(files(), 1u);
+        const Bytes bytes = written(*index);
+        EXPECT_EQ(fs::file_size(path("tree")), bytes.size());
+        EXPECT_EQ(has_magic(bytes.data(), bytes.size()), alone);
+
+        IndexPtr loaded(faiss_vlc::read_index(path("tree").c_str()));
+        EXPECT_TRUE(typeid(*loaded) == typeid(*index) ||
+                    typeid(*loaded) == typeid(faiss::IndexRefineFlat));
+        EXPECT_EQ(search(*loaded, x), expected);
+        EXPECT_EQ(written(*loaded), bytes);
+        if (!alone) {
+            EXPECT_EQ(search(*read(stock_written(*index)), x), expected);
+        }
+        loaded = read(bytes);
+        EXPECT_EQ(search(*loaded, x), expected);
+        // as good as new
+        if (std::string(description).find("IDMap") == std::string::npos) {
+            vlc_of(*loaded)->parameters.device = "reference";
+            loaded->add(400, x.data());
+            index->add(400, x.data());
+            EXPECT_EQ(search(*loaded, x), search(*index, x));
         }
     }
-    EXPECT_THROW(faiss_vlc::index_factory(kD, "VLC4,VLC5"), faiss::FaissException);
-    EXPECT_THROW(faiss_vlc::index_factory(kD, "nonsense"), faiss::FaissException);
 }
 
-TEST(IndexIO, TreesComeBackAndCloneAlike) {
-    const std::vector<float> x = clustered(400, kD, 8, 1);
-    const std::string path = testing::TempDir() + "vlc_io_" + std::to_string(getpid());
+TEST_F(IndexFiles, UntrainedTreesKeepTheirParameters) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
     for (const char* description : kTrees) {
         SCOPED_TRACE(description);
-        const IndexPtr index = make(description, x);
-        faiss_vlc::write_index(index.get(), path.c_str());
-        const IndexPtr loaded(faiss_vlc::read_index(path.c_str()));
-        EXPECT_EQ(search(*loaded, x), search(*index, x));
-
-        faiss::VectorIOWriter writer;
-        faiss_vlc::write_index(index.get(), &writer);
-        faiss::VectorIOReader reader;
-        reader.data = writer.data;
-        const IndexPtr streamed(faiss_vlc::read_index(&reader));
-        EXPECT_EQ(search(*streamed, x), search(*index, x));
-
-        const IndexPtr copy(faiss_vlc::clone_index(index.get()));
-        const auto before = search(*index, x);
-        EXPECT_EQ(search(*copy, x), before);
-        copy->reset();
-        EXPECT_EQ(search(*index, x), before);
+        const IndexPtr index = tree_of(kTreeD, description);
+        const IndexPtr loaded = read(written(*index));
+        EXPECT_FALSE(loaded->is_trained);
+        IndexVLC* vlc = vlc_of(*loaded);
+        ASSERT_NE(vlc, nullptr);
+        EXPECT_EQ(vlc->code_size, vlc_of(*index)->code_size);
+        EXPECT_EQ(vlc->parameters.m, vlc_of(*index)->parameters.m);
+        make_quick(*vlc);
+        loaded->train(400, x.data());
+        EXPECT_TRUE(loaded->is_trained);
     }
-    unlink(path.c_str());
+    // stock code sees nothing of them, and says so
+    const IndexPtr index = tree_of(kTreeD, "PCA8,VLC8x4");
+    EXPECT_TRUE(throws([&] { stock_written(*index); }, "faiss_vlc::write_index"));
 }
 
-TEST(IndexIO, StockFaissSearchesByPlainDecoding) {
-    const std::vector<float> x = clustered(400, kD, 8, 1);
-    const IndexPtr index = make("PCA8,VLC8x4", x);
-    IndexVLC& vlc = *vlc_of(*index);
-    vlc.nprobe = 3;
+TEST_F(IndexFiles, SeveralIndexesInOneStream) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    const IndexPtr a = filled_tree(kTreeD, "VLC8x4", x);
+    const IndexPtr b = filled_tree(kTreeD, "IDMap,VLC8x2", x);
+    const IndexPtr c = filled_tree(kTreeD, "IVF8,Flat", x);
     faiss::VectorIOWriter writer;
-    faiss::write_index(index.get(), &writer); // stock, all the way
-    faiss::VectorIOReader reader;
-    reader.data = writer.data;
-    IndexPtr stock(faiss::read_index(&reader));
-    EXPECT_EQ(vlc_of(*stock), nullptr);
-    auto* flat_lists = faiss::ivflib::extract_index_ivf(stock.get());
-    EXPECT_EQ(flat_lists->nprobe, 3u);
-
-    // The same lists over decoded vectors, by hand.
-    flat_lists->nprobe = flat_lists->nlist;
-    std::vector<float> decoded(400 * 8);
-    vlc.reconstruct_n(0, 400, decoded.data());
-    faiss::IndexFlatL2 flat(8);
-    flat.add(400, decoded.data());
-    const auto met = search(*stock, x);
-    faiss::VectorIOReader again;
-    again.data = writer.data;
-    IndexPtr upgraded(faiss_vlc::read_index(&again));
-    std::vector<float> projected(20 * 8);
-    auto* transform = dynamic_cast<faiss::IndexPreTransform*>(index.get());
-    ASSERT_NE(transform, nullptr);
-    transform->chain[0]->apply_noalloc(20, x.data(), projected.data());
-    std::vector<float> distances(20 * 5);
-    std::vector<int64_t> labels(20 * 5);
-    flat.search(20, projected.data(), 5, distances.data(), labels.data());
-    for (int i = 0; i < 100; i++) {
-        EXPECT_NEAR(met.first[i], distances[i], 1e-3f * (1 + distances[i]));
+    for (const IndexPtr* index : {&a, &b, &c, &a}) {
+        faiss_vlc::write_index(index->get(), &writer);
     }
-    // and what faiss_vlc reads from those bytes is the index itself
-    EXPECT_EQ(search(*upgraded, x), search(*index, x));
-    EXPECT_NE(vlc_of(*upgraded), nullptr);
+    {
+        std::ofstream out(path("all"), std::ios::binary);
+        out.write(reinterpret_cast<const char*>(writer.data.data()), writer.data.size());
+    }
+    faiss::VectorIOReader memory = reader_of(writer.data);
+    faiss::FileIOReader file(path("all").c_str());
+    for (faiss::IOReader* reader : std::initializer_list<faiss::IOReader*>{&memory, &file}) {
+        for (const IndexPtr* index : {&a, &b, &c, &a}) {
+            const IndexPtr loaded(faiss_vlc::read_index(reader));
+            EXPECT_EQ(search(*loaded, x), search(**index, x));
+        }
+    }
 }
 
-TEST(IndexIO, AContainerThatContradictsItsPayloadIsRefused) {
-    const std::vector<float> x = clustered(400, kD, 8, 1);
-    IndexVLC index(kD, 8);
-    use_reference(index);
+TEST_F(IndexFiles, NamedPipes) {
+    const std::vector<float> x = clustered(200, kTreeD, 8, 1);
+    for (const char* description : {"VLC8x4", "IDMap,VLC8x4"}) {
+        const IndexPtr index = filled_tree(kTreeD, description, x);
+        const Bytes bytes = written(*index);
+        ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+        std::thread other([&] {
+            std::ofstream out(path("pipe"), std::ios::binary);
+            out.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        });
+        const IndexPtr loaded(faiss_vlc::read_index(path("pipe").c_str()));
+        other.join();
+        EXPECT_EQ(search(*loaded, x), search(*index, x));
+        unlink(path("pipe").c_str());
+    }
+}
+
+TEST_F(IndexFiles, BadFilesAndTargets) {
+    EXPECT_TRUE(throws([&] { faiss_vlc::read_index(path("missing").c_str()); }, "missing"));
+    std::ofstream(path("empty")).flush();
+    EXPECT_TRUE(throws([&] { faiss_vlc::read_index(path("empty").c_str()); }, "empty"));
+    EXPECT_TRUE(throws([&] { faiss_vlc::read_index(folder_.c_str()); }, folder_.string()));
+    std::ofstream(path("text")) << "This is no index at all.";
+    EXPECT_THROW(faiss_vlc::read_index(path("text").c_str()), faiss::FaissException);
+    std::ofstream(path("short")) << "\x89VL";
+    EXPECT_THROW(faiss_vlc::read_index(path("short").c_str()), faiss::FaissException);
+    const char* const no_path = nullptr;
+    EXPECT_TRUE(throws([&] { faiss_vlc::read_index(no_path); }, "null"));
+    faiss::IOReader* const no_reader = nullptr;
+    EXPECT_TRUE(throws([&] { faiss_vlc::read_index(no_reader); }, "null"));
+    EXPECT_TRUE(throws([&] { faiss_vlc::write_index(nullptr, path("x").c_str()); }, "null"));
+    EXPECT_TRUE(throws([&] { upgrade(nullptr); }, "null"));
+
+    // a failing write leaves neither the target nor a temporary
+    const IndexPtr unwritable(new faiss::IndexShards(kTreeD));
+    std::ofstream(path("kept")) << "old";
+    const size_t before = files();
+    EXPECT_ANY_THROW(faiss_vlc::write_index(unwritable.get(), path("kept").c_str()));
+    EXPECT_ANY_THROW(faiss_vlc::write_index(unwritable.get(), path("new").c_str()));
+    EXPECT_EQ(files(), before);
+    EXPECT_EQ(fs::file_size(path("kept")), 3u);
+}
+
+TEST(IndexIO, OtherIndexesAreFaissBytes) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    for (const char* description : {"Flat", "IVF8,SQ8", "PCA8,Flat", "HNSW8,Flat"}) {
+        const IndexPtr index = filled_tree(kTreeD, description, x);
+        EXPECT_EQ(written(*index), stock_written(*index));
+        EXPECT_EQ(search(*read(written(*index)), x), search(*index, x));
+    }
+}
+
+TEST(IndexIO, HooksAreRegisteredOnce) {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; i++) {
+        threads.emplace_back([] { register_hooks(); });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    using Hook = faiss::InvertedListsIOHook;
+    EXPECT_EQ(Hook::lookup_classname(typeid(VLCInvertedLists).name())->key, "ilVC");
+    EXPECT_EQ(Hook::lookup_classname(typeid(DecodedLists).name())->key, "ilVC");
+    testing::internal::CaptureStdout();
+    Hook::print_callbacks();
+    const std::string table = testing::internal::GetCapturedStdout();
+    const std::string name = typeid(DecodedLists).name();
+    EXPECT_EQ(table.find(name), table.rfind(name));
+    EXPECT_NE(table.find(name), std::string::npos);
+}
+
+TEST(StockFaiss, SearchesByPlainDecoding) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    for (const faiss::MetricType metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        IndexVLC index(kTreeD, quick(8, 8), metric);
+        index.train(400, x.data());
+        index.add(400, x.data());
+        index.nprobe = 3;
+        const IndexPtr stock = stock_read(stock_written(index));
+        ASSERT_EQ(typeid(*stock), typeid(faiss::IndexIVFFlat));
+        auto& ivf = dynamic_cast<faiss::IndexIVFFlat&>(*stock);
+        EXPECT_EQ(ivf.nprobe, 3u);
+        EXPECT_EQ(ivf.code_size, kTreeD * sizeof(float));
+
+        // the same lists over decoded vectors, held by FAISS itself
+        faiss::IndexFlat quantizer(kTreeD, metric);
+        quantizer.add(8, dynamic_cast<faiss::IndexFlat*>(ivf.quantizer)->get_xb());
+        faiss::IndexIVFFlat decoded(&quantizer, kTreeD, 8, metric);
+        const VLCInvertedLists& lists = index.lists();
+        for (size_t j = 0; j < 8; j++) {
+            for (size_t i = 0; i < lists.list_size(j); i++) {
+                std::vector<float> vector(kTreeD);
+                index.reconstruct_from_offset(int64_t(j), int64_t(i), vector.data());
+                decoded.invlists->add_entry(j, lists.id(j, i),
+                                            reinterpret_cast<const uint8_t*>(vector.data()));
+            }
+        }
+        decoded.is_trained = true;
+        decoded.ntotal = 400;
+        for (const size_t nprobe : {1, 3, 8}) {
+            ivf.nprobe = decoded.nprobe = nprobe;
+            EXPECT_EQ(search(ivf, x), search(decoded, x));
+        }
+
+        // reconstruction, ids and single entries
+        ivf.make_direct_map(true);
+        std::vector<float> a(400 * kTreeD), b(400 * kTreeD);
+        ivf.reconstruct_n(0, 400, a.data());
+        index.reconstruct_n(0, 400, b.data());
+        EXPECT_EQ(a, b);
+        EXPECT_EQ(ivf.invlists->get_single_id(2, 0), lists.get_single_id(2, 0));
+        const faiss::InvertedLists::ScopedCodes one(ivf.invlists, 2, 0), all(ivf.invlists, 2);
+        EXPECT_EQ(std::memcmp(one.codes, all.codes, kTreeD * sizeof(float)), 0);
+    }
+}
+
+TEST(StockFaiss, WritesIntoTheLists) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    IndexVLC index(kTreeD, quick(8, 12));
+    index.train(400, x.data());
+    index.add(300, x.data());
+    IndexPtr stock = stock_read(stock_written(index));
+    auto& ivf = dynamic_cast<faiss::IndexIVFFlat&>(*stock);
+
+    // what stays keeps its codes, factors included
+    EXPECT_EQ(ivf.remove_ids(faiss::IDSelectorRange(0, 77)), 77u);
+    const IndexPtr removed = read(stock_written(ivf));
+    EXPECT_EQ(removed->ntotal, 223);
+    const VLCInvertedLists& before = index.lists();
+    const VLCInvertedLists& after = vlc_of(*removed)->lists();
+    int kept = 0;
+    for (size_t j = 0; j < 8; j++) {
+        for (size_t i = 0; i < after.list_size(j); i++) {
+            EXPECT_GE(after.id(j, i), 77);
+            for (size_t from = 0; from < before.list_size(j); from++) {
+                if (before.id(j, from) == after.id(j, i)) {
+                    const faiss::InvertedLists::ScopedCodes a(&before, j, from), b(&after, j, i);
+                    EXPECT_EQ(std::memcmp(a.codes, b.codes, index.code_size), 0);
+                    kept++;
+                }
+            }
+        }
+    }
+    EXPECT_EQ(kept, 223);
+
+    // what is added is encoded, and its ids may get wider meanwhile
+    std::vector<int64_t> ids(100);
+    for (int i = 0; i < 100; i++) {
+        ids[i] = (int64_t(i) << 30) + 1000;
+    }
+    ivf.add_with_ids(100, x.data() + 300 * kTreeD, ids.data());
+    EXPECT_EQ(ivf.ntotal, 323);
+    const IndexPtr grown = read(stock_written(ivf));
+    EXPECT_EQ(grown->ntotal, 323);
+    const std::vector<float> added(x.begin() + 300 * kTreeD, x.end());
+    ivf.nprobe = dynamic_cast<IndexVLC&>(*grown).nprobe = 8;
+    const Results found = search(*grown, added, 1), plain = search(ivf, added, 1);
+    int hits = 0, plain_hits = 0;
+    for (int i = 0; i < 100; i++) {
+        hits += found.second[i] == ids[i];
+        plain_hits += plain.second[i] == ids[i];
+    }
+    EXPECT_GT(hits, 90);
+    EXPECT_GT(plain_hits, 90);
+
+    ivf.reset();
+    EXPECT_EQ(read(stock_written(ivf))->ntotal, 0);
+    ivf.add(400, x.data());
+    ivf.make_direct_map(true);
+    std::vector<int64_t> keys = {5, 17, 200};
+    ivf.update_vectors(3, keys.data(), x.data());
+    std::vector<float> vector(kTreeD);
+    for (int i = 0; i < 3; i++) {
+        ivf.reconstruct(keys[i], vector.data());
+        EXPECT_LT(true_distance(kTreeD, vector.data(), &x[i * kTreeD]), 1.0);
+    }
+    stock.reset(upgrade(stock.release()));
+    EXPECT_EQ(stock->ntotal, 400);
+    EXPECT_EQ(dynamic_cast<IndexVLC&>(*stock).direct_map.type, faiss::DirectMap::Array);
+}
+
+TEST(StockFaiss, WhatItReadCanBeWrittenAndUpgraded) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    for (const char* description : kTrees) {
+        SCOPED_TRACE(description);
+        const IndexPtr index = filled_tree(kTreeD, description, x);
+        vlc_of(*index)->nprobe = 5;
+        const Results expected = search(*index, x);
+        IndexPtr stock = stock_read(stock_written(*index));
+        EXPECT_EQ(vlc_of(*stock), nullptr);
+        stock = stock_read(stock_written(*stock));
+        EXPECT_EQ(search(*read(written(*stock)), x), expected);
+        stock.reset(upgrade(stock.release()));
+        EXPECT_EQ(search(*stock, x), expected);
+        stock.reset(upgrade(stock.release())); // nothing left to do
+        EXPECT_EQ(search(*stock, x), expected);
+    }
+}
+
+TEST(StockFaiss, SettingsOfTheContainerArrive) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    IndexVLC index(kTreeD, quick(8, 8));
     index.train(400, x.data());
     index.add(400, x.data());
-    faiss::VectorIOWriter writer;
-    faiss::write_index(&index, &writer);
-    int thrown = 0, same = 0;
-    const auto expected = search(index, x);
-    // the outer fields: everything before the payload's magic
-    size_t head = 0;
-    while (head + 4 <= writer.data.size() && std::memcmp(&writer.data[head], "ilVC", 4) != 0) {
-        head++;
-    }
-    ASSERT_LT(head, writer.data.size());
-    for (size_t at = 0; at < head; at++) {
-        faiss::VectorIOReader reader;
-        reader.data = writer.data;
-        reader.data[at] ^= 0x11;
-        try {
-            const IndexPtr loaded(faiss_vlc::read_index(&reader));
-            auto* vlc = dynamic_cast<IndexVLC*>(loaded.get());
-            if (vlc) {
-                vlc->nprobe = index.nprobe; // the container's own, as is max_codes
-                vlc->max_codes = 0;
-                EXPECT_EQ(search(*vlc, x), expected) << "byte " << at;
+    index.nprobe = 4;
+    index.max_codes = 1234;
+    IndexPtr stock = stock_read(stock_written(index));
+    auto& ivf = dynamic_cast<faiss::IndexIVFFlat&>(*stock);
+    ivf.nprobe = 6;
+    ivf.set_direct_map_type(faiss::DirectMap::Hashtable);
+    stock.reset(upgrade(stock.release()));
+    const auto& vlc = dynamic_cast<const IndexVLC&>(*stock);
+    EXPECT_EQ(vlc.nprobe, 6u);
+    EXPECT_EQ(vlc.direct_map.type, faiss::DirectMap::Hashtable);
+    EXPECT_EQ(vlc.direct_map.hashtable.size(), 400u);
+
+    // in a tree, through our own functions
+    const IndexPtr tree = filled_tree(kTreeD, "IDMap,VLC8x4", x);
+    IndexVLC& inner = *vlc_of(*tree);
+    inner.nprobe = 2;
+    inner.max_codes = 77;
+    inner.parameters.iterations = 9;
+    inner.make_direct_map(true);
+    const IndexPtr again = read(written(*tree));
+    const IndexVLC& met = *vlc_of(*again);
+    EXPECT_EQ(met.nprobe, 2u);
+    EXPECT_EQ(met.max_codes, 77u);
+    EXPECT_EQ(met.parameters.iterations, 9);
+    EXPECT_EQ(met.direct_map.type, faiss::DirectMap::Array);
+}
+
+TEST(StockFaiss, MembersOfShardsAreUpgradedInPlace) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    for (const bool owned : {true, false}) {
+        std::vector<IndexPtr> members, stock;
+        faiss::IndexShards expected(kTreeD);
+        auto* group = new faiss::IndexShards(kTreeD);
+        for (int i = 0; i < 3; i++) {
+            members.push_back(filled_tree(kTreeD, "VLC8x2", x));
+            expected.addIndex(members.back().get());
+            stock.push_back(stock_read(stock_written(*members.back())));
+            group->addIndex(stock.back().get());
+        }
+        group->own_fields = owned;
+        for (IndexPtr& member : stock) {
+            if (owned) {
+                member.release();
             }
-            same++;
-        } catch (const std::exception&) {
-            thrown++;
+        }
+        const IndexPtr result(upgrade(group));
+        EXPECT_EQ(result.get(), group);
+        for (int i = 0; i < 3; i++) {
+            // what others own is theirs to upgrade
+            EXPECT_EQ(dynamic_cast<IndexVLC*>(group->at(i)) != nullptr, owned);
+        }
+        if (owned) {
+            EXPECT_EQ(search(*group, x), search(expected, x));
         }
     }
-    EXPECT_GT(thrown, int(head) / 2);
+}
+
+TEST(Container, OuterFieldsMustMatchThePayload) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    IndexVLC index(kTreeD, quick(8, 8));
+    index.train(400, x.data());
+    index.add(400, x.data());
+    const Bytes good = stock_written(index);
+    const Outer at(good);
+    const auto refused = [&](const Bytes& bytes, const char* part) {
+        LEAKS_OF_FAISS;
+        return throws([&] { read(bytes); }, part);
+    };
+    EXPECT_EQ(search(*read(good), x), search(index, x));
+    EXPECT_TRUE(refused(with(good, at.ntotal, int64_t(399)), "ntotal is 399"));
+    EXPECT_TRUE(refused(with(good, at.metric, int32_t(0)), "metric is 0"));
+    EXPECT_TRUE(refused(with(good, at.trained, uint8_t(0)), "is_trained is 0"));
+    EXPECT_TRUE(refused(with(good, at.trained, uint8_t(77)), "is_trained is 77"));
+    EXPECT_TRUE(refused(with(good, at.d, int32_t(15)), ""));       // FAISS notices
+    EXPECT_TRUE(refused(with(good, at.nlist, uint64_t(9)), ""));   // FAISS notices
+    EXPECT_TRUE(refused(with(good, at.floats + 8 + 4, 1.5f), "quantizer differs"));
+    EXPECT_TRUE(refused(with(good, at.direct_map, uint8_t(9)), "direct map"));
+    EXPECT_TRUE(refused(with(good, at.direct_map, uint8_t(255)), "direct map"));
+
+    const IndexPtr other = read(with(good, at.nprobe, uint64_t(2)));
+    EXPECT_EQ(dynamic_cast<IndexVLC&>(*other).nprobe, 2u);
+}
+
+TEST(Container, EveryChangedByteThrowsOrChangesNothing) {
+    const std::vector<float> x = clustered(100, 5, 3, 1);
+    IndexVLC index(5, quick(3, 5));
+    index.train(100, x.data());
+    index.add(30, x.data());
+    const Bytes good = stock_written(index);
+    const Outer at(good);
+    const Results expected = search(index, x);
+    LEAKS_OF_FAISS;
+    int refused = 0;
+    for (size_t i = 0; i < good.size(); i++) {
+        // FAISS believes these numbers and allocates what they say
+        if ((i >= at.floats + 2 && i < at.floats + 8) ||
+            (i >= at.direct_map + 1 + 2 && i < at.direct_map + 1 + 8)) {
+            continue;
+        }
+        Bytes bad = good;
+        bad[i] ^= 0x11;
+        try {
+            const IndexPtr loaded = read(bad);
+            EXPECT_LT(i, at.payload);
+            if (auto* vlc = dynamic_cast<IndexVLC*>(loaded.get())) {
+                vlc->nprobe = index.nprobe; // the container's own: nothing else holds it
+                EXPECT_EQ(search(*vlc, x), expected) << "byte " << i;
+            }
+        } catch (const faiss::FaissException&) {
+            refused++;
+        }
+    }
+    EXPECT_GT(refused, int(good.size()) - 100);
+    for (size_t size = 0; size < good.size(); size++) {
+        EXPECT_THROW(read(Bytes(good.begin(), good.begin() + size)), faiss::FaissException) << size;
+    }
+}
+
+TEST(Container, IdsThatWrappersCannotTakeAreRefused) {
+    const std::vector<float> x = clustered(100, kTreeD, 4, 1);
+    // an IndexIDMap and an IndexRefine look results up in tables, unchecked
+    auto* vlc = new IndexVLC(kTreeD, quick(4, 8));
+    faiss::IndexIDMap map(vlc);
+    map.own_fields = true;
+    map.train(100, x.data());
+    map.add_with_ids(100, x.data(), std::vector<int64_t>(100, 5).data());
+    EXPECT_EQ(read(written(map))->ntotal, 100);
+    std::vector<int64_t> ids(100);
+    for (int i = 0; i < 100; i++) {
+        ids[i] = i;
+    }
+    for (const int64_t bad : {int64_t(100), int64_t(-1), int64_t(1) << 40}) {
+        ids[42] = bad;
+        vlc->reset();
+        vlc->add_with_ids(100, x.data(), ids.data());
+        EXPECT_TRUE(throws([&] { read(written(map)); }, "expected 0 to 99")) << bad;
+    }
+    map.id_map.pop_back();
+    EXPECT_TRUE(throws([&] { read(written(map)); }, "IDMap of 100 vectors has 99 ids"));
+
+    faiss::IndexFlat flat(kTreeD);
+    flat.add(99, x.data());
+    faiss::IndexRefineFlat refine;
+    refine.own_fields = refine.own_refine_index = false;
+    refine.d = kTreeD;
+    refine.ntotal = 100;
+    refine.base_index = vlc;
+    refine.refine_index = &flat;
+    ids[42] = 42;
+    vlc->reset();
+    vlc->add_with_ids(100, x.data(), ids.data());
+    EXPECT_TRUE(throws([&] { read(written(refine)); }, "expected 0 to 98"));
+}
+
+TEST(Container, DimensionsOfATreeMustAgree) {
+    const std::vector<float> x = clustered(200, kTreeD, 4, 1);
+    const IndexPtr tree = filled_tree(kTreeD, "PCA8,VLC4x4", x);
+    auto& transform = dynamic_cast<faiss::IndexPreTransform&>(*tree);
+    transform.chain[0]->d_out = 7;
+    EXPECT_TRUE(throws([&] { read(written(*tree)); }, "8 dimensions where 7 arrive"));
+    transform.chain[0]->d_out = 8;
+    transform.chain[0]->d_in = 9;
+    EXPECT_TRUE(throws([&] { read(written(*tree)); }, "takes 9 dimensions, 16 arrive"));
+    transform.chain[0]->d_in = 16;
+    EXPECT_EQ(read(written(*tree))->ntotal, 200);
 }
