@@ -233,6 +233,11 @@ void add_index_command(CLI::App& app, Job& job) {
     add_choice(*command, "--frame", p.frame, "Axes of the codes (default: principal)",
                {{"principal", FrameKind::principal}, {"identity", FrameKind::identity}})
         ->group("Index");
+    command
+        ->add_option("--frames", p.frames,
+                     "Groups of anchors with axes of their own, 1 to 64 (default: chosen)")
+        ->type_name("N")
+        ->group("Index");
     add_choice(*command, "--anchors", p.grid, "How anchors are stored (default: int8)",
                {{"int8", AnchorGrid::int8}, {"float16", AnchorGrid::float16}})
         ->group("Index");

@@ -6,9 +6,9 @@
 
 namespace faiss_vlc {
 
-/// int64 d x d: sum over training rows of u u^T with u = x_i - a8 of the row's nearest anchor
-/// (int32 n x neighbours labels). Exact, so the order of summation does not matter.
+/// int64 d x d: sum over the `count` sample rows in `rows` of u u^T with u = x_i - a8 of the row's
+/// nearest anchor (int32 n x neighbours labels). Exact, so the order of summation does not matter.
 void residual_covariance(const Shape& shape, const int8_t* x, const int8_t* anchors8,
-                         const int32_t* label, int64_t* sums);
+                         const int32_t* label, const int32_t* rows, int64_t count, int64_t* sums);
 
 } // namespace faiss_vlc

@@ -24,6 +24,11 @@ constexpr int kClasses = 16;   ///< residue classes that keep one best anchor ea
 constexpr int kMaxNeighbours = 4;
 constexpr int kMaxBias = 1 << 28;
 
+/// The int8 copy of a component of an anchor, which lies within +-kMaxAnchor.
+inline int8_t round_anchor(int32_t fixed_point) {
+    return int8_t((fixed_point + (1 << (kAnchorBits - 1))) >> kAnchorBits);
+}
+
 inline int padded_dim(int d) {
     return (d + kLatticePad - 1) / kLatticePad * kLatticePad;
 }
@@ -87,16 +92,17 @@ public:
     virtual void apply(const Move* moves, int count) = 0;
     virtual void quantize(AnchorGrid grid) = 0;
 
-    /// int64 d x d: sum over training rows of (x - a8)(x - a8)^T, a8 the nearest anchor's int8 copy.
-    virtual void covariance(int64_t* sums) = 0;
+    /// int64 d x d: sum over `count` sample rows of (x - a8)(x - a8)^T, a8 the nearest anchor's
+    /// int8 copy.
+    virtual void covariance(const int32_t* rows, int64_t count, int64_t* sums) = 0;
 
-    virtual void get_counts(int32_t* counts) = 0;      ///< m, of the last reduce
-    virtual void get_energies(int64_t* energies) = 0;  ///< m, of the last reduce
-    virtual void get_weights(int64_t* weights) = 0;    ///< m, of the last reduce
-    virtual void get_anchors(int32_t* anchors) = 0;    ///< m x dp
-    virtual void get_spreads(int32_t* spreads) = 0;    ///< m, of the last update
-    virtual void get_bias(int32_t* bias) = 0;          ///< m
-    virtual void get_labels(int32_t* nearest) = 0;     ///< n, nearest anchor of each row
+    virtual void get_counts(int32_t* counts) = 0;       ///< m, of the last reduce
+    virtual void get_energies(int64_t* energies) = 0;   ///< m, of the last reduce
+    virtual void get_weights(int64_t* weights) = 0;     ///< m, of the last reduce
+    virtual void get_anchors(int32_t* anchors) = 0;     ///< m x dp
+    virtual void get_spreads(int32_t* spreads) = 0;     ///< m, of the last update
+    virtual void get_bias(int32_t* bias) = 0;           ///< m
+    virtual void get_labels(int32_t* nearest) = 0;      ///< n, nearest anchor of each row
     virtual void get_distances(int32_t* distances) = 0; ///< n, to that anchor
 
     /// For adding: takes m anchors (int8 m x dp) for assign_block, which finds the nearest anchor

@@ -13,7 +13,8 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr float kUnit = 32767.0f;
+constexpr float kUnit = 32767.0f; ///< norm of a vector while it is rotated
+constexpr int kMost = 127;        ///< largest component of a row
 
 double norm_of(int d, const float* x) {
     double lane[4] = {};
@@ -51,9 +52,9 @@ Frame Frame::principal(int d, const int64_t* covariance) {
                 strongest = k;
             }
         }
-        const double sign = axis[strongest] < 0 ? -1 : 1;
+        const double scale = kMost / axis[strongest]; // also its sign
         for (int k = 0; k < d; k++) {
-            frame.rows[size_t(i) * d + k] = int16_t(std::lrint(sign * axis[k] * kUnit));
+            frame.rows[size_t(i) * d + k] = int8_t(std::lrint(axis[k] * scale));
         }
     }
     frame.kept = d;
@@ -70,7 +71,7 @@ Frame Frame::identity(int d, const int64_t* covariance) {
     frame.d = d;
     frame.rows.assign(size_t(d) * d, 0);
     for (int i = 0; i < d; i++) {
-        frame.rows[size_t(i) * d + order[i]] = int16_t(kUnit);
+        frame.rows[size_t(i) * d + order[i]] = int8_t(kMost);
     }
     frame.kept = d;
     return frame;
@@ -87,11 +88,16 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
     slot_axis_.resize((slot_axis.size() + 15) / 16 * 16, -1);
     const int pairs = (d + 1) / 2;
     packed_.assign(slot_axis_.size() * pairs * 2, 0);
+    inverse_norm_.assign(slot_axis_.size(), 0);
     for (int s = 0; s < slots(); s++) {
         const int axis = slot_axis_[s];
-        for (int k = 0; axis >= 0 && axis < kept && k < d; k++) {
+        if (axis < 0 || axis >= kept) {
+            continue;
+        }
+        inverse_norm_[s] = inverse_norm(axis);
+        for (int k = 0; k < d; k++) {
             packed_[((size_t(s / 16) * pairs + k / 2) * 16 + s % 16) * 2 + k % 2] =
-                    rows[size_t(axis) * d + k];
+                rows[size_t(axis) * d + k];
         }
     }
 }
@@ -114,15 +120,24 @@ void Frame::rotate(const float* x, float* y) const {
     if (d % 2) {
         q[d] = 0;
     }
-    const float unit = float(norm / (double(kUnit) * kUnit));
+    const float unit = float(norm / double(kUnit));
     const auto rotate_tile = simd().rotate_tile;
     for (int t = 0; t < slots() / 16; t++) {
         int32_t sums[16];
         rotate_tile(pairs, q, &packed_[size_t(t) * pairs * 32], sums);
         for (int i = 0; i < 16; i++) {
-            y[t * 16 + i] = float(sums[i]) * unit;
+            y[t * 16 + i] = float(sums[i]) * (unit * inverse_norm_[t * 16 + i]);
         }
     }
+}
+
+float Frame::inverse_norm(int axis) const {
+    int32_t square = 0;
+    for (int k = 0; k < d; k++) {
+        const int32_t v = rows[size_t(axis) * d + k];
+        square += v * v;
+    }
+    return square > 0 ? float(1.0 / std::sqrt(double(square))) : 0.0f;
 }
 
 void Frame::rotate_back_add(const float* y, float* out) const {
@@ -130,8 +145,8 @@ void Frame::rotate_back_add(const float* y, float* out) const {
         if (slot_axis_[s] < 0 || slot_axis_[s] >= kept) {
             continue;
         }
-        const float v = y[s] * (1.0f / kUnit);
-        const int16_t* row = &rows[size_t(slot_axis_[s]) * d];
+        const float v = y[s] * inverse_norm_[s];
+        const int8_t* row = &rows[size_t(slot_axis_[s]) * d];
         for (int k = 0; k < d; k++) {
             out[k] += v * float(row[k]);
         }

@@ -5,14 +5,15 @@
 
 namespace faiss_vlc {
 
-/// The axes in which residuals are coded: `kept` orthonormal rows over d dimensions, strongest
-/// variance first, stored in 16 bits (value * 32767). Rotation is done on integers, so every
-/// instruction set gives the same result: the vector is scaled so that its norm is 32767, which
-/// keeps each 32-bit dot product exact.
+/// The axes in which residuals are coded: `kept` rows over d dimensions, strongest variance first.
+/// An axis is its int8 row divided by the row's norm; rows use the whole range of int8, so axes are
+/// orthogonal to within a few thousandths, which costs less than the bytes it saves. Rotation is
+/// done on integers, so every instruction set gives the same result: the vector is scaled so that
+/// its norm is 32767, which keeps each 32-bit dot product exact.
 struct Frame {
     int d = 0;
     int kept = 0;
-    std::vector<int16_t> rows; ///< kept x d
+    std::vector<int8_t> rows; ///< kept x d, in [-127, 127], none of them zero
 
     /// Principal axes of a covariance (int64 d x d, symmetric), all d of them, by falling
     /// eigenvalue. Eigen's solver is compiled in with fixed flags: no LAPACK, no libm. Each axis
@@ -34,13 +35,15 @@ struct Frame {
     /// out (d) += R^T y (slots).
     void rotate_back_add(const float* y, float* out) const;
 
-    int slots() const {
-        return int(slot_axis_.size());
-    }
+    /// 1 / norm of a row.
+    float inverse_norm(int axis) const;
+
+    int slots() const { return int(slot_axis_.size()); }
 
 private:
-    std::vector<int> slot_axis_;  ///< padded to a multiple of 16 with -1
-    std::vector<int16_t> packed_; ///< tiles of 16 slots: pair of dimensions x 16 slots x 2
+    std::vector<int> slot_axis_;      ///< padded to a multiple of 16 with -1
+    std::vector<float> inverse_norm_; ///< per slot, 0 where empty
+    std::vector<int8_t> packed_;      ///< tiles of 16 slots: pair of dimensions x 16 slots x 2
 };
 
 } // namespace faiss_vlc

@@ -6,6 +6,7 @@
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/group.h>
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/sections_internal.h>
 
@@ -40,14 +41,16 @@ VLCParameters read_parameters(ByteReader r) {
     p.bytes = r.i32();
     p.grid = choice<AnchorGrid>(r, "grid", 1);
     p.frame = choice<FrameKind>(r, "frame", 1);
+    p.frames = r.i32();
     p.seed = r.u32();
     p.max_points_per_anchor = r.i32();
     p.iterations = r.i32();
     p.neighbours = r.i32();
     p.robust = choice<Robust>(r, "robust", 2);
-    for (float* v : {&p.held_out, &p.start_temperature, &p.end_temperature, &p.size_bias,
-                     &p.random_bias, &p.kappa, &p.max_step, &p.merge_fraction, &p.split_factor,
-                     &p.maintain_until, &p.stop_changes, &p.tilt, &p.t1, &p.t2, &p.c, &p.coverage}) {
+    for (float* v :
+         {&p.held_out, &p.start_temperature, &p.end_temperature, &p.size_bias, &p.random_bias,
+          &p.kappa, &p.max_step, &p.merge_fraction, &p.split_factor, &p.maintain_until,
+          &p.stop_changes, &p.tilt, &p.t1, &p.t2, &p.c, &p.coverage}) {
         *v = finite(r, "a parameter");
     }
     r.expect_end();
@@ -131,7 +134,8 @@ Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
     }
     r.expect_end();
     Layout layout = Layout::from_fields(int(code_bytes), fields);
-    expect(layout.axes <= int(d) + 3, r, "axes with bits", layout.axes, "d, and up to 3 of padding");
+    expect(layout.axes <= int(d) + 3, r, "axes with bits", layout.axes,
+           "d, and up to 3 of padding");
     for (uint32_t i = 0; i < count; i++) {
         expect(layout.fields[i].first == fields[i].first, r, "first axis of a field",
                fields[i].first, "fields by shift, then by row");
@@ -143,22 +147,27 @@ void read_frame(ByteReader r, ByteReader sigma, Model& model) {
     const uint32_t kept = r.u32();
     expect(kept == uint32_t(std::min(model.layout.axes, model.d)), r, "axes", kept,
            "as many as the layout codes");
-    model.frame.d = model.d;
-    model.frame.kept = int(kept);
-    model.frame.rows = r.array<int16_t>(uint64_t(kept) * model.d);
-    r.expect_end();
-    // Dot products with a vector of norm 32767 stay in 32 bits if no axis is longer than that.
-    for (uint32_t i = 0; i < kept; i++) {
-        int64_t square = 0;
-        for (int k = 0; k < model.d; k++) {
-            const int64_t v = model.frame.rows[size_t(i) * model.d + k];
-            expect(v != -32768, r, "axis component", double(v), "-32767 to 32767");
-            square += v * v;
-        }
-        expect(square < (int64_t(1) << 30) + (int64_t(1) << 24), r, "squared length of an axis",
-               double(square), "about 32767^2");
+    const uint32_t frames = r.u32();
+    expect(frames >= 1 && frames <= kMaxGroups, r, "frames", frames, "1 to 64");
+    model.group = r.array<uint8_t>(model.m);
+    for (uint8_t g : model.group) {
+        expect(g < frames, r, "frame of an anchor", g, "less than the number of frames");
     }
-    model.sigma = sigma.array<float>(kept);
+    for (uint32_t g = 0; g < frames; g++) {
+        Frame frame;
+        frame.d = model.d;
+        frame.kept = int(kept);
+        frame.rows = r.array<int8_t>(uint64_t(kept) * model.d);
+        for (int8_t v : frame.rows) {
+            expect(v != -128, r, "axis component", v, "-127 to 127");
+        }
+        for (uint32_t i = 0; i < kept; i++) {
+            expect(frame.inverse_norm(int(i)) > 0, r, "axis", i, "one that is not zero");
+        }
+        model.frames.push_back(std::move(frame));
+    }
+    r.expect_end();
+    model.sigma = sigma.array<float>(uint64_t(frames) * kept);
     sigma.expect_end();
     for (float s : model.sigma) {
         expect(std::isfinite(s) && s >= 0 && s < 1e6f, sigma, "sigma", s, "0 to 1e6");
@@ -234,9 +243,9 @@ void read_lists(const SectionReader& sections, const Head& head, VLCInvertedList
     }
     expect(total == head.ntotal, r, "sum of the list sizes", double(total), "ntotal");
     const uint8_t* ids =
-            sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
+        sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
     const uint8_t* codes = sections.view<uint8_t>(
-            section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
+        section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
     for (uint32_t j = 0; j < head.m; j++) {
         lists.set_list(j, sizes[j], codes, ids, int(id_bytes));
         codes += uint64_t(sizes[j]) * head.code_size;

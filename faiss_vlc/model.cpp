@@ -33,20 +33,26 @@ void Model::finish() {
         }
     }
 
-    frame.arrange(layout.slot_axis());
-    const int n = slots();
-    step.assign(n, 0);
-    inverse_step.assign(n, 0);
-    levels_less_one.assign(n, 0);
     const std::vector<int> axis = layout.slot_axis();
+    for (Frame& frame : frames) {
+        frame.arrange(axis);
+    }
+    const int n = slots();
+    const int kept = frames[0].kept;
+    step.assign(frames.size() * n, 0);
+    inverse_step.assign(frames.size() * n, 0);
+    levels_less_one.assign(n, 0);
     for (int s = 0; s < layout.slots(); s++) {
         const int width = layout.fields[s / 4].width;
-        if (axis[s] < 0 || axis[s] >= frame.kept) {
+        if (axis[s] < 0 || axis[s] >= kept) {
             continue;
         }
         levels_less_one[s] = int16_t((1 << width) - 1);
-        step[s] = sigma[axis[s]] * float(kUniformStep[width]);
-        inverse_step[s] = step[s] > 0 ? 1.0f / step[s] : 0.0f;
+        for (size_t g = 0; g < frames.size(); g++) {
+            const float width_step = sigma[g * kept + axis[s]] * float(kUniformStep[width]);
+            step[g * n + s] = width_step;
+            inverse_step[g * n + s] = width_step > 0 ? 1.0f / width_step : 0.0f;
+        }
     }
     anchor_rotated.resize(size_t(m) * n);
 #pragma omp parallel for if (m > 100)
@@ -56,7 +62,7 @@ void Model::finish() {
             a[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
                                             : anchor_lattice[size_t(j) * pad + k];
         }
-        frame.rotate(a.data(), &anchor_rotated[size_t(j) * n]);
+        frame_of(j).rotate(a.data(), &anchor_rotated[size_t(j) * n]);
     }
 }
 
@@ -65,11 +71,14 @@ bool Model::same_as(const Model& other) const {
         return a.first == b.first && a.lanes == b.lanes && a.width == b.width &&
                a.shift == b.shift && a.row == b.row;
     };
+    const auto same_axes = [](const Frame& a, const Frame& b) { return a.rows == b.rows; };
     return this == &other ||
            (d == other.d && m == other.m && metric == other.metric && grid == other.grid &&
             lattice.scale == other.lattice.scale && lattice.mean == other.lattice.mean &&
             anchors8 == other.anchors8 && anchors16 == other.anchors16 && spread == other.spread &&
-            frame.rows == other.frame.rows && sigma == other.sigma &&
+            group == other.group && sigma == other.sigma &&
+            std::equal(frames.begin(), frames.end(), other.frames.begin(), other.frames.end(),
+                       same_axes) &&
             layout.code_bytes == other.layout.code_bytes &&
             std::equal(layout.fields.begin(), layout.fields.end(), other.layout.fields.begin(),
                        other.layout.fields.end(), same_field) &&
@@ -80,16 +89,19 @@ bool Model::same_as(const Model& other) const {
 
 size_t Model::memory() const {
     const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
-    return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) + bytes(spread) +
-           bytes(frame.rows) * 2 + bytes(sigma) + bytes(anchor_norm) + bytes(component_sum) +
-           bytes(ranked) + bytes(anchor_lattice) + bytes(anchor_rotated) + bytes(step) +
-           bytes(inverse_step) + bytes(levels_less_one);
+    size_t axes = 0;
+    for (const Frame& frame : frames) {
+        axes += bytes(frame.rows) * 2; // and what rotation makes of them
+    }
+    return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
+           bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(anchor_norm) +
+           bytes(component_sum) + bytes(ranked) + bytes(anchor_lattice) + bytes(anchor_rotated) +
+           bytes(step) + bytes(inverse_step) + bytes(levels_less_one);
 }
 
 float Model::anchor_distance(const float* q, int j) const {
-    return grid == AnchorGrid::int8
-            ? simd().anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
-            : canonical_l2(dp(), q, &anchor_lattice[size_t(j) * dp()]);
+    return grid == AnchorGrid::int8 ? simd().anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
+                                    : canonical_l2(dp(), q, &anchor_lattice[size_t(j) * dp()]);
 }
 
 float Model::anchor_dot(const float* q, int j) const {
@@ -119,42 +131,45 @@ void Model::decode(int j, const uint8_t* code, float* out) const {
     std::vector<float> residual(slots(), 0);
     unpack_code(layout, code, level.data());
     const float unit = 0.5f * spread[j];
+    const float* steps = steps_of(j);
     for (int s = 0; s < layout.slots(); s++) {
-        residual[s] = float(2 * level[s] - levels_less_one[s]) * (step[s] * unit);
+        residual[s] = float(2 * level[s] - levels_less_one[s]) * (steps[s] * unit);
     }
     const int pad = dp();
     for (int k = 0; k < d; k++) {
         out[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
                                           : anchor_lattice[size_t(j) * pad + k];
     }
-    frame.rotate_back_add(residual.data(), out);
+    frame_of(j).rotate_back_add(residual.data(), out);
     for (int k = 0; k < d; k++) {
         out[k] = out[k] / lattice.scale + lattice.mean[k];
     }
 }
 
 Model::Coder::Coder(const Model& model)
-        : level(model.slots()), model_(model), lattice_(model.dp()), rotated_(model.slots()) {}
+    : level(model.slots()), model_(model), lattice_(model.dp()), rotated_(model.slots()) {}
 
 void Model::Coder::encode(const float* x, int j, uint8_t* code) {
     const Model& model = model_;
     for (int k = 0; k < model.d; k++) {
         lattice_[k] = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
     }
-    model.frame.rotate(lattice_.data(), rotated_.data());
+    model.frame_of(j).rotate(lattice_.data(), rotated_.data());
     residual_square = model.anchor_distance(lattice_.data(), j);
 
     const float spread = model.spread[j];
     const float inverse_spread = spread > 0 ? 1.0f / spread : 0.0f;
     const float* b = &model.anchor_rotated[size_t(j) * model.slots()];
+    const float* steps = model.steps_of(j);
+    const float* inverse_steps = &model.inverse_step[size_t(model.group[j]) * model.slots()];
     float lane[kLanes] = {};
     for (int s = 0; s < model.layout.slots(); s++) {
         const float most = float(model.levels_less_one[s]);
         const float residual = rotated_[s] - b[s];
-        const float wanted = residual * inverse_spread * model.inverse_step[s] + 0.5f * most;
+        const float wanted = residual * inverse_spread * inverse_steps[s] + 0.5f * most;
         const float c = std::min(most, std::max(0.0f, wanted));
         level[s] = uint8_t(std::lrint(c));
-        const float decoded = (float(level[s]) - 0.5f * most) * (model.step[s] * spread);
+        const float decoded = (float(level[s]) - 0.5f * most) * (steps[s] * spread);
         lane[s % kLanes] += residual * decoded;
     }
     residual_dot = add_lanes(lane);
@@ -165,14 +180,9 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
 }
 
 Query::Query(const Model& model)
-        : model_(model),
-          lattice_(model.dp()),
-          rotated_(model.slots()),
-          weighted_(model.slots()),
-          zero_(model.slots()),
-          rank8_(model.dp()),
-          query8_(model.slots() + 4),
-          score_(model.component_sum.size()) {
+    : model_(model), lattice_(model.dp()), rotated_(model.frames.size() * model.slots()),
+      is_rotated_(model.frames.size()), weighted_(model.slots()), zero_(model.slots()),
+      rank8_(model.dp()), query8_(model.slots() + 4), score_(model.component_sum.size()) {
     scan_.layout = &model.layout;
     minima_.reserve(score_.size());
     found_.reserve(model.m);
@@ -203,7 +213,8 @@ bool Query::set(const float* x) {
         const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * scale));
         rank8_[k] = int8_t(std::lrint(v));
     }
-    model_.frame.rotate(lattice_.data(), rotated_.data());
+    std::fill(is_rotated_.begin(), is_rotated_.end(), uint8_t(0));
+    frame_ = -1;
     if (inner_product) {
         norm_ = std::sqrt(canonical_dot(d, lattice_.data(), lattice_.data()));
         float lane[kLanes] = {};
@@ -211,11 +222,6 @@ bool Query::set(const float* x) {
             lane[k % kLanes] += lattice_[k] * (model_.lattice.mean[k] * model_.lattice.scale);
         }
         base_ = add_lanes(lane);
-        largest_ = simd().quantize_query(model_.slots(), rotated_.data(), zero_.data(),
-                                         model_.step.data(), weighted_.data(), query8_.data());
-        half_ = half_of(query8_.data());
-        scan_.half = half_;
-        scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
     }
     return true;
 }
@@ -239,8 +245,9 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
         score_[j] = INT32_MAX;
     }
 
-    // The nprobe-th smallest minimum of groups bounds the nprobe-th smallest score: what lies within
-    // it is little more than what is wanted. Group g is the scores g modulo the number of groups.
+    // The nprobe-th smallest minimum of groups bounds the nprobe-th smallest score: what lies
+    // within it is little more than what is wanted. Group g is the scores g modulo the number of
+    // groups.
     int32_t bound = INT32_MAX;
     int groups = 64;
     while (groups < 4 * nprobe) {
@@ -274,11 +281,28 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
     return order_;
 }
 
+const float* Query::rotated(int frame) {
+    float* y = &rotated_[size_t(frame) * model_.slots()];
+    if (!is_rotated_[frame]) {
+        model_.frames[frame].rotate(lattice_.data(), y);
+        is_rotated_[frame] = 1;
+    }
+    return y;
+}
+
 const ListScan& Query::list(int j) {
     const Model& model = model_;
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float spread = model.spread[j];
+    const int frame = model.group[j];
+    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
     if (inner_product) {
+        if (frame != frame_) {
+            largest_ = simd().quantize_query(model.slots(), rotated(frame), zero_.data(),
+                                             model.steps_of(j), weighted_.data(), query8_.data());
+            scan_.half = half_of(query8_.data());
+            frame_ = frame;
+        }
         scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
         model.estimator.tables(true, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
                                scan_.add, scan_.mul);
@@ -286,21 +310,19 @@ const ListScan& Query::list(int j) {
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
     const float largest = simd().quantize_query(
-            model.slots(), rotated_.data(), &model.anchor_rotated[size_t(j) * model.slots()],
-            model.step.data(), weighted_.data(), query8_.data());
-    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
+        model.slots(), rotated(frame), &model.anchor_rotated[size_t(j) * model.slots()],
+        model.steps_of(j), weighted_.data(), query8_.data());
     scan_.half = half_of(query8_.data());
-    model.estimator.tables(false, scan_.list_distance, 0, spread, largest * spread * (0.5f / 127.0f),
-                           scan_.add, scan_.mul);
+    model.estimator.tables(false, scan_.list_distance, 0, spread,
+                           largest * spread * (0.5f / 127.0f), scan_.add, scan_.mul);
     return scan_;
 }
 
 float Query::distance(float estimate) const {
     constexpr double kMost = std::numeric_limits<float>::max();
     const double unit = 1.0 / (double(model_.lattice.scale) * model_.lattice.scale);
-    const double met = model_.metric == faiss::METRIC_INNER_PRODUCT
-            ? double(base_) - estimate
-            : std::max(0.0f, estimate);
+    const double met = model_.metric == faiss::METRIC_INNER_PRODUCT ? double(base_) - estimate
+                                                                    : std::max(0.0f, estimate);
     return float(std::min(kMost, std::max(-kMost, met * unit)));
 }
 

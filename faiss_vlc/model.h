@@ -17,7 +17,7 @@ namespace faiss_vlc {
 
 /// How an index was trained: kept in the file for `vlc info`; nothing depends on it.
 struct TrainingRecord {
-    int64_t n = 0;         ///< vectors of the sample
+    int64_t n = 0;          ///< vectors of the sample
     int32_t iterations = 0; ///< that were run
     uint32_t seed = 0;
     float energy_train = 0; ///< mean squared distance to the nearest anchor, in the data's units
@@ -37,9 +37,10 @@ public:
     std::vector<int8_t> anchors8;    ///< m x dp: the anchors, or for float16 their rounded copies
     std::vector<uint16_t> anchors16; ///< m x d float16 bits, grid float16 only
     std::vector<float> spread;       ///< m: e_j, RMS residual of a list relative to all
-    Frame frame;
+    std::vector<Frame> frames;
+    std::vector<uint8_t> group; ///< m: the frame of each anchor's residuals
     Layout layout;
-    std::vector<float> sigma; ///< per kept axis: standard deviation of residual / spread
+    std::vector<float> sigma; ///< frames x axes: standard deviation of residual / spread
     Estimator estimator;
     int default_nprobe = 1;
     TrainingRecord record;
@@ -47,15 +48,15 @@ public:
     /// Derives what search needs from the fields above; to be called once they are set.
     void finish();
 
-    int dp() const {
-        return padded_dim(d);
-    }
-    int slots() const {
-        return frame.slots();
-    }
+    int dp() const { return padded_dim(d); }
+    int slots() const { return frames[0].slots(); }
 
     /// Anchor j as a vector (float d) in the data's units.
     void anchor(int j, float* out) const;
+
+    const Frame& frame_of(int j) const { return frames[group[j]]; }
+    /// The steps of list j's axes, per slot.
+    const float* steps_of(int j) const { return &step[size_t(group[j]) * slots()]; }
 
     class Coder;
 
@@ -72,13 +73,13 @@ public:
     size_t memory() const;
 
     // Derived, read-only.
-    std::vector<int32_t> anchor_norm;    ///< m, of anchors8
-    std::vector<int32_t> component_sum;  ///< m padded to 16
-    std::vector<int8_t> ranked;          ///< anchors8 in tiles, see Simd::rank_tiles
-    std::vector<float> anchor_lattice;   ///< m x dp in lattice coordinates, grid float16 only
-    std::vector<float> anchor_rotated;   ///< m x slots
-    std::vector<float> step;             ///< slots: sigma * step of the width, 0 where empty
-    std::vector<float> inverse_step;     ///< slots, 0 where empty
+    std::vector<int32_t> anchor_norm;   ///< m, of anchors8
+    std::vector<int32_t> component_sum; ///< m padded to 16
+    std::vector<int8_t> ranked;         ///< anchors8 in tiles, see Simd::rank_tiles
+    std::vector<float> anchor_lattice;  ///< m x dp in lattice coordinates, grid float16 only
+    std::vector<float> anchor_rotated;  ///< m x slots
+    std::vector<float> step;         ///< frames x slots: sigma * step of the width, 0 where empty
+    std::vector<float> inverse_step; ///< frames x slots, 0 where empty
     std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
 };
 
@@ -122,17 +123,20 @@ public:
 private:
     const Model& model_;
     std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
-    std::vector<float> rotated_, weighted_, zero_;
+    std::vector<float> rotated_; ///< frames x slots, as far as lists have asked for it
+    std::vector<uint8_t> is_rotated_;
+    std::vector<float> weighted_, zero_;
     std::vector<int8_t> rank8_, query8_;
     std::vector<int32_t> score_, minima_;
     std::vector<int64_t> order_;
     std::vector<uint64_t> found_;
-    float norm_ = 0;      ///< |q|, inner products
-    float base_ = 0;      ///< <q, mean> in squared lattice units, inner products
-    float largest_ = 0;   ///< max|w| of the query itself, inner products
-    int32_t half_ = 0;
+    float norm_ = 0;    ///< |q|, inner products
+    float base_ = 0;    ///< <q, mean> in squared lattice units, inner products
+    float largest_ = 0; ///< max|w| of the query itself, inner products
+    int frame_ = -1;    ///< that query8_ is made for, inner products
     ListScan scan_;
 
+    const float* rotated(int frame);
     int32_t half_of(const int8_t* q8) const;
 };
 

@@ -5,6 +5,7 @@
 
 #include <faiss_vlc/codec.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/group.h>
 
 namespace faiss_vlc {
 
@@ -24,9 +25,11 @@ void VLCParameters::check(int d) const {
     expect(bits_per_dim >= 0.125f && bits_per_dim <= 8, "bits_per_dim", bits_per_dim, "0.125 to 8");
     expect(bytes == 0 || bytes > kFactorBytes, "bytes", bytes,
            "more than the 2 bytes that the factors take");
+    expect(frames >= 0 && frames <= kMaxGroups, "frames", frames, "1 to 64, or 0 to choose");
     expect(work_group == 64 || work_group == 128 || work_group == 256, "work_group", work_group,
            "64, 128 or 256");
-    expect(max_points_per_anchor >= 1, "max_points_per_anchor", max_points_per_anchor, "at least 1");
+    expect(max_points_per_anchor >= 1, "max_points_per_anchor", max_points_per_anchor,
+           "at least 1");
     expect(held_out >= 0 && held_out <= 0.5f, "held_out", held_out, "0 to 0.5");
     expect(iterations >= 1 && iterations <= 10000, "iterations", iterations, "1 to 10000");
     expect(neighbours >= 1 && neighbours <= kMaxNeighbours, "neighbours", neighbours, "1 to 4");
@@ -54,7 +57,7 @@ int VLCParameters::code_size(int d) const {
     // more than 8 bits a dimension would stay unused
     const int most = d + kFactorBytes;
     const int wanted =
-            bytes > 0 ? bytes : int(std::ceil(double(d) * bits_per_dim / 8)) + kFactorBytes;
+        bytes > 0 ? bytes : int(std::ceil(double(d) * bits_per_dim / 8)) + kFactorBytes;
     return std::max(1 + kFactorBytes, std::min(most, wanted));
 }
 

@@ -13,14 +13,16 @@ enum class FrameKind : int32_t { principal = 0, identity = 1 };
 /// measured against is in HACKING.md.
 struct VLCParameters {
     // The index
-    int m = 0;                 ///< anchors (nlist); 0: about 4 sqrt(n) of the training set
-    float bits_per_dim = 2;    ///< code bits per dimension, 1/8 to 8; factors add 2 bytes a vector
-    int bytes = 0;             ///< bytes per vector with factors, without ids; if set, rules over bits
-    AnchorGrid grid = AnchorGrid::int8; ///< how anchors are stored
+    int m = 0;              ///< anchors (nlist); 0: about 4 sqrt(n) of the training set
+    float bits_per_dim = 2; ///< code bits per dimension, 1/8 to 8; factors add 2 bytes a vector
+    int bytes = 0;          ///< bytes per vector with factors, without ids; if set, rules over bits
+    AnchorGrid grid = AnchorGrid::int8;     ///< how anchors are stored
     FrameKind frame = FrameKind::principal; ///< axes of the codes
+    int frames = 0; ///< groups of anchors with axes of their own, 1 to 64; 0: chosen, see group.h
 
     // The device
-    std::string device; ///< auto | reference | opencl:<part of a name>; empty: VLC_DEVICE, else auto
+    std::string
+        device; ///< auto | reference | opencl:<part of a name>; empty: VLC_DEVICE, else auto
     int work_group = 64; ///< 64, 128 or 256 work-items
 
     // The sample
@@ -29,30 +31,30 @@ struct VLCParameters {
     float held_out = 0.1f;           ///< share of the sample kept for stopping and tuning
 
     // The annealing loop
-    int iterations = 15;           ///< at most
-    int neighbours = 4;            ///< anchors among which a vector's weight is spread, 1 to 4
+    int iterations = 15;            ///< at most
+    int neighbours = 4;             ///< anchors among which a vector's weight is spread, 1 to 4
     float start_temperature = 0.3f; ///< in units of the first iteration's mean energy
     float end_temperature = 0.01f;
     float size_bias = 0.1f;   ///< mean energies added per factor e in list size: evens out lists
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
     Robust robust = Robust::huber;
-    float kappa = 3.0f;     ///< outliers are kappa median distances away, or farther
-    float max_step = 32.0f; ///< of an anchor's component in one iteration, lattice units
+    float kappa = 3.0f;           ///< outliers are kappa median distances away, or farther
+    float max_step = 32.0f;       ///< of an anchor's component in one iteration, lattice units
     float merge_fraction = 0.25f; ///< see maintain.h
     float split_factor = 4.0f;
-    float maintain_until = 0.7f;  ///< share of the iterations in which anchors merge and split
-    float stop_changes = 0.001f;  ///< stops when fewer vectors than this share change their anchor
+    float maintain_until = 0.7f; ///< share of the iterations in which anchors merge and split
+    float stop_changes = 0.001f; ///< stops when fewer vectors than this share change their anchor
 
     // Choices made on held-out vectors; a value fixes them
-    float tilt = -1;          ///< bits go by variance^(1 + tilt); negative: chosen
+    float tilt = -1;                ///< bits go by variance^(1 + tilt); negative: chosen
     float t1 = -1, t2 = -1, c = -1; ///< estimator.h; negative: chosen
-    float coverage = 0.95f;   ///< share of true neighbours' lists that the default nprobe covers
+    float coverage = 0.95f; ///< share of true neighbours' lists that the default nprobe covers
 
     // Long runs
-    std::string checkpoint;   ///< file written every checkpoint_every iterations
+    std::string checkpoint; ///< file written every checkpoint_every iterations
     int checkpoint_every = 0;
-    std::string resume;       ///< checkpoint to go on from: same data and parameters, same result
-    std::string dump;         ///< folder for every intermediate of a small run, as .npy
+    std::string resume; ///< checkpoint to go on from: same data and parameters, same result
+    std::string dump;   ///< folder for every intermediate of a small run, as .npy
 
     /// Throws naming the first parameter out of range for vectors of d dimensions.
     void check(int d) const;

@@ -71,8 +71,8 @@ void ReferenceEngine::quantize(AnchorGrid grid) {
     quantize_anchors(shape_, grid, anchor_.data(), anchor8_.data(), norm_.data(), spread_.data());
 }
 
-void ReferenceEngine::covariance(int64_t* sums) {
-    residual_covariance(shape_, sample_.data(), anchor8_.data(), label_.data(), sums);
+void ReferenceEngine::covariance(const int32_t* rows, int64_t count, int64_t* sums) {
+    residual_covariance(shape_, sample_.data(), anchor8_.data(), label_.data(), rows, count, sums);
 }
 
 void ReferenceEngine::get_counts(int32_t* counts) {

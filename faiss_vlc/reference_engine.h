@@ -9,9 +9,7 @@ namespace faiss_vlc {
 /// The specification: every stage in plain C++ on the host.
 class ReferenceEngine final : public Engine {
 public:
-    std::string name() const override {
-        return "reference";
-    }
+    std::string name() const override { return "reference"; }
     void begin(const Shape& shape, const int8_t* sample) override;
     void set_anchors(const int32_t* anchors) override;
     void set_bias(const int32_t* bias) override;
@@ -22,7 +20,7 @@ public:
     void nearest(int32_t* label, int32_t* dist) override;
     void apply(const Move* moves, int count) override;
     void quantize(AnchorGrid grid) override;
-    void covariance(int64_t* sums) override;
+    void covariance(const int32_t* rows, int64_t count, int64_t* sums) override;
     void get_counts(int32_t* counts) override;
     void get_energies(int64_t* energies) override;
     void get_weights(int64_t* weights) override;

@@ -16,6 +16,7 @@ std::vector<uint8_t> parameters_section(const VLCParameters& p) {
     w.i32(p.bytes);
     w.i32(int32_t(p.grid));
     w.i32(int32_t(p.frame));
+    w.i32(p.frames);
     w.u32(p.seed);
     w.i32(p.max_points_per_anchor);
     w.i32(p.iterations);
@@ -102,8 +103,12 @@ void add_model(SectionWriter& sections, const Model& model) {
     }
     sections.add(section::kSpread, kRequired, w.take());
 
-    w.u32(uint32_t(model.frame.kept));
-    w.array(model.frame.rows.data(), model.frame.rows.size());
+    w.u32(uint32_t(model.frames[0].kept));
+    w.u32(uint32_t(model.frames.size()));
+    w.array(model.group.data(), model.group.size());
+    for (const Frame& frame : model.frames) {
+        w.array(frame.rows.data(), frame.rows.size());
+    }
     sections.add(section::kFrame, kRequired, w.take());
     w.array(model.sigma.data(), model.sigma.size());
     sections.add(section::kSigma, kRequired, w.take());
@@ -156,9 +161,15 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
              in_lists);
     }
     SectionWriter sections;
-    const Head head{index.d, index.is_trained ? index.model->m : 0, index.metric_type,
-                    index.is_trained, uint64_t(index.ntotal), index.nprobe, index.max_codes,
-                    index.is_trained ? index.code_size : size_t(index.parameters.code_size(index.d)),
+    const Head head{index.d,
+                    index.is_trained ? index.model->m : 0,
+                    index.metric_type,
+                    index.is_trained,
+                    uint64_t(index.ntotal),
+                    index.nprobe,
+                    index.max_codes,
+                    index.is_trained ? index.code_size
+                                     : size_t(index.parameters.code_size(index.d)),
                     with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
     sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
@@ -171,13 +182,20 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
 
 SectionWriter lists_sections(const VLCInvertedLists& lists) {
     if (!lists.model) {
-        fail("faiss::write_index cannot see the parameters of an untrained IndexVLC: train it first, "
+        fail("faiss::write_index cannot see the parameters of an untrained IndexVLC: train it "
+             "first, "
              "or use faiss_vlc::write_index");
     }
     const Model& model = *lists.model;
     SectionWriter sections;
-    const Head head{model.d, model.m, model.metric, true, lists.compute_ntotal(),
-                    uint64_t(model.default_nprobe), 0, lists.code_size,
+    const Head head{model.d,
+                    model.m,
+                    model.metric,
+                    true,
+                    lists.compute_ntotal(),
+                    uint64_t(model.default_nprobe),
+                    0,
+                    lists.code_size,
                     faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
     sections.add(section::kParameters, kRequired, parameters_section(lists.parameters));

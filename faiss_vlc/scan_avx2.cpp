@@ -4,9 +4,10 @@
 #include <faiss_vlc/scan.h>
 #include <faiss_vlc/simd.h>
 
-// AVX2: as scan_avx512.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by signed
-// bytes into saturating 16-bit pairs, so one side must stay below 128: a field of up to 7 bits does,
-// an 8-bit field goes in two halves, and signed x signed moves the sign to one side first.
+// AVX2: as scan_avx512.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by
+// signed bytes into saturating 16-bit pairs, so one side must stay below 128: a field of up to 7
+// bits does, an 8-bit field goes in two halves, and signed x signed moves the sign to one side
+// first.
 
 namespace faiss_vlc {
 
@@ -20,14 +21,18 @@ __m256i widen(__m256i pairs) {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-void rotate_tile(int pairs, const int16_t* x, const int16_t* rows, int32_t* sums) {
+__m256i widen_bytes(const int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
     __m256i low = _mm256_setzero_si256();
     __m256i high = _mm256_setzero_si256();
     const int32_t* x2 = reinterpret_cast<const int32_t*>(x);
     for (int p = 0; p < pairs; p++) {
         const __m256i q = _mm256_set1_epi32(x2[p]);
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(load(rows + p * 32), q));
-        high = _mm256_add_epi32(high, _mm256_madd_epi16(load(rows + p * 32 + 16), q));
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(widen_bytes(rows + p * 32), q));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(widen_bytes(rows + p * 32 + 16), q));
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), low);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8), high);
@@ -102,8 +107,8 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
         const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i), scale));
         const __m256i b8 = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i + 8), scale));
         const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b8), 0xd8);
-        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words),
-                                              _mm256_extracti128_si256(words, 1));
+        const __m128i bytes =
+            _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), bytes);
     }
     return largest;
@@ -116,7 +121,7 @@ __m256i load_lanes(const uint8_t* row, int lanes, int first) {
     }
     if (lanes == 2) {
         return _mm256_cvtepu16_epi32(
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
     }
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
 }
@@ -151,7 +156,7 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
                 const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
                 total[h] = _mm256_add_epi32(total[h], widen(_mm256_maddubs_epi16(low, q)));
                 total[h] = _mm256_add_epi32(
-                        total[h], _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, q)), 4));
+                    total[h], _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, q)), 4));
                 continue;
             }
             const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
@@ -168,14 +173,13 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
     const uint8_t* factor_row = block + int64_t(layout.code_bytes) * count;
     for (int h = 0; h < 2; h++) {
         const __m256i dot2 =
-                _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
+            _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
         const __m256i factors = _mm256_cvtepu16_epi32(
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(factor_row + h * 16)));
-        const __m256 rho = _mm256_sub_ps(
-                _mm256_castsi256_ps(_mm256_add_epi32(
-                        _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
-                        _mm256_set1_epi32(int(kRhoBias)))),
-                _mm256_set1_ps(kRhoZero));
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(factor_row + h * 16)));
+        const __m256 rho = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
+                                             _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
+                                             _mm256_set1_epi32(int(kRhoBias)))),
+                                         _mm256_set1_ps(kRhoZero));
         const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
         const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
                                           _mm256_mul_ps(rho, look_up(list.add, gamma)));

@@ -12,18 +12,22 @@ namespace faiss_vlc {
 
 namespace {
 
-void rotate_tile(int pairs, const int16_t* x, const int16_t* rows, int32_t* sums) {
+__m512i widen_bytes(const int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
     __m512i even = _mm512_setzero_si512();
     __m512i odd = _mm512_setzero_si512();
     const int32_t* x2 = reinterpret_cast<const int32_t*>(x);
     int p = 0;
     for (; p + 2 <= pairs; p += 2) {
-        even = _mm512_dpwssd_epi32(even, _mm512_loadu_si512(rows + p * 32), _mm512_set1_epi32(x2[p]));
-        odd = _mm512_dpwssd_epi32(odd, _mm512_loadu_si512(rows + p * 32 + 32),
-                                  _mm512_set1_epi32(x2[p + 1]));
+        even = _mm512_dpwssd_epi32(even, widen_bytes(rows + p * 32), _mm512_set1_epi32(x2[p]));
+        odd =
+            _mm512_dpwssd_epi32(odd, widen_bytes(rows + p * 32 + 32), _mm512_set1_epi32(x2[p + 1]));
     }
     if (p < pairs) {
-        even = _mm512_dpwssd_epi32(even, _mm512_loadu_si512(rows + p * 32), _mm512_set1_epi32(x2[p]));
+        even = _mm512_dpwssd_epi32(even, widen_bytes(rows + p * 32), _mm512_set1_epi32(x2[p]));
     }
     _mm512_storeu_si512(sums, _mm512_add_epi32(even, odd));
 }
@@ -68,7 +72,7 @@ float anchor_distance(int dp, const float* q, const int8_t* a) {
     __m512 sum = _mm512_setzero_ps();
     for (int k = 0; k < dp; k += 16) {
         const __m512 anchor = _mm512_cvtepi32_ps(
-                _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
+            _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
         const __m512 u = _mm512_sub_ps(_mm512_loadu_ps(q + k), anchor);
         sum = _mm512_add_ps(sum, _mm512_mul_ps(u, u));
     }
@@ -89,8 +93,7 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
     const float largest = _mm512_reduce_max_ps(most);
     const __m512 scale = _mm512_set1_ps(largest > kSmallestQuery ? 127.0f / largest : 0.0f);
     for (int i = 0; i < n; i += 16) {
-        const __m512i rounded =
-                _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(w + i), scale));
+        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(w + i), scale));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), _mm512_cvtepi32_epi8(rounded));
     }
     return largest;
@@ -113,28 +116,29 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
                 codes = _mm512_loadu_si512(row);
             } else if (f.lanes == 2) {
                 codes = _mm512_cvtepu16_epi32(
-                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
+                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
             } else {
-                codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
+                codes =
+                    _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
             }
             codes = _mm512_and_si512(codes, _mm512_set1_epi32(int(f.mask)));
             acc = _mm512_dpbusd_epi32(acc, codes, _mm512_set1_epi32(int(list.query[i])));
         }
         total = _mm512_add_epi32(total, _mm512_srai_epi32(acc, shift));
     }
-    const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total, 1), _mm512_set1_epi32(list.half));
+    const __m512i dot2 =
+        _mm512_sub_epi32(_mm512_slli_epi32(total, 1), _mm512_set1_epi32(list.half));
     const __m512i factors = _mm512_cvtepu16_epi32(_mm256_loadu_si256(
-            reinterpret_cast<const __m256i*>(block + int64_t(layout.code_bytes) * count)));
+        reinterpret_cast<const __m256i*>(block + int64_t(layout.code_bytes) * count)));
     const __m512 rho = _mm512_sub_ps(
-            _mm512_castsi512_ps(_mm512_add_epi32(
-                    _mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
-                    _mm512_set1_epi32(int(kRhoBias)))),
-            _mm512_set1_ps(kRhoZero));
+        _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
+                                             _mm512_set1_epi32(int(kRhoBias)))),
+        _mm512_set1_ps(kRhoZero));
     const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
-    const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
-                                              _mm512_loadu_ps(list.add + 16));
-    const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
-                                              _mm512_loadu_ps(list.mul + 16));
+    const __m512 add =
+        _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma, _mm512_loadu_ps(list.add + 16));
+    const __m512 mul =
+        _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma, _mm512_loadu_ps(list.mul + 16));
     const __m512 base = _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
     const __m512 estimate = _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
     _mm512_storeu_ps(distance, estimate);
@@ -144,6 +148,7 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
 } // namespace
 
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512", rotate_tile, rank_tiles, anchor_distance, quantize_query, scan_block};
+const Simd kAvx512 = {"avx512",        rotate_tile,    rank_tiles,
+                      anchor_distance, quantize_query, scan_block};
 
 } // namespace faiss_vlc

@@ -11,7 +11,7 @@ namespace faiss_vlc {
 
 namespace {
 
-void rotate_tile(int pairs, const int16_t* x, const int16_t* rows, int32_t* sums) {
+void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
     int32_t acc[16] = {};
     for (int p = 0; p < pairs; p++) {
         for (int i = 0; i < 16; i++) {
@@ -85,14 +85,14 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
         const int8_t* q = reinterpret_cast<const int8_t*>(list.query + i);
         const int mask = (1 << f.width) - 1;
         switch (f.lanes) {
-            case 4:
-                add_field<4>(row, count, f.shift, mask, q, acc);
-                break;
-            case 2:
-                add_field<2>(row, count, f.shift, mask, q, acc);
-                break;
-            default:
-                add_field<1>(row, count, f.shift, mask, q, acc);
+        case 4:
+            add_field<4>(row, count, f.shift, mask, q, acc);
+            break;
+        case 2:
+            add_field<2>(row, count, f.shift, mask, q, acc);
+            break;
+        default:
+            add_field<1>(row, count, f.shift, mask, q, acc);
         }
     }
     const uint8_t* factors = block + int64_t(layout.code_bytes) * count;

@@ -13,7 +13,7 @@ struct Simd {
     const char* name;
 
     /// sums[i] = sum over pairs p of rows[p][i][0] * x[2p] + rows[p][i][1] * x[2p + 1], i < 16.
-    void (*rotate_tile)(int pairs, const int16_t* x, const int16_t* rows, int32_t* sums);
+    void (*rotate_tile)(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums);
 
     /// dots[16 t + j] = <x, a_(16 t + j)>, exact. Anchors come in tiles of 16: groups of 4
     /// dimensions x 16 anchors x 4 bytes, all in [-127, 127]; component_sums[j] is the sum of
@@ -24,8 +24,8 @@ struct Simd {
     /// sum (q_k - a_k)^2 over dp components (a multiple of 16) in numeric.h's canonical order.
     float (*anchor_distance)(int dp, const float* q, const int8_t* a);
 
-    /// w_i = (y_i - b_i) step_i over n components (a multiple of 16); q8_i = round(127 w_i / max|w|),
-    /// 0 if all are. Returns max|w|.
+    /// w_i = (y_i - b_i) step_i over n components (a multiple of 16); q8_i = round(127 w_i /
+    /// max|w|), 0 if all are. Returns max|w|.
     float (*quantize_query)(int n, const float* y, const float* b, const float* step, float* w,
                             int8_t* q8);
 

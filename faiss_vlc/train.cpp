@@ -11,6 +11,7 @@
 #include <faiss_vlc/checkpoint.h>
 #include <faiss_vlc/dump.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/group.h>
 #include <faiss_vlc/integer_math.h>
 #include <faiss_vlc/maintain.h>
 
@@ -31,8 +32,8 @@ std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
     return rows;
 }
 
-/// Median squared distance of the first rows (they are in random order), at least 1: outliers do not
-/// move it as they do the mean.
+/// Median squared distance of the first rows (they are in random order), at least 1: outliers do
+/// not move it as they do the mean.
 int64_t median_energy(const Shape& shape, std::vector<int32_t>& dist) {
     const int64_t rows = std::min<int64_t>(shape.n_train, 16384);
     std::nth_element(dist.begin(), dist.begin() + rows / 2, dist.begin() + rows);
@@ -46,6 +47,45 @@ int64_t mean_energy(int64_t sum, int64_t n) {
 
 int32_t clamp32(double v) {
     return int32_t(std::clamp(std::floor(v + 0.5), 0.0, double(INT_MAX)));
+}
+
+/// Groups the anchors and gives each group the covariance of its residuals, drawn towards that of
+/// all by as many rows as there are dimensions.
+void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& params,
+                     Anchors& result) {
+    std::vector<int8_t> anchors8(result.anchor.size());
+    for (size_t i = 0; i < anchors8.size(); i++) {
+        anchors8[i] = round_anchor(result.anchor[i]);
+    }
+    const int wanted =
+        params.frames > 0 ? params.frames : choose_groups(shape, params.code_size(shape.d));
+    result.group =
+        group_anchors(shape.m, shape.dp, anchors8.data(), result.count.data(), wanted, params.seed);
+    result.groups = 1 + *std::max_element(result.group.begin(), result.group.end());
+    std::vector<std::vector<int32_t>> rows(result.groups);
+    std::vector<size_t> sizes(result.groups, 0);
+    for (int64_t j = 0; j < shape.m; j++) {
+        sizes[result.group[j]] += result.count[j];
+    }
+    for (int g = 0; g < result.groups; g++) {
+        rows[g].reserve(sizes[g]);
+    }
+    for (int64_t i = 0; i < shape.n_train; i++) {
+        rows[result.group[result.label[i]]].push_back(int32_t(i));
+    }
+    const size_t size = size_t(shape.d) * shape.d;
+    result.covariance.resize(result.groups * size);
+    std::vector<int64_t> all(size, 0);
+    for (int g = 0; g < result.groups; g++) {
+        int64_t* sums = &result.covariance[g * size];
+        engine.covariance(rows[g].data(), int64_t(rows[g].size()), sums);
+        for (size_t i = 0; i < size; i++) {
+            all[i] += sums[i];
+        }
+    }
+    for (size_t i = 0; result.groups > 1 && i < result.covariance.size(); i++) {
+        result.covariance[i] += int64_t(double(all[i % size]) * shape.d / double(shape.n_train));
+    }
 }
 
 } // namespace
@@ -114,7 +154,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         engine.set_labels(state.label.data());
     }
     state.run = params.checkpoint.empty() ? 0 : run_identity(sample, params);
-    const double decay = params.iterations > 1
+    const double decay =
+        params.iterations > 1
             ? stable_exp(stable_log(double(params.end_temperature) / params.start_temperature) /
                          (params.iterations - 1))
             : 1.0;
@@ -128,8 +169,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         if (state.iteration == 0) {
             state.first_energy = energy;
             // temperatures have 8 fraction bits
-            state.temperature = std::max<int64_t>(
-                    1, int64_t(double(energy) * params.start_temperature * 256.0));
+            state.temperature =
+                std::max<int64_t>(1, int64_t(double(energy) * params.start_temperature * 256.0));
         }
         const double temperature = double(state.temperature) / 256.0;
 
@@ -149,7 +190,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         update.mean_count = int32_t(shape.n_train / m);
         update.bias_scale = std::min(kMaxBias, clamp32(params.size_bias * octave * double(energy)));
         update.noise_scale = std::min(
-                kMaxBias, clamp32(double(params.random_bias) / params.start_temperature * temperature));
+            kMaxBias, clamp32(double(params.random_bias) / params.start_temperature * temperature));
         update.seed = params.seed;
         update.iteration = uint32_t(state.iteration);
         engine.update(update);
@@ -182,7 +223,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         }
         dump.iteration(state.iteration, engine, shape);
         state.temperature =
-                std::max<int64_t>(1, int64_t((__int128(state.temperature) * decay_q32) >> 32));
+            std::max<int64_t>(1, int64_t((__int128(state.temperature) * decay_q32) >> 32));
 
         // Stable, or no longer better where it was not trained: only once it has cooled down.
         const int64_t held = mean_energy(summary.energy_held, shape.n - shape.n_train);
@@ -217,13 +258,12 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     engine.set_bias(near_label.data());
     engine.assign();
     engine.reduce(ReduceParams{});
-    result.covariance.resize(int64_t(shape.d) * shape.d);
     engine.get_anchors(result.anchor.data());
     engine.get_labels(result.label.data());
     engine.get_distances(result.dist.data());
     engine.get_counts(result.count.data());
     engine.get_energies(result.energy.data());
-    engine.covariance(result.covariance.data());
+    group_residuals(engine, shape, params, result);
     dump.result(result, shape);
     return result;
 }

@@ -9,7 +9,8 @@
 
 namespace faiss_vlc {
 
-/// The sample that training sees: rows of the caller's data in random order, the last ones held out.
+/// The sample that training sees: rows of the caller's data in random order, the last ones held
+/// out.
 struct Sample {
     Shape shape;
     std::vector<int64_t> rows; ///< n indices into the caller's vectors
@@ -27,12 +28,14 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
 
 /// What the annealing loop leaves, all integers.
 struct Anchors {
-    std::vector<int32_t> anchor;  ///< m x dp fixed point, snapped to the grid
-    std::vector<int32_t> label;   ///< n, nearest anchor of each sample row
-    std::vector<int32_t> dist;    ///< n, squared lattice distance
-    std::vector<int32_t> count;   ///< m, training rows
-    std::vector<int64_t> energy;  ///< m
-    std::vector<int64_t> covariance; ///< d x d, see covariance.h
+    std::vector<int32_t> anchor; ///< m x dp fixed point, snapped to the grid
+    std::vector<int32_t> label;  ///< n, nearest anchor of each sample row
+    std::vector<int32_t> dist;   ///< n, squared lattice distance
+    std::vector<int32_t> count;  ///< m, training rows
+    std::vector<int64_t> energy; ///< m
+    std::vector<uint8_t> group;  ///< m, see group.h
+    int groups = 1;
+    std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h
     int iterations = 0;
     int merges = 0, splits = 0;
 };

@@ -16,15 +16,15 @@ constexpr int kTrueNeighbours = 10;
 constexpr int kMaxQueries = 600;
 constexpr int kMaxBase = 32768;
 constexpr int kCandidates = 256; ///< per query: farther ones hardly get among the first 10
-constexpr int kMaxVarianceRows = 16384;
+constexpr int kMaxVarianceRows = 32768;
 
 /// Held-out queries, and for each the nearest rows of the base by true distance.
 struct Trial {
-    std::vector<int64_t> queries;    ///< sample rows
-    std::vector<int64_t> base;       ///< sample rows
-    int neighbours = 0;              ///< min(10, candidates)
-    int candidates = 0;              ///< per query
-    std::vector<int32_t> candidate;  ///< queries x candidates, indices into base, nearest first
+    std::vector<int64_t> queries;   ///< sample rows
+    std::vector<int64_t> base;      ///< sample rows
+    int neighbours = 0;             ///< min(10, candidates)
+    int candidates = 0;             ///< per query
+    std::vector<int32_t> candidate; ///< queries x candidates, indices into base, nearest first
 };
 
 Trial make_trial(const Sample& sample, const Model& model) {
@@ -65,7 +65,8 @@ Trial make_trial(const Sample& sample, const Model& model) {
     const auto scaled = [&](int64_t row) {
         std::vector<float> v(d);
         for (int k = 0; k < d; k++) {
-            v[k] = (sample.x[size_t(row) * d + k] - (inner_product ? 0 : model.lattice.mean[k])) * scale;
+            v[k] = (sample.x[size_t(row) * d + k] - (inner_product ? 0 : model.lattice.mean[k])) *
+                   scale;
         }
         return v;
     };
@@ -130,9 +131,10 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const int j = anchors.label[row];
             coder.encode(&sample.x[size_t(row) * d], j, &codes[size_t(i) * code_size]);
             const float unit = 0.5f * model.spread[j];
+            const float* steps = model.steps_of(j);
             for (int s = 0; s < slots; s++) {
                 decoded[size_t(i) * slots + s] =
-                        float(2 * coder.level[s] - model.levels_less_one[s]) * (model.step[s] * unit);
+                    float(2 * coder.level[s] - model.levels_less_one[s]) * (steps[s] * unit);
             }
         }
     }
@@ -147,19 +149,23 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         const float* x = &sample.x[size_t(trial.queries[q]) * d];
-        std::vector<float> lattice(model.dp(), 0), rotated(slots), residual(slots);
+        std::vector<float> lattice(model.dp(), 0), residual(slots);
+        std::vector<float> rotated(model.frames.size() * slots);
         for (int k = 0; k < d; k++) {
             lattice[k] = (x[k] - (inner_product ? 0 : model.lattice.mean[k])) * model.lattice.scale;
         }
-        model.frame.rotate(lattice.data(), rotated.data());
+        for (size_t g = 0; g < model.frames.size(); g++) {
+            model.frames[g].rotate(lattice.data(), &rotated[g * slots]);
+        }
         terms.query_norm[q] = std::sqrt(canonical_dot(d, lattice.data(), lattice.data()));
         for (int c = 0; c < trial.candidates; c++) {
             const size_t at = q * trial.candidates + c;
             const int i = trial.candidate[at];
             const int j = anchors.label[trial.base[i]];
+            const float* y = &rotated[size_t(model.group[j]) * slots];
             const float* b = &model.anchor_rotated[size_t(j) * slots];
             for (int s = 0; s < slots; s++) {
-                residual[s] = inner_product ? rotated[s] : rotated[s] - b[s];
+                residual[s] = inner_product ? y[s] : y[s] - b[s];
             }
             terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
                                                     : model.anchor_distance(lattice.data(), j);
@@ -167,7 +173,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
             const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
             terms.square[at] =
-                    decode_rho(word) * model.estimator.energy * model.spread[j] * model.spread[j];
+                decode_rho(word) * model.estimator.energy * model.spread[j] * model.spread[j];
             terms.gamma[at] = model.estimator.gamma(word & (kGammaSteps - 1));
         }
     }
@@ -189,9 +195,8 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
             const float scale = 1.0f + e.t2 * (1.0f / g - 1.0f);
             const float square = terms.square[at];
             const float own = inner_product ? 0.0f : g + e.t1 * miss;
-            const float penalty = inner_product
-                    ? e.c * terms.query_norm[q] / std::sqrt(energy)
-                    : e.c * terms.list_distance[at] / energy;
+            const float penalty = inner_product ? e.c * terms.query_norm[q] / std::sqrt(energy)
+                                                : e.c * terms.list_distance[at] / energy;
             estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
                           (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
         }
@@ -243,11 +248,13 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
 /// Spread of each list relative to the whole, drawn towards it where few vectors speak.
 void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
     constexpr double kPrior = 8; // vectors
-    const double total = double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
+    const double total =
+        double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
     const double mean = total / double(std::max<int64_t>(1, shape.n_train));
     model.spread.assign(shape.m, 1.0f);
     for (int j = 0; j < shape.m && mean > 0; j++) {
-        const double energy = (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
+        const double energy =
+            (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
         model.spread[j] = half_to_float(float_to_half(float(std::sqrt(energy / mean))));
     }
 }
@@ -261,60 +268,88 @@ std::vector<int64_t> fitting_rows(const Shape& shape) {
     return rows;
 }
 
-/// Variance of residual / spread along each axis of a full frame.
-std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model) {
+/// Variance of residual / spread along each axis of the full frames, frames x d.
+std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
+                                  const Model& model) {
     const int d = model.d;
-    Frame frame = model.frame;
+    std::vector<Frame> frames = model.frames;
     std::vector<int> all(d);
     std::iota(all.begin(), all.end(), 0);
-    frame.arrange(all);
+    for (Frame& frame : frames) {
+        frame.arrange(all);
+    }
     const std::vector<int64_t> rows = fitting_rows(sample.shape);
+    std::vector<std::vector<int64_t>> of_frame(frames.size());
+    for (int64_t row : rows) {
+        of_frame[model.group[anchors.label[row]]].push_back(row);
+    }
     constexpr int kParts = 64; // sums in a fixed order, whatever the threads
-    std::vector<double> sums(size_t(kParts) * d, 0);
+    std::vector<double> variance(frames.size() * d, 0);
+    for (size_t g = 0; g < frames.size(); g++) {
+        std::vector<double> sums(size_t(kParts) * d, 0);
 #pragma omp parallel for schedule(static)
-    for (int part = 0; part < kParts; part++) {
-        std::vector<float> residual(d), rotated(frame.slots());
-        for (size_t i = part; i < rows.size(); i += kParts) {
-            const int j = anchors.label[rows[i]];
-            const float* x = &sample.x[size_t(rows[i]) * d];
-            const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
-            for (int k = 0; k < d; k++) {
-                // clamped as on the lattice: a wild component must not own an axis
-                const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
-                residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
-                              float(a[k]) * (1.0f / (1 << kAnchorBits));
-            }
-            frame.rotate(residual.data(), rotated.data());
-            const double weight = 1.0 / (double(model.spread[j]) * model.spread[j]);
-            for (int k = 0; k < d; k++) {
-                sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
+        for (int part = 0; part < kParts; part++) {
+            std::vector<float> residual(d), rotated(frames[g].slots());
+            for (size_t i = part; i < of_frame[g].size(); i += kParts) {
+                const int64_t row = of_frame[g][i];
+                const int j = anchors.label[row];
+                const float* x = &sample.x[size_t(row) * d];
+                const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
+                for (int k = 0; k < d; k++) {
+                    // clamped as on the lattice: a wild component must not own an axis
+                    const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+                    residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
+                                  float(a[k]) * (1.0f / (1 << kAnchorBits));
+                }
+                frames[g].rotate(residual.data(), rotated.data());
+                const double weight = 1.0 / (double(model.spread[j]) * model.spread[j]);
+                for (int k = 0; k < d; k++) {
+                    sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
+                }
             }
         }
-    }
-    std::vector<double> variance(d, 0);
-    for (int part = 0; part < kParts; part++) {
+        for (int part = 0; part < kParts; part++) {
+            for (int k = 0; k < d; k++) {
+                variance[g * d + k] += sums[size_t(part) * d + k];
+            }
+        }
         for (int k = 0; k < d; k++) {
-            variance[k] += sums[size_t(part) * d + k] / double(rows.size());
+            variance[g * d + k] /= double(std::max<size_t>(1, of_frame[g].size()));
         }
     }
     return variance;
 }
 
+/// The mean of the frames' variances per rank, by which all frames share one layout.
+std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, const Model& model,
+                                  const std::vector<double>& variance) {
+    std::vector<double> weight(model.frames.size(), 0), mean(model.d, 0);
+    for (int j = 0; j < model.m; j++) {
+        weight[model.group[j]] += anchors.count[j];
+    }
+    for (size_t g = 0; g < weight.size(); g++) {
+        for (int k = 0; k < model.d; k++) {
+            mean[k] += weight[g] / double(sample.shape.n_train) * variance[g * model.d + k];
+        }
+    }
+    return mean;
+}
+
 /// Orders axes by falling variance (the covariance weighs lists differently).
-void sort_axes(Frame& frame, std::vector<double>& variance) {
+void sort_axes(Frame& frame, double* variance) {
     const int d = frame.d;
     std::vector<int> order(d);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int a, int b) { return variance[a] > variance[b]; });
-    std::vector<int16_t> rows(frame.rows.size());
+    std::vector<int8_t> rows(frame.rows.size());
     std::vector<double> sorted(d);
     for (int i = 0; i < d; i++) {
         std::copy_n(&frame.rows[size_t(order[i]) * d], d, &rows[size_t(i) * d]);
         sorted[i] = variance[order[i]];
     }
     frame.rows.swap(rows);
-    variance.swap(sorted);
+    std::copy(sorted.begin(), sorted.end(), variance);
 }
 
 /// The range of gamma and the mean of |r|^2 / spread^2 under the model's layout.
@@ -331,9 +366,8 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
         for (size_t i = 0; i < rows.size(); i++) {
             const int j = anchors.label[rows[i]];
             coder.encode(&sample.x[size_t(rows[i]) * model.d], j, code.data());
-            gamma[i] = coder.residual_square > 0
-                    ? float(coder.residual_dot / coder.residual_square)
-                    : 1.0f;
+            gamma[i] = coder.residual_square > 0 ? float(coder.residual_dot / coder.residual_square)
+                                                 : 1.0f;
             square[i] = coder.residual_square / (double(model.spread[j]) * model.spread[j]);
         }
     }
@@ -397,26 +431,31 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.grid = params.grid;
     model.anchors8.resize(size_t(shape.m) * shape.dp);
     for (size_t i = 0; i < model.anchors8.size(); i++) {
-        model.anchors8[i] = int8_t((anchors.anchor[i] + (1 << (kAnchorBits - 1))) >> kAnchorBits);
+        model.anchors8[i] = round_anchor(anchors.anchor[i]);
     }
     if (params.grid == AnchorGrid::float16) {
         model.anchors16.resize(size_t(shape.m) * shape.d);
         for (int j = 0; j < shape.m; j++) {
             for (int k = 0; k < shape.d; k++) {
                 model.anchors16[size_t(j) * shape.d + k] = float_to_half(
-                        float(anchors.anchor[size_t(j) * shape.dp + k]) / float(1 << kAnchorBits));
+                    float(anchors.anchor[size_t(j) * shape.dp + k]) / float(1 << kAnchorBits));
             }
         }
     }
     set_spreads(anchors, shape, model);
 
-    const Frame full = params.frame == FrameKind::identity
-            ? Frame::identity(shape.d, anchors.covariance.data())
-            : Frame::principal(shape.d, anchors.covariance.data());
-    model.frame = full;
+    model.group = anchors.group;
+    for (int g = 0; g < anchors.groups; g++) {
+        const int64_t* covariance = &anchors.covariance[size_t(g) * shape.d * shape.d];
+        model.frames.push_back(params.frame == FrameKind::identity
+                                   ? Frame::identity(shape.d, covariance)
+                                   : Frame::principal(shape.d, covariance));
+    }
     std::vector<double> variance = axis_variance(sample, anchors, model);
-    sort_axes(model.frame, variance);
-    const Frame sorted = model.frame;
+    for (int g = 0; g < anchors.groups; g++) {
+        sort_axes(model.frames[g], &variance[size_t(g) * shape.d]);
+    }
+    const std::vector<double> mean = mean_variance(sample, anchors, model, variance);
 
     const Trial trial = make_trial(sample, model);
     std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
@@ -429,12 +468,12 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     int64_t best_found = -1;
     for (double tilt : tilts) {
         Model candidate = model;
-        candidate.layout = Layout::allocate(code_bytes, variance, tilt);
-        candidate.frame = sorted;
-        candidate.frame.keep(candidate.layout.axes);
-        candidate.sigma.resize(candidate.frame.kept);
-        for (int i = 0; i < candidate.frame.kept; i++) {
-            candidate.sigma[i] = float(std::sqrt(variance[i]));
+        candidate.layout = Layout::allocate(code_bytes, mean, tilt);
+        for (int g = 0; g < anchors.groups; g++) {
+            candidate.frames[g].keep(candidate.layout.axes);
+            for (int i = 0; i < candidate.frames[g].kept; i++) {
+                candidate.sigma.push_back(float(std::sqrt(variance[size_t(g) * shape.d + i])));
+            }
         }
         candidate.finish();
         fit_factors(sample, anchors, candidate);
@@ -463,7 +502,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     best.record.seed = params.seed;
     best.record.energy_train = float(double(train) / double(shape.n_train) * unit);
     best.record.energy_held =
-            shape.n > shape.n_train ? float(double(held) / double(shape.n - shape.n_train) * unit) : 0;
+        shape.n > shape.n_train ? float(double(held) / double(shape.n - shape.n_train) * unit) : 0;
     return best;
 }
 

@@ -1,10 +1,11 @@
 // Around the matrix product of residuals that CLBlast does: floats of small integers, so exact.
 
-// residual[i][k] = x - a8 for rows [first, first + count) in floats, zero for rows from n_train on.
+// residual[i][k] = x - a8 in floats for the sample rows picked[first + i], zero from `picks` on.
 // One work-item per 4 dimensions of a row.
-__kernel void residual_rows(__global const char* rows, __global const char* anchor8,
-                            __global const int* label, int n_train, int neighbours, int dp,
-                            int first, int count, __global float* residual) {
+__kernel void residual_rows(__global const char* sample, __global const char* anchor8,
+                            __global const int* label, __global const int* picked, int picks,
+                            int neighbours, int dp, int first, int count,
+                            __global float* residual) {
     const int groups = dp / 4;
     const size_t id = get_global_id(0);
     if (id >= (size_t)count * groups) {
@@ -13,10 +14,11 @@ __kernel void residual_rows(__global const char* rows, __global const char* anch
     const int i = first + (int)(id / groups);
     const int k = (int)(id % groups) * 4;
     int4 difference = 0;
-    const int j = i < n_train ? label[(size_t)i * neighbours] : -1;
-    if (j >= 0) {
-        difference = convert_int4(vload4(0, rows + (size_t)i * dp + k)) -
-                     convert_int4(vload4(0, anchor8 + (size_t)j * dp + k));
+    if (i < picks) {
+        const size_t row = picked[i];
+        const size_t j = label[row * neighbours];
+        difference = convert_int4(vload4(0, sample + row * dp + k)) -
+                     convert_int4(vload4(0, anchor8 + j * dp + k));
     }
     vstore4(convert_float4(difference), id, residual);
 }

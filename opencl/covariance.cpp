@@ -86,9 +86,9 @@ CovarianceRoutine default_covariance_routine(const DeviceInfo& info) {
                                          : CovarianceRoutine::kBatchedGemm;
 }
 
-void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& rows,
-                       const Buffer& anchor8, const Buffer& label, CovarianceRoutine routine,
-                       int64_t* sums) {
+void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& sample,
+                       const Buffer& anchor8, const Buffer& label, const int32_t* rows,
+                       int64_t count, CovarianceRoutine routine, int64_t* sums) {
     Device& device = *kernels.device;
     Kernel& residual_rows = kernels.get("residual_rows");
     Kernel& add_products = kernels.get("add_products");
@@ -104,7 +104,7 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
     const size_t dp = shape.dp;
     const size_t size = dp * dp;
     const size_t block = kBlockRows * dp;
-    const size_t blocks = (size_t(shape.n_train) + kBlockRows - 1) / kBlockRows;
+    const size_t blocks = (size_t(count) + kBlockRows - 1) / kBlockRows;
     const size_t slab = std::clamp<size_t>(kSlabBytes / (4 * (size + block)), 1,
                                            std::max<size_t>(blocks, 1)); // blocks at a time
     // CLBlast copies a matrix that does not start its buffer: Syrk's input always does.
@@ -112,11 +112,13 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
     Buffer residual = device.allocate<float>(at_once * block, "residuals");
     Buffer product = device.allocate<float>(slab * size, "products of residuals");
     Buffer total = device.allocate<int64_t>(size, "covariance");
+    Buffer picked = device.allocate<int32_t>(count, "rows of a covariance");
+    device.write(picked, rows, count * sizeof(int32_t));
 
-    auto make_residuals = [&](size_t first, size_t count) {
-        device.launch(residual_rows, count * kBlockRows * (dp / 4), kernels.work_group, rows,
-                      anchor8, label, int32_t(shape.n_train), int32_t(shape.neighbours),
-                      int32_t(dp), int32_t(first * kBlockRows), int32_t(count * kBlockRows),
+    auto make_residuals = [&](size_t first, size_t some) {
+        device.launch(residual_rows, some * kBlockRows * (dp / 4), kernels.work_group, sample,
+                      anchor8, label, picked, int32_t(count), int32_t(shape.neighbours),
+                      int32_t(dp), int32_t(first * kBlockRows), int32_t(some * kBlockRows),
                       residual);
     };
     for (size_t first = 0; first < blocks; first += slab) {

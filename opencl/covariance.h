@@ -19,11 +19,11 @@ enum class CovarianceRoutine { kSyrk, kBatchedGemm };
 
 CovarianceRoutine default_covariance_routine(const DeviceInfo& info);
 
-/// rows int8 n x dp, anchor8 int8 m x dp, label int n x neighbours on the device; sums int64 d x d
-/// on the host. Allocates about 32 MB, or what one block needs (4 dp^2 + 1024 dp bytes), and 8
-/// dp^2.
-void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& rows,
-                       const Buffer& anchor8, const Buffer& label, CovarianceRoutine routine,
-                       int64_t* sums);
+/// sample int8 n x dp, anchor8 int8 m x dp, label int n x neighbours on the device; rows int32
+/// count and sums int64 d x d on the host. Allocates about 32 MB, or what one block needs (4 dp^2 +
+/// 1024 dp bytes), and 8 dp^2.
+void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& sample,
+                       const Buffer& anchor8, const Buffer& label, const int32_t* rows,
+                       int64_t count, CovarianceRoutine routine, int64_t* sums);
 
 } // namespace faiss_vlc

@@ -174,9 +174,9 @@ void OpenCLEngine::quantize(AnchorGrid grid) {
     t.is_packed = false;
 }
 
-void OpenCLEngine::covariance(int64_t* sums) {
+void OpenCLEngine::covariance(const int32_t* rows, int64_t count, int64_t* sums) {
     Training& t = training();
-    device_covariance(kernels_, t.shape, t.sample, t.anchors.anchor8, t.label,
+    device_covariance(kernels_, t.shape, t.sample, t.anchors.anchor8, t.label, rows, count,
                       default_covariance_routine(kernels_.device->info()), sums);
 }
 

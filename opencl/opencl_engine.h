@@ -30,7 +30,7 @@ public:
     void nearest(int32_t* label, int32_t* dist) override;
     void apply(const Move* moves, int count) override;
     void quantize(AnchorGrid grid) override;
-    void covariance(int64_t* sums) override;
+    void covariance(const int32_t* rows, int64_t count, int64_t* sums) override;
     void get_counts(int32_t* counts) override;
     void get_energies(int64_t* energies) override;
     void get_weights(int64_t* weights) override;

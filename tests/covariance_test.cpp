@@ -34,14 +34,19 @@ void check(int64_t n, int64_t n_train, int d, int neighbours, bool extreme) {
         }
     }
     std::vector<int64_t> sums(size_t(d) * d, 12345);
-    residual_covariance(shape, x.data(), a.data(), label.data(), sums.data());
+    std::vector<int32_t> rows;
+    for (int64_t i = 0; i < n_train; i += 1 + i % neighbours) {
+        rows.push_back(int32_t(i));
+    }
+    residual_covariance(shape, x.data(), a.data(), label.data(), rows.data(), int64_t(rows.size()),
+                        sums.data());
     std::vector<int64_t> expected(size_t(d) * d, 0);
-    for (int64_t i = 0; i < n_train; i++) {
+    for (int64_t i : rows) {
         const int64_t j = label[i * neighbours];
         for (int k = 0; k < d; k++) {
             for (int l = 0; l < d; l++) {
-                expected[size_t(k) * d + l] += int64_t(x[i * dp + k] - a[j * dp + k]) *
-                                               (x[i * dp + l] - a[j * dp + l]);
+                expected[size_t(k) * d + l] +=
+                    int64_t(x[i * dp + k] - a[j * dp + k]) * (x[i * dp + l] - a[j * dp + l]);
             }
         }
     }

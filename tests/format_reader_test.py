@@ -32,9 +32,11 @@ def decode(payload):
     grid = struct.unpack_from("<I", part["anchors"])[0]
     anchors = np.frombuffer(part["anchors"], "<f2" if grid else "i1", m * d, 4).reshape(m, d)
     spread = np.frombuffer(part["spread"], "<f2").astype(np.float64)
-    axes = struct.unpack_from("<I", part["frame"])[0]
-    frame = np.frombuffer(part["frame"], "<i2", axes * d, 4).reshape(axes, d) / 32767.0
-    sigma = np.frombuffer(part["sigma"], "<f4")
+    axes, frames = struct.unpack_from("<II", part["frame"])
+    frame_of = np.frombuffer(part["frame"], "<u1", m, 8)
+    rows = np.frombuffer(part["frame"], "<i1", frames * axes * d, 8 + m).reshape(frames, axes, d)
+    frame = rows / np.linalg.norm(rows, axis=2, keepdims=True)
+    sigma = np.frombuffer(part["sigma"], "<f4").reshape(frames, axes)
     code_bytes, fields = struct.unpack_from("<II", part["layout"])
     layout = [struct.unpack_from("<HHBBBB", part["layout"], 8 + 8 * i) for i in range(fields)]
     lanes = [4] * (code_bytes // 4) + [2] * (code_bytes % 4 >= 2) + [1] * (code_bytes % 2)
@@ -58,8 +60,8 @@ def decode(payload):
                     axis = first_axis + i
                     if axis < axes:
                         centred = level[:, i] - (2**width - 1) / 2
-                        residual[:, axis] = centred * sigma[axis] * STEPS[width] * spread[j]
-            out[at : at + v] = (anchors[j] + residual @ frame) / scale + mean
+                        residual[:, axis] = centred * sigma[frame_of[j], axis] * STEPS[width] * spread[j]
+            out[at : at + v] = (anchors[j] + residual @ frame[frame_of[j]]) / scale + mean
             at += v
     return out[np.argsort(ids)]
 

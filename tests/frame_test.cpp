@@ -47,7 +47,12 @@ std::vector<int> all_axes(int count) {
 }
 
 double entry(const Frame& frame, int axis, int k) {
-    return frame.rows[size_t(axis) * frame.d + k] / 32767.0;
+    double square = 0;
+    for (int l = 0; l < frame.d; l++) {
+        const double v = frame.rows[size_t(axis) * frame.d + l];
+        square += v * v;
+    }
+    return frame.rows[size_t(axis) * frame.d + k] / std::sqrt(square);
 }
 
 /// <row_i, C row_j> relative to the trace.
@@ -69,7 +74,7 @@ void expect_orthonormal(const Frame& frame) {
             for (int k = 0; k < frame.d; k++) {
                 dot += entry(frame, i, k) * entry(frame, j, k);
             }
-            ASSERT_NEAR(dot, i == j, 2e-4) << frame.d << ": " << i << " " << j;
+            ASSERT_NEAR(dot, i == j, 8e-3) << frame.d << ": " << i << " " << j;
         }
     }
 }
@@ -85,12 +90,12 @@ TEST(Frame, PrincipalAxesAreOrthonormalAndDiagonalise) {
         double last = 2, sum = 0;
         for (int i = 0; i < d; i++) {
             const double variance = form(frame, c, i, i);
-            EXPECT_LE(variance, last + 1e-4) << "axis " << i << " of " << d;
+            EXPECT_LE(variance, last + 1e-3) << "axis " << i << " of " << d;
             last = variance;
             sum += variance;
             if (i > 0 && d <= 40) {
-                EXPECT_NEAR(form(frame, c, i, i - 1), 0, 2e-4);
-                EXPECT_NEAR(form(frame, c, i, 0), 0, 2e-4);
+                EXPECT_NEAR(form(frame, c, i, i - 1), 0, 4e-3);
+                EXPECT_NEAR(form(frame, c, i, 0), 0, 4e-3);
             }
             int strongest = 0;
             for (int k = 1; k < d; k++) {
@@ -98,9 +103,9 @@ TEST(Frame, PrincipalAxesAreOrthonormalAndDiagonalise) {
                     strongest = k;
                 }
             }
-            EXPECT_GT(frame.rows[i * d + strongest], 0);
+            EXPECT_EQ(std::abs(frame.rows[i * d + strongest]), 127);
         }
-        EXPECT_NEAR(sum, 1, 1e-3);
+        EXPECT_NEAR(sum, 1, 1e-2);
     }
 }
 
@@ -121,7 +126,7 @@ TEST(Frame, IdentityOrdersByVariance) {
     const int order[4] = {3, 1, 0, 2}; // equals by number
     for (int i = 0; i < 4; i++) {
         for (int k = 0; k < 4; k++) {
-            EXPECT_EQ(frame.rows[i * 4 + k], k == order[i] ? 32767 : 0);
+            EXPECT_EQ(frame.rows[i * 4 + k], k == order[i] ? 127 : 0);
         }
     }
 }
@@ -148,8 +153,9 @@ void check_rotation(Frame frame, const std::vector<int>& slot_axis, const std::v
             back[k] += entry(frame, axis, k) * y[s];
         }
         // each component of x is rounded by half a unit of norm / 32767
-        ASSERT_NEAR(y[s], expected, norm * (0.5 / 32767) * std::sqrt(double(frame.d)) * 1.01 + 1e-6 * norm)
-                << frame.d << " slot " << s;
+        ASSERT_NEAR(y[s], expected,
+                    norm * (0.5 / 32767) * std::sqrt(double(frame.d)) * 1.01 + 1e-6 * norm)
+            << frame.d << " slot " << s;
     }
     std::vector<float> out(frame.d, 1000);
     std::vector<float> expected(frame.d);
@@ -188,8 +194,8 @@ TEST(Frame, MoreDimensionsThanTheStackHolds) {
         frame.kept = 2;
         frame.rows.assign(2 * size_t(d), 0);
         for (int k = 0; k < d; k++) { // two orthogonal axes
-            frame.rows[k] = int16_t(32767 / std::sqrt(double(d)));
-            frame.rows[d + k] = int16_t((k < d / 2 ? 1 : -1) * 32767 / std::sqrt(double(d)));
+            frame.rows[k] = 127;
+            frame.rows[d + k] = int8_t(k < d / 2 ? 127 : -127);
         }
         check_rotation(frame, {0, 1}, random.normals(d));
         check_rotation(frame, {1, 0}, std::vector<float>(d, 1));
@@ -220,7 +226,7 @@ TEST(Frame, ScalesAndZero) {
     std::vector<float> out(d, 0);
     frame.rotate_back_add(y.data(), out.data());
     for (int k = 0; k < d; k++) {
-        EXPECT_NEAR(out[k], x[k], 1e-3);
+        EXPECT_NEAR(out[k], x[k], 3e-2);
     }
 }
 
@@ -229,7 +235,7 @@ std::string rotations() {
     uint64_t hash = digest(nullptr, 0);
     for (int d : {1, 7, 16, 50, 128}) {
         Frame frame = Frame::principal(d, correlated(d, uint64_t(d)).data());
-        hash = digest(frame.rows.data(), frame.rows.size() * 2, hash);
+        hash = digest(frame.rows.data(), frame.rows.size(), hash);
         frame.arrange(all_axes(d));
         std::vector<float> y(frame.slots());
         for (int i = 0; i < 50; i++) {
@@ -240,7 +246,9 @@ std::string rotations() {
     return std::string(simd().name) + " " + std::to_string(hash);
 }
 
-TEST(FrameChild, DISABLED_Rotations) { report(rotations()); }
+TEST(FrameChild, DISABLED_Rotations) {
+    report(rotations());
+}
 
 TEST(Frame, EveryInstructionSetGivesTheSameBits) {
     const std::string own = rotations();

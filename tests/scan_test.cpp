@@ -39,8 +39,8 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
     EXPECT_EQ(find_simd("avx2") != nullptr, bool(__builtin_cpu_supports("avx2")));
     EXPECT_EQ(find_simd("avx512") != nullptr,
               __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vnni"));
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vnni"));
     EXPECT_EQ(find_simd("neon"), nullptr);
     EXPECT_EQ(find_simd(""), nullptr);
 }
@@ -69,16 +69,17 @@ TEST(RotateTile, MatchesIntegers) {
     Random random(1);
     for (int pairs : {1, 2, 3, 8, 31, 64, 2048}) {
         for (int kind = 0; kind < 3; kind++) {
-            // |x| and |row| are at most about 32767, which keeps sums below 2^31
+            // |x| is at most about 32767, which keeps sums below 2^31
             const int64_t most = kind == 1 ? 1 : int64_t(32767 / std::sqrt(2.0 * pairs));
+            const int64_t most_row = kind == 1 ? 1 : 127;
             std::vector<int16_t> x = random.values<int16_t>(2 * pairs, -most, most);
-            std::vector<int16_t> rows = random.values<int16_t>(32 * pairs, -most, most);
+            std::vector<int8_t> rows = random.values<int8_t>(32 * pairs, -most_row, most_row);
             if (kind == 2) { // all of a norm in one place
                 std::fill(x.begin(), x.end(), int16_t(0));
-                std::fill(rows.begin(), rows.end(), int16_t(0));
+                std::fill(rows.begin(), rows.end(), int8_t(0));
                 x[2 * pairs - 1] = -32767;
                 for (int i = 0; i < 16; i++) {
-                    rows[(pairs - 1) * 32 + 2 * i + 1] = i % 2 ? 32767 : -32767;
+                    rows[(pairs - 1) * 32 + 2 * i + 1] = i % 2 ? 127 : -127;
                 }
             }
             std::vector<int32_t> expected(16, 0);
@@ -129,7 +130,8 @@ TEST(RankTiles, MatchesIntegers) {
                 }
                 for (const Simd* level : levels()) {
                     std::vector<int32_t> dots(tiles * 16, 99);
-                    level->rank_tiles(tiles, groups, x.data(), packed.data(), sums.data(), dots.data());
+                    level->rank_tiles(tiles, groups, x.data(), packed.data(), sums.data(),
+                                      dots.data());
                     ASSERT_EQ(dots, expected) << level->name << " " << tiles << " " << groups;
                 }
             }
@@ -152,7 +154,8 @@ TEST(AnchorDistance, IsTheSameAndNearTheExact) {
             const float first = levels()[0]->anchor_distance(dp, q.data(), a.data());
             EXPECT_NEAR(first, expected, 1e-5 * expected);
             for (const Simd* level : levels()) {
-                EXPECT_EQ(level->anchor_distance(dp, q.data(), a.data()), first) << level->name << dp;
+                EXPECT_EQ(level->anchor_distance(dp, q.data(), a.data()), first)
+                    << level->name << dp;
             }
         }
     }
@@ -186,13 +189,13 @@ TEST(QuantizeQuery, IsTheSameAndRounds) {
                 std::vector<float> w(n, 99);
                 std::vector<int8_t> q8(n, 99);
                 const float largest =
-                        level->quantize_query(n, y.data(), b.data(), step.data(), w.data(), q8.data());
+                    level->quantize_query(n, y.data(), b.data(), step.data(), w.data(), q8.data());
                 EXPECT_NEAR(largest, most, 1e-6 * most + 1e-44);
                 for (int i = 0; i < n; i++) {
                     ASSERT_NEAR(w[i], exact[i], 1e-6 * most + 1e-44);
                     const double wanted = most > 2e-30 ? 127 * exact[i] / most : 0;
                     ASSERT_LE(std::fabs(q8[i] - wanted), most > 2e-30 || most < 5e-31 ? 0.501 : 127)
-                            << level->name << " " << scale;
+                        << level->name << " " << scale;
                     if (scale == 1 && i != 3) {
                         ASSERT_EQ(q8[i] % 2, 0) << "ties go to even";
                     }
@@ -258,7 +261,8 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
         double dot2 = 0;
         for (size_t i = 0; i < layout.fields.size(); i++) {
             for (int l = 0; l < layout.fields[i].lanes; l++) {
-                dot2 += q[4 * i + l] * (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
+                dot2 +=
+                    q[4 * i + l] * (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
             }
         }
         const int factors = code[layout.code_bytes] | code[layout.code_bytes + 1] << 8;
@@ -290,7 +294,7 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
         for (float bound : {distance[count / 2], float(expected[0] + 1), -1e30f, 1e30f, NAN}) {
             std::vector<float> again(kBlock);
             const uint32_t within =
-                    level->scan_block(list, block.data(), count, bound, again.data());
+                level->scan_block(list, block.data(), count, bound, again.data());
             uint32_t wanted = 0;
             for (int v = 0; v < count; v++) {
                 wanted |= uint32_t(first[v] <= bound) << v;
@@ -325,8 +329,8 @@ TEST(ScanBlock, EveryWidthAndShift) {
     for (int lanes : {4, 2, 1}) {
         for (int width = 1; width <= 8; width++) {
             for (int shift = 0; shift + width <= 8; shift++) {
-                const Layout layout = Layout::from_fields(
-                        lanes, {{0, lanes, width, shift, 0, 0, 0, false}});
+                const Layout layout =
+                    Layout::from_fields(lanes, {{0, lanes, width, shift, 0, 0, 0, false}});
                 for (int kind = 0; kind < 4; kind++) {
                     check_scan(layout, 1 + int(random.between(0, 15)), kind, random);
                     ASSERT_FALSE(HasFatalFailure()) << lanes << " " << width << " " << shift;

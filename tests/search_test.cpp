@@ -35,7 +35,7 @@ Pairs pairs(TopK top) {
     return out;
 }
 
-}
+} // namespace
 TEST(TopK, MatchesSorting) {
     Random random(1);
     for (size_t k : {1, 2, 10, 33, 100, 1000}) {
@@ -46,7 +46,8 @@ TEST(TopK, MatchesSorting) {
                     all.emplace_back(float(random.between(-distinct, distinct - 1)), int64_t(i));
                 }
                 for (size_t i = n; i > 1; i--) {
-                    std::swap(all[i - 1].second, all[size_t(random.between(0, idx_t(i) - 1))].second);
+                    std::swap(all[i - 1].second,
+                              all[size_t(random.between(0, idx_t(i) - 1))].second);
                 }
                 TopK top(k);
                 for (int round = 0; round < 2; round++) { // clear() lets it start again
@@ -122,6 +123,7 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
                 }
             }
             model->spread.assign(m, 1);
+            model->group.assign(m, 0);
             model->finish();
             Query query(*model);
             for (int trial = 0; trial < 20; trial++) {
@@ -132,14 +134,15 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
                 for (int k = 0; k < kDim; k++) {
                     const float v = fixture().x[trial * 20 * kDim + k];
                     u[k] = metric == faiss::METRIC_L2
-                            ? (v - model->lattice.mean[k]) * model->lattice.scale
-                            : v;
+                               ? (v - model->lattice.mean[k]) * model->lattice.scale
+                               : v;
                     largest = std::max(largest, std::fabs(u[k]));
                 }
                 for (int j = 0; j < m; j++) {
                     int dot = 0, norm = 0;
                     for (int k = 0; k < kDim; k++) {
-                        const float v = metric == faiss::METRIC_L2 ? u[k] : u[k] * (127.0f / largest);
+                        const float v =
+                            metric == faiss::METRIC_L2 ? u[k] : u[k] * (127.0f / largest);
                         const int q = int(std::lrint(std::min(127.0f, std::max(-127.0f, v))));
                         const int a = model->anchors8[j * 16 + k];
                         dot += q * a;
@@ -160,10 +163,10 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
     }
 }
 
-/// The estimator of estimator.h for vector i of list j, in doubles, with the query's residual rounded
-/// to 8 bits as scan.h says. `exact` takes the same without that rounding.
-double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size_t i, const float* x,
-               double& exact) {
+/// The estimator of estimator.h for vector i of list j, in doubles, with the query's residual
+/// rounded to 8 bits as scan.h says. `exact` takes the same without that rounding.
+double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size_t i,
+               const float* x, double& exact) {
     const bool ip = model.metric == faiss::METRIC_INNER_PRODUCT;
     const std::unique_ptr<const uint8_t[]> code(lists.get_single_code(j, i));
     std::vector<float> anchor(kDim), decoded(kDim), u(16, 0), y(model.slots());
@@ -179,14 +182,14 @@ double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size
         anchor_dot += double(x[k]) * anchor[k];
         u[k] = ip ? x[k] : (x[k] - model.lattice.mean[k]) * model.lattice.scale;
     }
-    model.frame.rotate(u.data(), y.data());
+    model.frame_of(int(j)).rotate(u.data(), y.data());
     std::vector<uint8_t> level(model.slots());
     unpack_code(model.layout, code.get(), level.data());
     std::vector<double> w(model.slots());
     double most = 0, dot = 0;
     for (int s = 0; s < model.slots(); s++) {
         const float b = ip ? 0 : model.anchor_rotated[j * model.slots() + s];
-        w[s] = (y[s] - b) * model.step[s];
+        w[s] = (y[s] - b) * model.steps_of(int(j))[s];
         most = std::max(most, std::fabs(w[s]));
     }
     for (int s = 0; s < model.layout.slots(); s++) {
@@ -235,7 +238,8 @@ TEST(Scan, EstimatesFollowTheFormula) {
                     }
                     double exact = 0;
                     const double wanted = formula(model, index.lists(), j, i, x, exact);
-                    const double got = metric == faiss::METRIC_L2
+                    const double got =
+                        metric == faiss::METRIC_L2
                             ? estimate / (double(model.lattice.scale) * model.lattice.scale)
                             : double(query.distance(estimate));
                     ASSERT_NEAR(got, wanted, 2e-3 * (1 + std::fabs(wanted))) << q << " " << j;

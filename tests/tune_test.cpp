@@ -174,7 +174,8 @@ TEST(Tune, ModelIsConsistent) {
     EXPECT_LT(model.record.energy_held, 1.3f * model.record.energy_train);
     EXPECT_TRUE(std::is_sorted(model.sigma.rbegin(), model.sigma.rend()));
     // the mean energy in lattice units is what the anchors leave
-    const double energy = double(model.record.energy_held) * model.lattice.scale * model.lattice.scale;
+    const double energy =
+        double(model.record.energy_held) * model.lattice.scale * model.lattice.scale;
     EXPECT_NEAR(model.estimator.energy, energy, 0.15 * energy);
     EXPECT_GT(model.estimator.gamma_low, 0);
     EXPECT_LT(model.estimator.gamma(31), 1.2);
@@ -244,7 +245,9 @@ TEST(TuneChild, DISABLED_Digest) {
     const Model model = tune_model(t.sample, t.anchors, p, faiss::METRIC_L2);
     uint64_t hash = digest(model.sigma.data(), model.sigma.size() * 4);
     hash = digest(model.spread.data(), model.spread.size() * 4, hash);
-    hash = digest(model.frame.rows.data(), model.frame.rows.size() * 2, hash);
+    for (const Frame& frame : model.frames) {
+        hash = digest(frame.rows.data(), frame.rows.size(), hash);
+    }
     hash = digest(&model.estimator, sizeof(model.estimator), hash);
     hash = digest(&model.default_nprobe, sizeof(int), hash);
     report(std::to_string(hash));
