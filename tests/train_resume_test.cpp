@@ -1,25 +1,24 @@
-#include <gtest/gtest.h>
-
-#include <faiss_vlc/checkpoint.h>
+// Checkpoints of training, and going on from them.
 
 #include "model_test.h"
-#include "vector_file_test.h"
+#include "train_test.h"
 
 namespace faiss_vlc {
 namespace {
 
-class ResumeTest : public FileTest {};
+namespace fs = std::filesystem;
 
 // The last checkpoint of a run that stopped early must not train on: the result would be another
 // than that of the run that wrote it.
-TEST_F(ResumeTest, ARunThatStoppedEarlyStaysStopped) {
+TEST(Resume, ARunThatStoppedEarlyStaysStopped) {
+    Folder folder;
     constexpr int kDim = 16;
     const std::vector<float> x = clustered(900, kDim, 3, 6, 0.05);
     VLCParameters params = small_parameters(3);
     params.iterations = 30;
     const Sample sample = draw_sample(900, kDim, x.data(), params);
     VLCParameters saving = params;
-    saving.checkpoint = path("checkpoint");
+    saving.checkpoint = folder.file("checkpoint");
     saving.checkpoint_every = 1;
     ReferenceEngine engine;
     const Anchors whole = anneal(engine, sample, saving, false);
@@ -31,6 +30,65 @@ TEST_F(ResumeTest, ARunThatStoppedEarlyStaysStopped) {
     EXPECT_EQ(resumed.anchor, whole.anchor);
     EXPECT_EQ(resumed.label, whole.label);
     EXPECT_EQ(resumed.energy, whole.energy);
+}
+
+TEST(Resume, GoesOnFromACheckpoint) {
+    const std::vector<float> x = clustered(900, 18, 50, 4);
+    Folder folder;
+    VLCParameters params;
+    params.m = 25;
+    params.iterations = 10;
+    params.stop_changes = 0;
+    params.maintain_until = 1;
+    params.split_factor = 2;
+    params.random_bias = 1;
+    params.end_temperature = params.start_temperature;
+    const Sample sample = draw(x, 18, params);
+    const Anchors whole = run(sample, params);
+    EXPECT_GT(whole.splits, 0);
+    ASSERT_EQ(whole.iterations, 10);
+    for (int every : {1, 3, 4, 6, 7}) { // stops at 10, 9, 8, 6, 7
+        VLCParameters first = params;
+        first.checkpoint = folder.file("state");
+        first.checkpoint_every = every;
+        expect_same(run(sample, first), whole);
+        const Checkpoint state = read_checkpoint(first.checkpoint, sample, params);
+        EXPECT_EQ(state.iteration, 10 / every * every);
+        VLCParameters second = params;
+        second.resume = first.checkpoint;
+        expect_same(run(sample, second), whole);
+    }
+    // resumed half way, it writes the checkpoints that come after
+    VLCParameters both = params;
+    both.resume = both.checkpoint = folder.file("state");
+    both.checkpoint_every = 2;
+    expect_same(run(sample, both), whole);
+    EXPECT_EQ(read_checkpoint(both.checkpoint, sample, params).iteration, 10);
+}
+
+TEST(Resume, RefusesAnotherRunsCheckpoint) {
+    const std::vector<float> x = clustered(300, 8, 20, 4);
+    Folder folder;
+    VLCParameters params;
+    params.m = 6;
+    params.checkpoint = folder.file("state");
+    params.checkpoint_every = 1;
+    const Sample sample = draw(x, 8, params);
+    run(sample, params);
+    VLCParameters other = params;
+    other.resume = params.checkpoint;
+    other.kappa = 2;
+    EXPECT_THROW(run(sample, other), faiss::FaissException);
+    other = params;
+    other.resume = params.checkpoint;
+    other.seed++;
+    EXPECT_THROW(run(draw(x, 8, other), other), faiss::FaissException);
+    other.resume = folder.file("none");
+    EXPECT_THROW(run(sample, other), faiss::FaissException);
+    fs::resize_file(params.checkpoint, fs::file_size(params.checkpoint) - 40);
+    other = params;
+    other.resume = params.checkpoint;
+    EXPECT_THROW(run(sample, other), faiss::FaissException);
 }
 
 } // namespace

@@ -1,107 +1,20 @@
 #include <faiss_vlc/train.h>
 
 #include <omp.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <new>
 #include <numeric>
 #include <set>
 #include <vector>
 
-#include <gtest/gtest.h>
-
-#include <faiss/impl/FaissException.h>
-
-#include <faiss_vlc/checkpoint.h>
-#include <faiss_vlc/reference_engine.h>
-
-#include "unit_test.h"
-
-// All of this executable's allocations are counted.
-
-namespace {
-std::atomic<int64_t> allocations{0};
-
-void* counted(size_t size, size_t align) {
-    allocations++;
-    void* p = std::aligned_alloc(align, (size + align - 1) / align * align + (size ? 0 : align));
-    if (!p) {
-        throw std::bad_alloc();
-    }
-    return p;
-}
-} // namespace
-
-void* operator new(size_t size) {
-    return counted(size, 16);
-}
-void* operator new(size_t size, std::align_val_t align) {
-    return counted(size, size_t(align));
-}
-void operator delete(void* p) noexcept {
-    std::free(p);
-}
-void operator delete(void* p, size_t) noexcept {
-    std::free(p);
-}
-void operator delete(void* p, std::align_val_t) noexcept {
-    std::free(p);
-}
-void operator delete(void* p, size_t, std::align_val_t) noexcept {
-    std::free(p);
-}
+#include "allocation_hooks.h"
+#include "train_test.h"
 
 namespace faiss_vlc {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// A folder that goes away.
-class Folder {
-public:
-    Folder() {
-        std::string name = (fs::temp_directory_path() / "vlc_train_test.XXXXXX").string();
-        path_ = mkdtemp(name.data()) ? name : "";
-        EXPECT_FALSE(path_.empty());
-    }
-    ~Folder() {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    std::string file(const std::string& name) const {
-        return path_ + "/" + name;
-    }
-
-private:
-    std::string path_;
-};
-
-Anchors run(const Sample& sample, const VLCParameters& params) {
-    ReferenceEngine engine;
-    return anneal(engine, sample, params, false);
-}
-
-Sample draw(const std::vector<float>& x, int d, const VLCParameters& params) {
-    return draw_sample(int64_t(x.size()) / d, d, x.data(), params);
-}
-
-void expect_same(const Anchors& a, const Anchors& b) {
-    EXPECT_EQ(a.anchor, b.anchor);
-    EXPECT_EQ(a.label, b.label);
-    EXPECT_EQ(a.dist, b.dist);
-    EXPECT_EQ(a.count, b.count);
-    EXPECT_EQ(a.energy, b.energy);
-    EXPECT_EQ(a.covariance, b.covariance);
-    EXPECT_EQ(a.iterations, b.iterations);
-    EXPECT_EQ(a.merges, b.merges);
-    EXPECT_EQ(a.splits, b.splits);
-}
 
 using Ints = std::vector<int64_t>;
 
@@ -334,7 +247,7 @@ TEST(Anneal, TenPointsByHand) {
     EXPECT_EQ(dumped(stem, "energy"), result.energy);
     EXPECT_EQ(dumped(stem, "covariance"), result.covariance);
     EXPECT_EQ(dumped(stem, "anchor"), Ints(result.anchor.begin(), result.anchor.end()));
-    EXPECT_FALSE(fs::exists(params.dump + "/iteration_2_label.npy"));
+    EXPECT_FALSE(std::filesystem::exists(params.dump + "/iteration_2_label.npy"));
 }
 
 TEST(Anneal, AllocatesNothingInTheLoop) {
@@ -351,73 +264,14 @@ TEST(Anneal, AllocatesNothingInTheLoop) {
         params.iterations = pass ? 25 : 5;
         const Sample sample = draw(x, 20, params);
         ReferenceEngine engine;
-        const int64_t before = allocations;
+        const int64_t before = allocations::count;
         const Anchors result = anneal(engine, sample, params, false);
-        count[pass] = allocations - before;
+        count[pass] = allocations::count - before;
         ASSERT_EQ(result.iterations, params.iterations);
         EXPECT_GT(result.splits, 0); // maintenance was among it
     }
     EXPECT_GT(count[0], 0);
     EXPECT_EQ(count[0], count[1]);
-}
-
-TEST(Anneal, GoesOnFromACheckpoint) {
-    const std::vector<float> x = clustered(900, 18, 50, 4);
-    Folder folder;
-    VLCParameters params;
-    params.m = 25;
-    params.iterations = 10;
-    params.stop_changes = 0;
-    params.maintain_until = 1;
-    params.split_factor = 2;
-    params.random_bias = 1;
-    params.end_temperature = params.start_temperature;
-    const Sample sample = draw(x, 18, params);
-    const Anchors whole = run(sample, params);
-    EXPECT_GT(whole.splits, 0);
-    ASSERT_EQ(whole.iterations, 10);
-    for (int every : {1, 3, 4, 6, 7}) { // stops at 10, 9, 8, 6, 7
-        VLCParameters first = params;
-        first.checkpoint = folder.file("state");
-        first.checkpoint_every = every;
-        expect_same(run(sample, first), whole);
-        const Checkpoint state = read_checkpoint(first.checkpoint, sample, params);
-        EXPECT_EQ(state.iteration, 10 / every * every);
-        VLCParameters second = params;
-        second.resume = first.checkpoint;
-        expect_same(run(sample, second), whole);
-    }
-    // resumed half way, it writes the checkpoints that come after
-    VLCParameters both = params;
-    both.resume = both.checkpoint = folder.file("state");
-    both.checkpoint_every = 2;
-    expect_same(run(sample, both), whole);
-    EXPECT_EQ(read_checkpoint(both.checkpoint, sample, params).iteration, 10);
-}
-
-TEST(Anneal, RefusesAnotherRunsCheckpoint) {
-    const std::vector<float> x = clustered(300, 8, 20, 4);
-    Folder folder;
-    VLCParameters params;
-    params.m = 6;
-    params.checkpoint = folder.file("state");
-    params.checkpoint_every = 1;
-    const Sample sample = draw(x, 8, params);
-    run(sample, params);
-    VLCParameters other = params;
-    other.resume = params.checkpoint;
-    other.kappa = 2;
-    EXPECT_THROW(run(sample, other), faiss::FaissException);
-    other = params;
-    other.resume = params.checkpoint;
-    other.seed++;
-    EXPECT_THROW(run(draw(x, 8, other), other), faiss::FaissException);
-    other.resume = folder.file("none");
-    EXPECT_THROW(run(sample, other), faiss::FaissException);
-    fs::resize_file(params.checkpoint, fs::file_size(params.checkpoint) - 40);
-    other = params;
-    other.resume = params.checkpoint;
-    EXPECT_THROW(run(sample, other), faiss::FaissException);
 }
 
 TEST(Anneal, SameForAnyThreadCount) {

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+/// Replaces this executable's operator new: counts allocations, watches the largest one, and fails
+/// one or more of them on demand. Include it in one file only.
+
+namespace allocations {
+inline std::atomic<int64_t> count{0};
+inline std::atomic<size_t> largest{0};
+/// Countdown to a failing allocation: it is the one that finds 1 here. 0 or less: none fails.
+inline std::atomic<int64_t> fail_at{0};
+/// All after the failing one fail, too.
+inline std::atomic<bool> fail_on{false};
+inline std::atomic<int64_t> failures{0};
+
+inline void* allocate(size_t size, size_t align) {
+    count++;
+    size_t before = largest;
+    while (size > before && !largest.compare_exchange_weak(before, size)) {
+    }
+    if (fail_at > 0) {
+        const int64_t left = fail_at.fetch_sub(1);
+        if (left == 1) {
+            if (fail_on) {
+                fail_at = 1;
+            }
+            failures++;
+            throw std::bad_alloc();
+        }
+    }
+    void* p = std::aligned_alloc(align, (size + align - 1) / align * align + (size ? 0 : align));
+    if (!p) {
+        throw std::bad_alloc();
+    }
+    return p;
+}
+} // namespace allocations
+
+void* operator new(size_t size) {
+    return allocations::allocate(size, 16);
+}
+void* operator new(size_t size, std::align_val_t align) {
+    return allocations::allocate(size, size_t(align));
+}
+/// Where memory is merely wished for (std::stable_sort), nothing is counted and nothing fails.
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+    return std::malloc(size);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+    std::free(p);
+}
+void operator delete(void* p) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, size_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, size_t, std::align_val_t) noexcept {
+    std::free(p);
+}
