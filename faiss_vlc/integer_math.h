@@ -43,8 +43,9 @@ inline int64_t round_div(int64_t a, int64_t b) {
     return (a >= 0 ? a + b / 2 : a - b / 2) / b;
 }
 
-/// exp and natural log to about 1e-15, the same bits everywhere.
-inline double stable_exp(double x) {
+/// exp and natural log to about 1e-15, the same bits everywhere. Static: the code of one
+/// instruction set must never become the copy that the linker keeps for all.
+static inline double stable_exp(double x) {
     constexpr double kLn2 = 0.693147180559945309;
     if (x < -700) {
         return 0;
@@ -58,7 +59,7 @@ inline double stable_exp(double x) {
     return std::ldexp(sum, int(k));
 }
 
-inline double stable_log(double x) {
+static inline double stable_log(double x) {
     constexpr double kLn2 = 0.693147180559945309;
     int e;
     double m = std::frexp(x, &e);

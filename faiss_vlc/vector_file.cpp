@@ -78,24 +78,6 @@ DType dtype_from_name(const std::string& name) {
          name.c_str());
 }
 
-float float_from_half(uint16_t half) {
-    const uint32_t sign = uint32_t(half & 0x8000) << 16;
-    const uint32_t exponent = (half >> 10) & 0x1f;
-    const uint32_t mantissa = half & 0x3ff;
-    uint32_t bits;
-    if (exponent == 0) {
-        bits = bits_of(float(mantissa) * 0x1p-24f); // subnormals and zero: a normal float
-    } else if (exponent == 31) {
-        bits = 0x7f800000 | mantissa << 13 | (mantissa != 0 ? 0x00400000 : 0);
-    } else {
-        bits = (exponent + 127 - 15) << 23 | mantissa << 13;
-    }
-    bits |= sign;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 template <class T>
 int64_t VectorReader::read_next(int64_t count, T* out) {
     if (count < 0) {

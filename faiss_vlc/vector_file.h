@@ -32,9 +32,6 @@ size_t dtype_size(DType dtype);
 /// Takes the names above and the short ones ("f32"); throws for others.
 DType dtype_from_name(const std::string& name);
 
-/// The value of IEEE 754 half precision bits: exact, a NaN becomes quiet.
-float float_from_half(uint16_t half);
-
 struct VectorFileOptions {
     /// Dimension and type ("float32", "float16", "uint8", "int8") of a raw file, which needs both.
     /// Other formats say themselves; what is given here is then compared with the file (HDF5

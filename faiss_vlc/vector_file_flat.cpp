@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/half.h>
 #include <faiss_vlc/vector_file_internal.h>
 
 /// Reading of the formats that are rows of equal size: npy, fvecs, bvecs, ivecs and raw.
@@ -90,7 +91,7 @@ void convert_halves(const uint8_t* from, int d, float* to) {
     for (int i = 0; i < d; i++) {
         uint16_t half;
         memcpy(&half, from + size_t(i) * sizeof half, sizeof half);
-        to[i] = float_from_half(half);
+        to[i] = half_to_float(half);
     }
 }
 

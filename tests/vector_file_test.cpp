@@ -175,19 +175,6 @@ TEST_F(VectorFileTest, streaming_in_odd_steps_equals_reading_at_once) {
     }
 }
 
-TEST_F(VectorFileTest, float16_of_all_bits) {
-    for (uint32_t half = 0; half < 65536; half++) {
-        const float value = float_from_half(uint16_t(half));
-        const double expected = value_of_half(uint16_t(half));
-        if (std::isnan(expected)) {
-            ASSERT_TRUE(std::isnan(value)) << half;
-        } else {
-            ASSERT_EQ(double(value), expected) << half;
-        }
-        ASSERT_EQ(std::signbit(value), half >= 32768) << half;
-    }
-}
-
 TEST_F(VectorFileTest, labels) {
     const std::vector<int64_t> expected = {5, 0, -1, 7, 2147483647, -2147483648};
     const std::vector<int32_t> narrow(expected.begin(), expected.end());
