@@ -23,6 +23,7 @@
 
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/atomic_file.h>
+#include <faiss_vlc/bounded_reader.h>
 #include <faiss_vlc/decoded_lists.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/input_file.h>
@@ -333,7 +334,8 @@ faiss::Index* read_index(const char* path, int io_flags) {
     if (has_magic(magic, size)) {
         return load_index(load_file(path)).release();
     }
-    return upgrade(faiss::read_index(path, io_flags));
+    BoundedFileReader bounded(path);
+    return upgrade(faiss::read_index(&bounded, io_flags));
 }
 
 faiss::Index* read_index(faiss::IOReader* reader, int io_flags) {
@@ -341,15 +343,20 @@ faiss::Index* read_index(faiss::IOReader* reader, int io_flags) {
     if (!reader) {
         fail("read_index: expected a reader, got null");
     }
+    const uint64_t left = bytes_left(*reader);
     PeekedReader peeked(*reader);
     if (peeked.is_ours()) {
         return load_index(read_payload(peeked)).release();
     }
     // FAISS maps a file only through its own reader: go back where that is possible
     const auto* file = dynamic_cast<const faiss::FileIOReader*>(reader);
-    const bool rewound = file && fseeko(file->f, -off_t(peeked.size()), SEEK_CUR) == 0;
-    return upgrade(rewound ? faiss::read_index(reader, io_flags)
-                           : faiss::read_index(&peeked, io_flags));
+    if (file && fseeko(file->f, -off_t(peeked.size()), SEEK_CUR) == 0) {
+        BoundedFileReader bounded(file->f);
+        bounded.name = file->name;
+        return upgrade(faiss::read_index(&bounded, io_flags));
+    }
+    BoundedReader bounded(peeked, left);
+    return upgrade(faiss::read_index(&bounded, io_flags));
 }
 
 } // namespace faiss_vlc

@@ -16,6 +16,11 @@ namespace faiss_vlc {
 /// container, where the IndexVLC is an IndexIVFFlat with inverted lists `ilVC` that carry the same
 /// bytes. Files are replaced atomically. Reading tells the formats apart by their first bytes.
 /// The caller owns what read_index returns.
+///
+/// Lengths that FAISS would believe are checked first, so that a damaged container does not make it
+/// allocate much more than the file's size (bounded_reader.h), where the reader is a file or a
+/// VectorIOReader; of pipes and other readers the size is unknown. What else is wrong in parts that
+/// are not ours is FAISS's to find.
 void write_index(const faiss::Index* index, const char* path);
 void write_index(const faiss::Index* index, faiss::IOWriter* writer);
 faiss::Index* read_index(const char* path, int io_flags = 0);
