@@ -75,28 +75,35 @@ void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, b
     }
 }
 
-/// Trains on the engine that the parameters name. Under `auto` a device that fails is replaced by
-/// the reference, which gives the same anchors.
+/// Runs on the engine that the parameters name, whose name goes to `device`. Under `auto` a device
+/// that fails is replaced by the reference, which gives the same result.
+template <class Run>
+auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
+    device = "OpenCL device";
+    try {
+        const std::unique_ptr<Engine> engine = make_engine(params.device, params.work_group);
+        device = engine->name();
+        return run(*engine);
+    } catch (const faiss::FaissException& error) {
+        if (device == "reference" || !is_auto_device(params.device) ||
+            faiss::InterruptCallback::is_interrupted()) {
+            throw;
+        }
+        fprintf(stderr, "faiss-vlc: %s failed, using the CPU reference instead: %s\n",
+                device.c_str(), error.what());
+    }
+    ReferenceEngine reference;
+    device = reference.name();
+    return run(reference);
+}
+
 Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
                       std::string& device) {
     if (!params.resume.empty()) {
         read_checkpoint(params.resume, sample, params); // its faults are not the device's
     }
-    std::unique_ptr<Engine> engine = make_engine(params.device, params.work_group);
-    device = engine->name();
-    const bool may_fall_back = device != "reference" && is_auto_device(params.device);
-    try {
-        return anneal(*engine, sample, params, verbose);
-    } catch (const faiss::FaissException& error) {
-        if (!may_fall_back || faiss::InterruptCallback::is_interrupted()) {
-            throw;
-        }
-        fprintf(stderr, "faiss-vlc: training on %s failed, using the CPU reference instead: %s\n",
-                device.c_str(), error.what());
-    }
-    ReferenceEngine reference;
-    device = reference.name();
-    return anneal(reference, sample, params, verbose);
+    return run_on_engine(params, device,
+                         [&](Engine& engine) { return anneal(engine, sample, params, verbose); });
 }
 
 } // namespace
@@ -206,16 +213,18 @@ void IndexVLC::train(idx_t n, const float* x) {
 
 void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
     require_trained("assigning");
-    std::unique_ptr<Engine> engine = make_engine(parameters.device, parameters.work_group);
     std::vector<int8_t> x8(size_t(std::min(n, kAddBlock)) * model->dp());
     std::vector<int32_t> labels(std::min(n, kAddBlock));
-    engine->begin_blocks(model->m, d, model->anchors8.data(), std::min(n, kAddBlock));
-    for (idx_t first = 0; first < n; first += kAddBlock) {
-        const idx_t count = std::min(kAddBlock, n - first);
-        model->lattice.encode(count, x + first * d, x8.data());
-        engine->assign_block(count, x8.data(), labels.data());
-        std::copy_n(labels.data(), count, list_nos + first);
-    }
+    std::string device;
+    run_on_engine(parameters, device, [&](Engine& engine) {
+        engine.begin_blocks(model->m, d, model->anchors8.data(), std::min(n, kAddBlock));
+        for (idx_t first = 0; first < n; first += kAddBlock) {
+            const idx_t count = std::min(kAddBlock, n - first);
+            model->lattice.encode(count, x + first * d, x8.data());
+            engine.assign_block(count, x8.data(), labels.data());
+            std::copy_n(labels.data(), count, list_nos + first);
+        }
+    });
 }
 
 void IndexVLC::add_with_ids(idx_t n, const float* x, const idx_t* ids) {
