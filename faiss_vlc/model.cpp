@@ -6,6 +6,7 @@
 
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/numeric.h>
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
@@ -55,15 +56,19 @@ void Model::finish() {
         }
     }
     anchor_rotated.resize(size_t(m) * n);
+    Rescue rescue;
 #pragma omp parallel for if (m > 100)
     for (int j = 0; j < m; j++) {
-        std::vector<float> a(d);
-        for (int k = 0; k < d; k++) {
-            a[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
-                                            : anchor_lattice[size_t(j) * pad + k];
-        }
-        frame_of(j).rotate(a.data(), &anchor_rotated[size_t(j) * n]);
+        rescue.run([&] {
+            std::vector<float> a(d);
+            for (int k = 0; k < d; k++) {
+                a[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
+                                                : anchor_lattice[size_t(j) * pad + k];
+            }
+            frame_of(j).rotate(a.data(), &anchor_rotated[size_t(j) * n]);
+        });
     }
+    rescue.rethrow();
 }
 
 bool Model::same_as(const Model& other) const {
