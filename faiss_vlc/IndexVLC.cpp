@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <unordered_map>
 
 #include <faiss/IndexFlat.h>
 #include <faiss/impl/AuxIndexStructures.h>
@@ -96,6 +97,45 @@ auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
     device = reference.name();
     return run(reference);
 }
+
+/// What adding brings to a direct map, held back until nothing can fail any more.
+class DirectMapAddition {
+public:
+    DirectMapAddition(faiss::DirectMap& map, idx_t n) : map_(map) {
+        if (map.type == faiss::DirectMap::Array) {
+            const size_t size = map.array.size() + size_t(n);
+            if (size > map.array.capacity()) {
+                map.array.reserve(std::max(size, 2 * map.array.capacity()));
+            }
+            places_.reserve(n);
+        }
+    }
+    /// place: list << 32 | offset, or -1.
+    void add(idx_t id, idx_t place) {
+        if (map_.type == faiss::DirectMap::Array) {
+            places_.push_back(place);
+        } else if (map_.type == faiss::DirectMap::Hashtable && place >= 0) {
+            fresh_[id] = place;
+        }
+    }
+    void commit() {
+        map_.array.insert(map_.array.end(), places_.begin(), places_.end());
+        auto& table = map_.hashtable;
+        const size_t size = table.size() + fresh_.size();
+        if (float(size) > table.max_load_factor() * float(table.bucket_count())) {
+            table.reserve(std::max(size, 2 * table.size())); // the last that can throw
+        }
+        table.merge(fresh_);
+        for (const auto& [id, place] : fresh_) { // ids that were there already
+            table.find(id)->second = place;
+        }
+    }
+
+private:
+    faiss::DirectMap& map_;
+    std::vector<idx_t> places_;
+    std::unordered_map<idx_t, idx_t> fresh_;
+};
 
 Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
                       std::string& device) {
@@ -249,6 +289,9 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* 
                  (long long)list_nos[i], (long long)i);
         }
     }
+    // Whatever throws from here on, the index is as it was.
+    VLCInvertedLists::Addition addition(own);
+    DirectMapAddition map(direct_map, n);
     std::vector<idx_t> block_ids;
     std::vector<uint8_t> codes;
     for (idx_t first = 0; first < n; first += kAddBlock) {
@@ -256,7 +299,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* 
         const idx_t count = std::min(kAddBlock, n - first);
         block_ids.resize(count);
         for (idx_t i = 0; i < count; i++) {
-            block_ids[i] = ids ? ids[first + i] : ntotal + i;
+            block_ids[i] = ids ? ids[first + i] : ntotal + first + i;
         }
         codes.resize(size_t(count) * code_size);
         encode_vectors(count, x + first * d, list_nos + first, codes.data());
@@ -298,16 +341,13 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* 
             });
         }
         rescue.rethrow();
-        {
-            // Without ids FAISS counts from 0 in each call, which is right for its array alone.
-            const bool named = direct_map.type == faiss::DirectMap::Hashtable;
-            faiss::DirectMapAdd adder(direct_map, count, named ? block_ids.data() : nullptr);
-            for (idx_t i = 0; i < count; i++) {
-                adder.add(i, offset[i] < 0 ? -1 : list_nos[first + i], offset[i] < 0 ? 0 : offset[i]);
-            }
+        for (idx_t i = 0; i < count; i++) {
+            map.add(block_ids[i], offset[i] < 0 ? -1 : list_nos[first + i] << 32 | offset[i]);
         }
-        ntotal += count;
     }
+    map.commit();
+    addition.keep();
+    ntotal += n;
 }
 
 namespace {
@@ -601,6 +641,7 @@ void IndexVLC::merge_from(faiss::Index& other, idx_t add_id) {
     }
     VLCInvertedLists& own = lists();
     VLCInvertedLists& theirs = from.lists();
+    VLCInvertedLists::Addition addition(own);
     std::vector<std::vector<idx_t>> ids(nlist);
     for (size_t j = 0; j < nlist; j++) {
         for (size_t i = 0; i < theirs.list_size(j); i++) {
@@ -612,6 +653,7 @@ void IndexVLC::merge_from(faiss::Index& other, idx_t add_id) {
         const faiss::InvertedLists::ScopedCodes codes(&theirs, j);
         own.add_entries(j, ids[j].size(), ids[j].data(), codes.codes);
     }
+    addition.keep();
     ntotal += from.ntotal;
     from.reset();
 }

@@ -332,7 +332,8 @@ faiss::Index* read_index(const char* path, int io_flags) {
     const uint64_t size = std::min<uint64_t>(sizeof(magic), file.size());
     file.read(magic, 0, size);
     if (has_magic(magic, size)) {
-        return load_index(load_file(path)).release();
+        const bool map = (io_flags & faiss::IO_FLAG_MMAP) == faiss::IO_FLAG_MMAP;
+        return (map ? borrow_index(map_file(path)) : load_index(load_file(path))).release();
     }
     BoundedFileReader bounded(path);
     return upgrade(faiss::read_index(&bounded, io_flags));

@@ -17,6 +17,15 @@ namespace faiss_vlc {
 /// bytes. Files are replaced atomically. Reading tells the formats apart by their first bytes.
 /// The caller owns what read_index returns.
 ///
+/// With faiss::IO_FLAG_MMAP a file of our own format is mapped: ids and codes are read when they
+/// are needed, straight from the page cache that all processes share, and opening takes the same
+/// time for any number of vectors (save one with a direct map, which is made anew). A list that is
+/// added to, removed from or updated is copied into memory first; the file never changes.
+/// Everything but ids and codes has its checksum compared; `vlc verify` and a plain read_index
+/// compare all. While an index is mapped its file may be replaced or removed, but not be changed or
+/// cut in place (SIGBUS). FAISS's own containers are mapped as FAISS maps them, and streams are
+/// read.
+///
 /// Lengths that FAISS would believe are checked first, so that a damaged container does not make it
 /// allocate much more than the file's size (bounded_reader.h), where the reader is a file or a
 /// VectorIOReader; of pipes and other readers the size is unknown. What else is wrong in parts that

@@ -70,15 +70,27 @@ AlignedBuffer::AlignedBuffer(uint64_t size)
 
 MappedFile::MappedFile(const std::string& path) {
     const InputFile file(path);
-    void* data = mmap(nullptr, file.size(), PROT_READ, MAP_SHARED, file.fd(), 0);
+    // Zeros first, the file over them: a page of zeros is left behind it.
+    const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
+    const uint64_t size = checked_add(file.size(), page - 1, "size of a mapping") / page * page;
+    const uint64_t whole = checked_add(size, page, "size of a mapping");
+    void* data = mmap(nullptr, whole, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data != MAP_FAILED &&
+        mmap(data, file.size(), PROT_READ, MAP_SHARED | MAP_FIXED, file.fd(), 0) == MAP_FAILED) {
+        const int error = errno;
+        munmap(data, whole);
+        errno = error;
+        data = MAP_FAILED;
+    }
     if (data == MAP_FAILED) {
         fail("%s: cannot map %" PRIu64 " bytes: %s", path.c_str(), file.size(), strerror(errno));
     }
     bytes_ = {static_cast<const uint8_t*>(data), file.size()};
+    mapped_ = whole;
 }
 
 MappedFile::~MappedFile() {
-    munmap(const_cast<uint8_t*>(bytes_.data), bytes_.size);
+    munmap(const_cast<uint8_t*>(bytes_.data), mapped_);
 }
 
 } // namespace faiss_vlc

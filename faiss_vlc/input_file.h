@@ -29,6 +29,7 @@ private:
 /// A regular file mapped read-only and shared with other processes. Its size is taken at opening:
 /// a file that is cut shorter *in place* while it is mapped kills the process with SIGBUS when the
 /// lost pages are touched. Saving never does that, because it renames a new file over the old one.
+/// At least 64 bytes behind the file are readable, too.
 class MappedFile {
 public:
     explicit MappedFile(const std::string& path);
@@ -39,6 +40,7 @@ public:
 
 private:
     ByteSpan bytes_;
+    uint64_t mapped_ = 0;
 };
 
 /// A regular file open for reading. Folders, named pipes, devices and empty files are refused.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <new>
 
 #include <faiss_vlc/error.h>
 
@@ -28,13 +29,8 @@ void each_row(const Layout& layout, int count, int v, Copy copy) {
 } // namespace
 
 VLCInvertedLists::VLCInvertedLists(size_t nlist, std::shared_ptr<const Model> model_in)
-        : InvertedLists(nlist, model_in ? size_t(model_in->layout.code_size()) : 0),
-          model(std::move(model_in)),
-          lists_(nlist) {
-    for (List& list : lists_) {
-        list.blocks.resize(kSlack);
-    }
-}
+    : InvertedLists(nlist, model_in ? size_t(model_in->layout.code_size()) : 0),
+      model(std::move(model_in)), lists_(nlist) {}
 
 size_t VLCInvertedLists::list_size(size_t list_no) const {
     return lists_.at(list_no).size;
@@ -42,7 +38,8 @@ size_t VLCInvertedLists::list_size(size_t list_no) const {
 
 void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code) const {
     const size_t first = offset / kBlock * kBlock;
-    const uint8_t* block = list.blocks.data() + first * code_size;
+    const uint8_t* block =
+        (list.lent_blocks ? list.lent_blocks : list.blocks.data()) + first * code_size;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
     each_row(model->layout, count, int(offset - first), [&](size_t at, int to, int bytes) {
         std::memcpy(code + to, block + at, bytes);
@@ -58,16 +55,60 @@ void VLCInvertedLists::write_code(List& list, size_t offset, const uint8_t* code
     });
 }
 
-/// Changes the number of vectors, laying out the last block anew for its new width.
+/// Before a change: copies what was lent.
+void VLCInvertedLists::detach(List& list) {
+    if (!list.lent_blocks) {
+        return;
+    }
+    AlignedBytes blocks(list.size * code_size + kSlack);
+    std::memcpy(blocks.data(), list.lent_blocks, list.size * code_size);
+    if (list.lent_ids) {
+        if (wide_ids_) {
+            const auto* ids = reinterpret_cast<const int64_t*>(list.lent_ids);
+            list.ids8.assign(ids, ids + list.size);
+        } else {
+            const auto* ids = reinterpret_cast<const uint32_t*>(list.lent_ids);
+            list.ids4.assign(ids, ids + list.size);
+        }
+    }
+    list.blocks.swap(blocks);
+    list.lent_blocks = list.lent_ids = nullptr;
+}
+
+/// Lays the vectors [0, kept) of a block of `before` vectors out for one of `after`, in place: what
+/// moves down moves front to back, what moves up back to front, so nothing is overwritten before it
+/// moved.
+void VLCInvertedLists::move_block(uint8_t* block, int before, int after, int kept) const {
+    const Layout& layout = model->layout;
+    const int rows = int(layout.row_lanes.size());
+    const auto move_row = [&](int row) {
+        const size_t at = row < rows ? layout.row_offset[row] : layout.code_bytes;
+        const size_t bytes = size_t(row < rows ? layout.row_lanes[row] : kFactorBytes) * kept;
+        std::memmove(block + at * after, block + at * before, bytes);
+    };
+    if (after < before) {
+        for (int row = 0; row <= rows; row++) {
+            move_row(row);
+        }
+    } else if (after > before) {
+        for (int row = rows; row >= 0; row--) {
+            move_row(row);
+        }
+    }
+}
+
+/// Changes the number of vectors, laying out the last block anew for its new width. Throws before
+/// it changes anything; a list of our own shrinks without throwing.
 void VLCInvertedLists::set_size(List& list, size_t size) {
+    detach(list);
     const size_t kept = std::min(list.size, size);
     const size_t first = kept / kBlock * kBlock; // blocks before this one stay as they are
-    std::vector<uint8_t> codes((kept - first) * code_size);
-    for (size_t i = first; i < kept; i++) {
-        read_code(list, i, &codes[(i - first) * code_size]);
-    }
+    const int before = int(std::min<size_t>(kBlock, list.size - first));
+    const int after = int(std::min<size_t>(kBlock, size - first));
     const size_t bytes = size * code_size + kSlack;
-    if (bytes > list.blocks.capacity()) {
+    if (size < list.size) {
+        move_block(list.blocks.data() + first * code_size, before, after, int(kept - first));
+    } else if (bytes > list.blocks.capacity()) {
         // grow by an eighth: lists hold most of the memory, and adding comes in batches
         list.blocks.reserve(std::max(bytes, list.blocks.capacity() + list.blocks.capacity() / 8));
     }
@@ -76,10 +117,37 @@ void VLCInvertedLists::set_size(List& list, size_t size) {
     } else {
         list.ids4.resize(size);
     }
+    if (size > list.size) {
+        list.blocks.resize(bytes);
+        move_block(list.blocks.data() + first * code_size, before, after, int(kept - first));
+    }
     list.blocks.resize(bytes);
     list.size = size;
-    for (size_t i = first; i < kept; i++) {
-        write_code(list, i, &codes[(i - first) * code_size]);
+}
+
+VLCInvertedLists::Addition::Addition(VLCInvertedLists& lists)
+    : lists_(lists), sizes_(lists.nlist), wide_ids_(lists.wide_ids_) {
+    for (size_t j = 0; j < lists.nlist; j++) {
+        sizes_[j] = lists.lists_[j].size;
+    }
+}
+
+VLCInvertedLists::Addition::~Addition() {
+    if (kept_) {
+        return;
+    }
+    for (size_t j = 0; j < lists_.nlist; j++) {
+        List& list = lists_.lists_[j];
+        if (list.size > sizes_[j]) { // so it is in memory of its own
+            lists_.set_size(list, sizes_[j]);
+        }
+    }
+    if (!wide_ids_ && lists_.wide_ids_) {
+        try {
+            lists_.narrow_ids();
+        } catch (const std::bad_alloc&) {
+            // they stay wide, which changes nothing but their size
+        }
     }
 }
 
@@ -97,13 +165,30 @@ void VLCInvertedLists::prepare_ids(size_t n, const idx_t* ids) {
     }
     std::vector<std::vector<int64_t>> wide(nlist);
     for (size_t i = 0; i < nlist; i++) {
-        wide[i].assign(lists_[i].ids4.begin(), lists_[i].ids4.end());
+        const auto* narrow = reinterpret_cast<const uint32_t*>(raw_ids(i));
+        wide[i].assign(narrow, narrow + lists_[i].size);
     }
     for (size_t i = 0; i < nlist; i++) {
         lists_[i].ids8.swap(wide[i]);
         std::vector<uint32_t>().swap(lists_[i].ids4);
+        lists_[i].lent_ids = nullptr;
     }
     wide_ids_ = true;
+}
+
+/// The way back: all ids fit in 4 bytes.
+void VLCInvertedLists::narrow_ids() {
+    std::vector<std::vector<uint32_t>> narrow(nlist);
+    for (size_t i = 0; i < nlist; i++) {
+        const auto* wide = reinterpret_cast<const int64_t*>(raw_ids(i));
+        narrow[i].assign(wide, wide + lists_[i].size);
+    }
+    for (size_t i = 0; i < nlist; i++) {
+        lists_[i].ids4.swap(narrow[i]);
+        std::vector<int64_t>().swap(lists_[i].ids8);
+        lists_[i].lent_ids = nullptr;
+    }
+    wide_ids_ = false;
 }
 
 const uint8_t* VLCInvertedLists::get_codes(size_t list_no) const {
@@ -175,6 +260,7 @@ void VLCInvertedLists::update_entries(size_t list_no, size_t offset, size_t n, c
         fail("list %zu has %zu vectors, update of %zu at %zu", list_no, list.size, n, offset);
     }
     prepare_ids(n, ids);
+    detach(list);
     for (size_t i = 0; i < n; i++) {
         set_id(list, offset + i, ids[i]);
         write_code(list, offset + i, codes + i * code_size);
@@ -198,6 +284,7 @@ size_t VLCInvertedLists::remove_ids(size_t list_no, const faiss::IDSelector& sel
             continue;
         }
         if (kept != i) {
+            detach(list);
             read_code(list, i, code.data());
             write_code(list, kept, code.data());
             set_id(list, kept, own);
@@ -214,9 +301,9 @@ size_t VLCInvertedLists::remove_ids(size_t list_no, const faiss::IDSelector& sel
 void VLCInvertedLists::reset() {
     for (List& list : lists_) {
         list = List();
-        list.blocks.resize(kSlack);
     }
     wide_ids_ = false;
+    owner_.reset();
 }
 
 void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
@@ -224,6 +311,7 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
     List& list = lists_.at(list_no);
     wide_ids_ = id_bytes == 8;
     list.size = n;
+    list.lent_blocks = list.lent_ids = nullptr;
     list.blocks.assign(blocks, blocks + n * code_size);
     list.blocks.resize(n * code_size + kSlack);
     list.ids4.resize(wide_ids_ ? 0 : n);
@@ -233,10 +321,14 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
     }
 }
 
-const uint8_t* VLCInvertedLists::raw_ids(size_t list_no) const {
-    const List& list = lists_.at(list_no);
-    return wide_ids_ ? reinterpret_cast<const uint8_t*>(list.ids8.data())
-                     : reinterpret_cast<const uint8_t*>(list.ids4.data());
+void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks,
+                                 const uint8_t* ids, int id_bytes) {
+    List& list = lists_.at(list_no);
+    wide_ids_ = id_bytes == 8;
+    list = List();
+    list.size = n;
+    list.lent_blocks = blocks;
+    list.lent_ids = ids;
 }
 
 size_t VLCInvertedLists::memory() const {

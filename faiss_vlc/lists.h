@@ -18,6 +18,9 @@ namespace faiss_vlc {
 /// code_size bytes: get_codes() and add_entries() convert. Ids take 4 bytes while all of them fit
 /// (0 to 2^32 - 1), 8 from then on.
 ///
+/// Lists may be lent bytes of a mapped file. Whatever changes such a list copies it first; the
+/// others stay in the file.
+///
 /// Thread-safety: any number of readers; writers to different lists may run side by side as long as
 /// no id needs 8 bytes for the first time (prepare_ids).
 struct VLCInvertedLists : faiss::InvertedLists {
@@ -45,13 +48,16 @@ struct VLCInvertedLists : faiss::InvertedLists {
     void resize(size_t list_no, size_t new_size) override;
     void reset() override;
 
-    /// Blocks of a list, and ids without a copy. Blocks may be read 64 bytes beyond their end.
+    /// Blocks of a list, and ids without a copy. Blocks may be read 64 bytes beyond their end;
+    /// an empty list may have none.
     const uint8_t* blocks(size_t list_no) const {
-        return lists_[list_no].blocks.data();
+        const List& list = lists_[list_no];
+        return list.lent_blocks ? list.lent_blocks : list.blocks.data();
     }
     idx_t id(size_t list_no, size_t offset) const {
-        const List& list = lists_[list_no];
-        return wide_ids_ ? list.ids8[offset] : idx_t(list.ids4[offset]);
+        const uint8_t* ids = raw_ids(list_no);
+        return wide_ids_ ? reinterpret_cast<const int64_t*>(ids)[offset]
+                         : idx_t(reinterpret_cast<const uint32_t*>(ids)[offset]);
     }
     bool wide_ids() const {
         return wide_ids_;
@@ -63,6 +69,23 @@ struct VLCInvertedLists : faiss::InvertedLists {
     /// Widens all lists to 8-byte ids if one of these does not fit in 4 bytes.
     void prepare_ids(size_t n, const idx_t* ids);
 
+    /// While it lives, entries may be added; what was added goes away with it again unless keep()
+    /// was called: for additions to many lists of which one may fail.
+    class Addition {
+    public:
+        explicit Addition(VLCInvertedLists& lists);
+        ~Addition();
+        Addition(const Addition&) = delete;
+        Addition& operator=(const Addition&) = delete;
+        void keep() { kept_ = true; }
+
+    private:
+        VLCInvertedLists& lists_;
+        std::vector<size_t> sizes_;
+        bool wide_ids_;
+        bool kept_ = false;
+    };
+
     /// Bytes of a list's codes, and of its ids.
     size_t list_bytes(size_t list_no) const {
         return list_size(list_no) * code_size;
@@ -72,11 +95,26 @@ struct VLCInvertedLists : faiss::InvertedLists {
     }
 
     /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).
-    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids, int id_bytes);
-    /// For saving: a list's ids as stored.
-    const uint8_t* raw_ids(size_t list_no) const;
+    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
+                  int id_bytes);
+    /// The same, but in place: `owner` keeps the bytes, which are aligned to an id's size, and 64
+    /// readable ones behind the blocks.
+    void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
+                   int id_bytes);
+    void keep(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
+    /// Whether a list still lies in the file that it was lent from.
+    bool is_lent(size_t list_no) const { return lists_.at(list_no).lent_blocks != nullptr; }
+    /// A list's ids as stored.
+    const uint8_t* raw_ids(size_t list_no) const {
+        const List& list = lists_[list_no];
+        if (list.lent_ids) {
+            return list.lent_ids;
+        }
+        return wide_ids_ ? reinterpret_cast<const uint8_t*>(list.ids8.data())
+                         : reinterpret_cast<const uint8_t*>(list.ids4.data());
+    }
 
-    /// Memory held for codes and ids, in bytes.
+    /// Memory held for codes and ids, in bytes; lent ones are not counted.
     size_t memory() const;
 
 private:
@@ -84,16 +122,22 @@ private:
 
     struct List {
         size_t size = 0;
-        AlignedBytes blocks; ///< size * code_size + kSlack bytes
+        AlignedBytes blocks; ///< size * code_size + kSlack bytes; none at first
         std::vector<uint32_t> ids4;
         std::vector<int64_t> ids8;
+        const uint8_t* lent_blocks = nullptr; ///< in place of `blocks`
+        const uint8_t* lent_ids = nullptr;    ///< in place of `ids4` or `ids8`
     };
     std::vector<List> lists_;
+    std::shared_ptr<const void> owner_; ///< of what was lent
     bool wide_ids_ = false;
 
     void read_code(const List& list, size_t offset, uint8_t* code) const;
+    void detach(List& list);
     void write_code(List& list, size_t offset, const uint8_t* code);
+    void move_block(uint8_t* block, int before, int after, int kept) const;
     void set_size(List& list, size_t size);
+    void narrow_ids();
     void set_id(List& list, size_t offset, idx_t id);
 };
 

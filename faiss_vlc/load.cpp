@@ -231,7 +231,8 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& hea
     return model;
 }
 
-void read_lists(const SectionReader& sections, const Head& head, VLCInvertedLists& lists) {
+void read_lists(const SectionReader& sections, const Head& head, bool lend,
+                VLCInvertedLists& lists) {
     ByteReader r = sections.read(section::kLists);
     const uint32_t id_bytes = r.u32();
     expect(id_bytes == 4 || id_bytes == 8, r, "bytes of an id", id_bytes, "4 or 8");
@@ -244,20 +245,31 @@ void read_lists(const SectionReader& sections, const Head& head, VLCInvertedList
     expect(total == head.ntotal, r, "sum of the list sizes", double(total), "ntotal");
     const uint8_t* ids =
         sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
+    if (lend && reinterpret_cast<uintptr_t>(ids) % id_bytes != 0) {
+        fail("%s: its ids are not aligned to their size", sections.payload().origin.c_str());
+    }
     const uint8_t* codes = sections.view<uint8_t>(
         section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
     for (uint32_t j = 0; j < head.m; j++) {
-        lists.set_list(j, sizes[j], codes, ids, int(id_bytes));
+        if (lend) {
+            lists.lend_list(j, sizes[j], codes, ids, int(id_bytes));
+        } else {
+            lists.set_list(j, sizes[j], codes, ids, int(id_bytes));
+        }
         codes += uint64_t(sizes[j]) * head.code_size;
         ids += uint64_t(sizes[j]) * id_bytes;
     }
 }
 
-} // namespace
-
-std::unique_ptr<IndexVLC> load_index(Payload payload) {
+/// `lend`: ids and codes are left in the payload.
+std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
+    const std::shared_ptr<const void> owner = payload.owner;
     const SectionReader sections(std::move(payload), known_sections());
-    sections.verify_all();
+    for (const Section& one : sections.sections()) {
+        if (!lend || (one.name != section::kIds && one.name != section::kCodes)) {
+            sections.verify(one.name);
+        }
+    }
     const Head head = read_head(sections.read(section::kIndex));
     const ByteReader reader = sections.read(section::kParameters);
     const VLCParameters parameters = read_parameters(reader);
@@ -269,7 +281,10 @@ std::unique_ptr<IndexVLC> load_index(Payload payload) {
     std::unique_ptr<IndexVLC> index;
     if (head.trained) {
         index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
-        read_lists(sections, head, index->lists());
+        read_lists(sections, head, lend, index->lists());
+        if (lend) {
+            index->lists().keep(owner);
+        }
     } else {
         index = std::make_unique<IndexVLC>(int(head.d), parameters, faiss::MetricType(head.metric));
         expect(index->code_size == head.code_size, reader, "code size", head.code_size,
@@ -282,6 +297,16 @@ std::unique_ptr<IndexVLC> load_index(Payload payload) {
         index->set_direct_map_type(faiss::DirectMap::Type(head.direct_map));
     }
     return index;
+}
+
+} // namespace
+
+std::unique_ptr<IndexVLC> load_index(Payload payload) {
+    return make_index(std::move(payload), false);
+}
+
+std::unique_ptr<IndexVLC> borrow_index(Payload payload) {
+    return make_index(std::move(payload), true);
 }
 
 } // namespace faiss_vlc

@@ -11,4 +11,9 @@ namespace faiss_vlc {
 /// damaged or hostile payload throws, naming section and fault. It copies what it keeps.
 std::unique_ptr<IndexVLC> load_index(Payload payload);
 
+/// The same, but ids and codes stay where they are, unread, kept by the payload's owner: a mapped
+/// file. Their checksums are not compared (SectionReader::verify_all does), so ids may be any; the
+/// time does not depend on them unless the index was saved with a direct map.
+std::unique_ptr<IndexVLC> borrow_index(Payload payload);
+
 } // namespace faiss_vlc
