@@ -6,6 +6,13 @@
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(faiss REQUIRED)
 
+# The classes of different FAISS versions differ, so what is built for one is refused by others.
+get_target_property(faiss_include_dirs faiss INTERFACE_INCLUDE_DIRECTORIES)
+find_path(faiss_index_dir faiss/Index.h PATHS ${faiss_include_dirs} NO_DEFAULT_PATH NO_CACHE REQUIRED)
+file(STRINGS ${faiss_index_dir}/faiss/Index.h faiss_version REGEX "#define FAISS_VERSION_")
+string(REGEX REPLACE "[^0-9]+([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+).*" "\\1.\\2.\\3"
+    FAISS_VLC_FAISS_VERSION "${faiss_version}")
+
 find_package(Threads QUIET)
 find_package(OpenCL QUIET)
 find_package(CLBlast QUIET)

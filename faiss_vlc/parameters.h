@@ -26,7 +26,7 @@ struct VLCParameters {
     int work_group = 64; ///< 64, 128 or 256 work-items
 
     // The sample
-    uint32_t seed = 1234;
+    uint32_t seed = 1234;            ///< of the sample's order and every random choice
     int max_points_per_anchor = 256; ///< training vectors beyond m times this are left out
     float held_out = 0.1f;           ///< share of the sample kept for stopping and tuning
 
@@ -34,27 +34,29 @@ struct VLCParameters {
     int iterations = 15;            ///< at most
     int neighbours = 4;             ///< anchors among which a vector's weight is spread, 1 to 4
     float start_temperature = 0.3f; ///< in units of the first iteration's mean energy
-    float end_temperature = 0.01f;
+    float end_temperature = 0.01f;  ///< in the same units
     float size_bias = 0.1f;   ///< mean energies added per factor e in list size: evens out lists
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
-    Robust robust = Robust::huber;
-    float kappa = 3.0f;           ///< outliers are kappa median distances away, or farther
-    float max_step = 32.0f;       ///< of an anchor's component in one iteration, lattice units
+    Robust robust = Robust::huber; ///< what is done about outliers
+    float kappa = 3.0f;     ///< outliers are kappa median distances away, or farther
+    float max_step = 32.0f; ///< of an anchor's component in one iteration, lattice units
     float merge_fraction = 0.25f; ///< see maintain.h
-    float split_factor = 4.0f;
-    float maintain_until = 0.7f; ///< share of the iterations in which anchors merge and split
-    float stop_changes = 0.001f; ///< stops when fewer vectors than this share change their anchor
+    float split_factor = 4.0f;    ///< see maintain.h
+    float maintain_until = 0.7f;  ///< share of the iterations in which anchors merge and split
+    float stop_changes = 0.001f;  ///< stops when fewer vectors than this share change their anchor
 
     // Choices made on held-out vectors; a value fixes them
-    float tilt = -1;                ///< bits go by variance^(1 + tilt); negative: chosen
-    float t1 = -1, t2 = -1, c = -1; ///< estimator.h; negative: chosen
-    float coverage = 0.95f; ///< share of true neighbours' lists that the default nprobe covers
+    float tilt = -1;          ///< bits go by variance^(1 + tilt); negative: chosen
+    float t1 = -1;            ///< of the estimate, see estimator.h; negative: chosen
+    float t2 = -1;            ///< the same
+    float c = -1;             ///< the same
+    float coverage = 0.95f;   ///< share of true neighbours' lists that the default nprobe covers
 
     // Long runs
-    std::string checkpoint; ///< file written every checkpoint_every iterations
-    int checkpoint_every = 0;
-    std::string resume; ///< checkpoint to go on from: same data and parameters, same result
-    std::string dump;   ///< folder for every intermediate of a small run, as .npy
+    std::string checkpoint;   ///< file written every checkpoint_every iterations
+    int checkpoint_every = 0; ///< iterations; 0: never
+    std::string resume;       ///< checkpoint to go on from: same data and parameters, same result
+    std::string dump;         ///< folder for every intermediate of a small run, as .npy
 
     /// Throws naming the first parameter out of range for vectors of d dimensions.
     void check(int d) const;

@@ -1,0 +1,28 @@
+"""Vector-Lattice Compression for FAISS.
+
+    import faiss, faiss_vlc
+
+    index = faiss.index_factory(d, "OPQ16_64,VLC1024x4")
+
+Importing this makes ``faiss.index_factory``, ``read_index``, ``write_index``, ``clone_index``,
+``serialize_index``, ``deserialize_index``, ``downcast_index``, ``extract_index_ivf``,
+``ParameterSpace``, pickle and copy understand :class:`IndexVLC`, alone and inside other indexes. What
+has nothing to do with it goes to FAISS as before.
+"""
+
+from faiss_vlc import _loader
+
+_loader.load()
+
+from faiss_vlc._build import FAISS_VERSION, VERSION as __version__
+from faiss_vlc._index import AnchorGrid, FrameKind, IndexVLC, Robust, VLCParameters, devices
+from faiss_vlc._plug import (ParameterSpace, clone_index, downcast_index, extract_index_ivf, index_factory,
+                             install, read_index, upgrade, write_index)
+
+install()
+
+__all__ = [
+    "AnchorGrid", "FAISS_VERSION", "FrameKind", "IndexVLC", "ParameterSpace", "Robust", "VLCParameters",
+    "clone_index", "devices", "downcast_index", "extract_index_ivf", "index_factory", "read_index",
+    "upgrade", "write_index",
+]

@@ -1,0 +1,143 @@
+"""IndexVLC and VLCParameters as Python classes."""
+
+import enum
+
+import faiss
+import numpy as np
+
+from faiss_vlc import swigvlc
+from faiss_vlc.swigvlc import IndexVLC, VLCParameters
+
+
+def _enumeration(name, doc):
+    prefix = name + "_"
+    members = {key[len(prefix):]: value for key, value in vars(swigvlc).items() if key.startswith(prefix)}
+    kind = enum.IntEnum(name, members, module="faiss_vlc")
+    kind.__doc__ = doc
+    return kind
+
+
+AnchorGrid = _enumeration("AnchorGrid", "How anchors are stored: int8 lattice or float16.")
+FrameKind = _enumeration("FrameKind", "The axes of the codes: principal axes of the residuals or the data's own.")
+Robust = _enumeration("Robust", "What training does about outliers: nothing, Huber's weights, or leave them out.")
+
+
+def devices():
+    """The OpenCL devices that training can use, GPUs first: a list of "name (platform)"."""
+    return swigvlc.device_lines().splitlines()
+
+
+# --- VLCParameters: keywords, comparison, pickling ---
+
+PARAMETERS = [name for name, value in vars(VLCParameters).items()
+              if isinstance(value, property) and name != "thisown"]
+_plain_parameters = VLCParameters.__init__
+
+
+def _parameters_init(self, **values):
+    _plain_parameters(self)
+    for name, value in values.items():
+        setattr(self, name, value)
+
+
+def _parameters_setattr(self, name, value):
+    if name not in PARAMETERS and name not in ("this", "thisown"):
+        raise AttributeError(f"VLCParameters has no {name!r}; it has {', '.join(PARAMETERS)}")
+    object.__setattr__(self, name, value)
+
+
+def _parameters_dict(self):
+    """All parameters as a dict."""
+    return {name: getattr(self, name) for name in PARAMETERS}
+
+
+def _parameters_repr(self):
+    default = VLCParameters().to_dict()
+    changed = [f"{name}={value!r}" for name, value in self.to_dict().items() if value != default[name]]
+    return f"VLCParameters({', '.join(changed)})"
+
+
+def _parameters_eq(self, other):
+    return self.to_dict() == other.to_dict() if isinstance(other, VLCParameters) else NotImplemented
+
+
+def _make_parameters(values):
+    return VLCParameters(**values)
+
+
+_parameters_init.__doc__ = VLCParameters.__doc__ + "\nEvery parameter can be given as a keyword.\n"
+VLCParameters.__init__ = _parameters_init
+VLCParameters.__setattr__ = _parameters_setattr
+VLCParameters.to_dict = _parameters_dict
+VLCParameters.__repr__ = _parameters_repr
+VLCParameters.__eq__ = _parameters_eq
+VLCParameters.__hash__ = None
+VLCParameters.__reduce__ = lambda self: (_make_parameters, (self.to_dict(),))
+
+
+# --- IndexVLC ---
+
+_plain_index = IndexVLC.__init__
+
+
+def _index_init(self, d, m=0, bits_per_dim=2.0, metric=faiss.METRIC_L2, *, parameters=None):
+    """An untrained index of d dimensions.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions, 1 to 4096; or an IndexVLC, to make a copy of.
+    m : int or VLCParameters
+        Anchors; 0: about 4 sqrt(n) of the training set. Or all parameters at once.
+    bits_per_dim : float
+        Code bits per dimension, 1/8 to 8; factors add 2 bytes a vector.
+    metric : int
+        faiss.METRIC_L2 or faiss.METRIC_INNER_PRODUCT.
+    parameters : VLCParameters, optional
+        Everything else; rules over m and bits_per_dim.
+    """
+    if isinstance(m, VLCParameters): # IndexVLC(d, parameters[, metric]), as in C++
+        if parameters is not None:
+            raise TypeError("IndexVLC: expected one set of parameters, got two")
+        parameters, metric = m, metric if bits_per_dim == 2.0 else bits_per_dim
+    if isinstance(d, IndexVLC):
+        _plain_index(self, d)
+    elif parameters is not None:
+        _plain_index(self, d, parameters, metric)
+    else:
+        _plain_index(self, d, m, bits_per_dim, metric)
+
+
+def _assign_lists(self, x):
+    """The list that add() would put each vector into.
+
+    Parameters
+    ----------
+    x : array_like
+        Vectors, shape (n, d), float32.
+
+    Returns
+    -------
+    lists : array of int64, shape (n,)
+    """
+    x = np.ascontiguousarray(x, dtype="float32")
+    n, d = x.shape
+    if d != self.d:
+        raise ValueError(f"assign_lists: expected vectors of {self.d} dimensions, got {d}")
+    lists = np.empty(n, dtype="int64")
+    self._assign_lists(n, faiss.swig_ptr(x), faiss.swig_ptr(lists))
+    return lists
+
+
+def _replace_invlists(self, invlists, own=False):
+    """Not for IndexVLC: its lists are blocks that only its own kernels read."""
+    raise RuntimeError(
+        "IndexVLC keeps its codes in blocks of its own and cannot take other inverted lists (as "
+        "contrib.ondisk gives it). Merge shards with merge_from and save them with faiss.write_index: "
+        "a .vlc file holds the packed codes and is read without inflating them.")
+
+
+IndexVLC.__init__ = _index_init
+IndexVLC.assign_lists = _assign_lists
+IndexVLC.replace_invlists = _replace_invlists
+faiss.class_wrappers.handle_Index(IndexVLC)

@@ -1,0 +1,153 @@
+"""FAISS's functions, taught to handle IndexVLC, and their installation in the faiss package."""
+
+import os
+
+import faiss
+import numpy as np
+
+from faiss_vlc import swigvlc
+from faiss_vlc._index import PARAMETERS, IndexVLC
+
+_stock = {name: getattr(faiss, name) for name in (
+    "ParameterSpace", "clone_index", "downcast_index", "extract_index_ivf", "index_factory", "read_index",
+    "try_extract_index_ivf", "write_index")}
+
+
+def vlcs_in(index):
+    """Every IndexVLC in a tree of indexes, innermost first."""
+    found = []
+    while (vlc := swigvlc.vlc_in_tree(index, len(found))) is not None:
+        found.append(vlc)
+    return found
+
+
+def _has_vlc(index):
+    return isinstance(index, faiss.Index) and swigvlc.vlc_in_tree(index, 0) is not None
+
+
+def index_factory(d, description, *args):
+    """faiss.index_factory with one more token, VLC[<m>][x<bits> | b<bytes>], where an inverted file may
+    stand: m anchors (left out: about 4 sqrt(n) of the training set), code bits per dimension or bytes per
+    vector. For example "VLC1024x4", "OPQ16_64,VLC256b32", "PCA64,VLC", "IDMap,VLC", "VLC256x2,RFlat".
+
+    Parameters
+    ----------
+    d : int
+        Dimensions.
+    description : str
+        What to build.
+    metric : int, optional
+        faiss.METRIC_L2 (default) or faiss.METRIC_INNER_PRODUCT.
+    """
+    if isinstance(description, str) and "VLC" in description:
+        return swigvlc.index_factory(d, description, *args)
+    return _stock["index_factory"](d, description, *args)
+
+
+def read_index(source, *flags):
+    """faiss.read_index, which also reads .vlc files and makes an IndexVLC of every one inside.
+
+    Parameters
+    ----------
+    source : str, path or faiss.IOReader
+    io_flags : int, optional
+        As FAISS's.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return swigvlc.read_index(os.fspath(source), *flags)
+    if isinstance(source, faiss.IOReader):
+        return swigvlc.read_index(source, *flags)
+    return upgrade(_stock["read_index"](source, *flags))
+
+
+def upgrade(index):
+    """Makes an IndexVLC of every one in an index that FAISS's own reader has read. Use the result, not
+    what was given."""
+    index.this.disown()
+    return swigvlc._upgrade(index)
+
+
+def write_index(index, target, *flags):
+    """faiss.write_index, which writes an IndexVLC by itself as a .vlc file, and one inside another index
+    into FAISS's own format. Files are replaced atomically.
+
+    Parameters
+    ----------
+    index : faiss.Index
+    target : str, path or faiss.IOWriter
+    """
+    path = os.fspath(target) if isinstance(target, os.PathLike) else target
+    if _has_vlc(index) and isinstance(path, (str, faiss.IOWriter)):
+        swigvlc.write_index(index, path)
+    else:
+        _stock["write_index"](index, path, *flags)
+
+
+def clone_index(index):
+    """A deep copy: adding to it leaves the original alone. IndexVLCs share what training learnt."""
+    return swigvlc.clone_index(index) if _has_vlc(index) else _stock["clone_index"](index)
+
+
+def downcast_index(index):
+    """The same index with the Python class of what it really is."""
+    if index is None or isinstance(index, IndexVLC):
+        return index
+    return swigvlc.downcast_index(index) if _has_vlc(index) else _stock["downcast_index"](index)
+
+
+def extract_index_ivf(index):
+    """The inverted file inside IndexPreTransform, IndexIDMap, IndexRefine and the like."""
+    return downcast_index(_stock["extract_index_ivf"](index))
+
+
+def try_extract_index_ivf(index):
+    """extract_index_ivf, or None where there is no inverted file."""
+    return downcast_index(_stock["try_extract_index_ivf"](index))
+
+
+class ParameterSpace(_stock["ParameterSpace"]):
+    """faiss.ParameterSpace, which also sets the training parameters of every IndexVLC in an index:
+    "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30"."""
+
+    def set_index_parameter(self, index, name, value):
+        """Sets one parameter by name."""
+        if not name.startswith("vlc_"):
+            super().set_index_parameter(index, name, value)
+            return
+        field = name[len("vlc_"):]
+        found = vlcs_in(index)
+        if field not in PARAMETERS or not found:
+            raise RuntimeError(f"ParameterSpace: could not set {name!r}: " +
+                               ("no IndexVLC in the index" if found == [] else
+                                f"expected vlc_ and one of {', '.join(PARAMETERS)}"))
+        for vlc in found:
+            kind = type(getattr(vlc.parameters, field))
+            setattr(vlc.parameters, field, kind(value))
+
+    def set_index_parameters(self, index, parameters):
+        """Sets parameters from "name=value,name=value", or those of a combination by its number."""
+        if not isinstance(parameters, str) or "vlc_" not in parameters:
+            super().set_index_parameters(index, parameters)
+            return
+        for setting in filter(None, parameters.replace(" ", ",").split(",")):
+            name, _, value = setting.partition("=")
+            self.set_index_parameter(index, name, float(value))
+
+
+def _restore(data):
+    """Unpickles: being here, it has a fresh process import faiss_vlc first."""
+    return faiss.deserialize_index(np.frombuffer(data, dtype="uint8"))
+
+
+def _reduce_ex(self, protocol):
+    if _has_vlc(self):
+        return _restore, (faiss.serialize_index(self).tobytes(),)
+    return object.__reduce_ex__(self, protocol)
+
+
+def install():
+    """Puts these functions into the faiss package; done when faiss_vlc is imported."""
+    for name in _stock:
+        setattr(faiss, name, globals()[name])
+    faiss.Index.__reduce_ex__ = _reduce_ex
+    swigvlc.register_hooks()

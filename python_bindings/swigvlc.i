@@ -1,0 +1,174 @@
+// IndexVLC for Python, as an extension of the faiss module that is installed: base classes come from
+// there, and with them every method that IndexVLC inherits or overrides (calls are virtual). Their
+// wrappers release the GIL, as those made here do.
+
+%module(package="faiss_vlc") swigvlc
+
+%{
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <typeinfo>
+#include <vector>
+
+#include <faiss/IndexIVFFlat.h>
+#include <faiss/impl/FaissException.h>
+#include <faiss/impl/io.h>
+#include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/clone.h>
+#include <faiss_vlc/factory.h>
+#include <faiss_vlc/index_io.h>
+#include <faiss_vlc/parameters.h>
+#include <faiss_vlc/tree.h>
+#include <opencl/device.h>
+%}
+
+// FAISS's headers are read for their class names only; what SWIG does not understand there is
+// FAISS's business.
+#pragma SWIG nowarn=302,305,312,319,325,341,362,389,401,403,509,512,516
+
+%include <stdint.i>
+%include <std_string.i>
+typedef uint64_t size_t;
+#define FAISS_API
+#define FAISS_DEPRECATED(msg)
+#define __restrict
+
+%import(module="faiss") <faiss/MetricType.h>
+%import(module="faiss") <faiss/Index.h>
+%import(module="faiss") <faiss/impl/io.h>
+%import(module="faiss") <faiss/invlists/DirectMap.h>
+%import(module="faiss") <faiss/IndexIVF.h>
+%import(module="faiss") <faiss/IndexIVFFlat.h>
+
+%exception {
+    Py_BEGIN_ALLOW_THREADS
+    try {
+        $action
+    } catch (const std::bad_alloc&) {
+        PyEval_RestoreThread(_save);
+        PyErr_SetString(PyExc_MemoryError, "std::bad_alloc");
+        SWIG_fail;
+    } catch (const std::exception& error) {
+        PyEval_RestoreThread(_save);
+        if (!PyErr_Occurred()) { // KeyboardInterrupt, where training was interrupted
+            PyErr_SetString(PyExc_RuntimeError, error.what());
+        }
+        SWIG_fail;
+    }
+    Py_END_ALLOW_THREADS
+}
+
+// An index that is returned gets the Python class of what it really is, ours and every one that the
+// faiss module has: SWIG's table of types is common to both modules and goes by C++ names.
+%{
+static PyObject* index_object(faiss::Index* index, int flags) {
+    if (!index) {
+        Py_RETURN_NONE;
+    }
+    std::string name;
+    if (char* plain = abi::__cxa_demangle(typeid(*index).name(), nullptr, nullptr, nullptr)) {
+        for (const char* c = plain; *c; c++) { // SWIG writes A< B >
+            name += *c == '<' ? "< " : *c == '>' ? " >" : std::string(1, *c);
+        }
+        std::free(plain);
+    }
+    swig_type_info* type = SWIG_TypeQuery((name + " *").c_str());
+    if (type && type->clientdata) {
+        return SWIG_NewPointerObj(dynamic_cast<void*>(index), type, flags);
+    }
+    if (auto* ivf = dynamic_cast<faiss::IndexIVF*>(index)) {
+        return SWIG_NewPointerObj(ivf, SWIGTYPE_p_faiss__IndexIVF, flags);
+    }
+    return SWIG_NewPointerObj(index, SWIGTYPE_p_faiss__Index, flags);
+}
+%}
+%typemap(out) faiss::Index* {
+    $result = index_object($1, $owner | 0);
+}
+
+namespace faiss_vlc {
+enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
+enum class AnchorGrid : int32_t { int8 = 0, float16 = 1 };
+}
+%include <faiss_vlc/parameters.h>
+
+// What IndexIVFFlat has under the same name is called through its virtual functions, by way of
+// FAISS's own wrappers. The model is C++'s affair.
+%ignore faiss_vlc::IndexVLC::model;
+%ignore faiss_vlc::IndexVLC::lists;
+%ignore faiss_vlc::IndexVLC::IndexVLC(std::shared_ptr<const Model>, const VLCParameters&);
+%rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
+%define INHERITED(method)
+%ignore faiss_vlc::IndexVLC::method;
+%enddef
+INHERITED(train)
+INHERITED(add_with_ids)
+INHERITED(add_core)
+INHERITED(search)
+INHERITED(search_preassigned)
+INHERITED(range_search)
+INHERITED(range_search_preassigned)
+INHERITED(search_and_reconstruct)
+INHERITED(reconstruct)
+INHERITED(reconstruct_from_offset)
+INHERITED(encode_vectors)
+INHERITED(sa_encode)
+INHERITED(sa_decode)
+INHERITED(get_InvertedListScanner)
+INHERITED(get_distance_computer)
+INHERITED(remove_ids)
+INHERITED(update_vectors)
+INHERITED(check_compatible_for_merge)
+INHERITED(merge_from)
+INHERITED(reset)
+%include <faiss_vlc/IndexVLC.h>
+
+%newobject faiss_vlc::index_factory;
+%newobject faiss_vlc::read_index;
+%newobject faiss_vlc::clone_index;
+%ignore faiss_vlc::Cloner;
+%rename(_upgrade) faiss_vlc::upgrade;
+%newobject faiss_vlc::upgrade;
+%include <faiss_vlc/factory.h>
+%include <faiss_vlc/index_io.h>
+%include <faiss_vlc/clone.h>
+
+%inline %{
+/// The index with the class that it really has, IndexVLC included; owned by whom it was.
+faiss::Index* downcast_index(faiss::Index* index) {
+    return index;
+}
+
+/// The IndexVLC number i of a tree of indexes, children before parents; None beyond the last.
+faiss::Index* vlc_in_tree(faiss::Index* index, int i) {
+    std::vector<faiss::Index*> found;
+    const std::function<void(faiss::Index&)> collect = [&](faiss::Index& node) {
+        faiss_vlc::each_child(node, [&](faiss::Index*& child, bool) { collect(*child); });
+        if (dynamic_cast<faiss_vlc::IndexVLC*>(&node)) {
+            found.push_back(&node);
+        }
+    };
+    if (index) {
+        collect(*index);
+    }
+    return i >= 0 && i < int(found.size()) ? found[i] : nullptr;
+}
+
+/// The OpenCL devices that training can use, GPUs first, one "name (platform)" a line.
+std::string device_lines() {
+    std::string lines;
+    for (const faiss_vlc::DeviceInfo& device : faiss_vlc::list_devices()) {
+        lines += device.name + " (" + device.platform + ")\n";
+    }
+    return lines;
+}
+
+/// The version of FAISS whose headers this was compiled with.
+std::string compiled_with_faiss() {
+    return std::to_string(FAISS_VERSION_MAJOR) + "." + std::to_string(FAISS_VERSION_MINOR) + "." +
+            std::to_string(FAISS_VERSION_PATCH);
+}
+%}
