@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include <faiss/impl/AuxIndexStructures.h>
+
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/numeric.h>
 #include <faiss_vlc/simd.h>
@@ -467,6 +469,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     Terms best_terms;
     int64_t best_found = -1;
     for (double tilt : tilts) {
+        faiss::InterruptCallback::check();
         Model candidate = model;
         candidate.layout = Layout::allocate(code_bytes, mean, tilt);
         for (int g = 0; g < anchors.groups; g++) {

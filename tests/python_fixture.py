@@ -24,7 +24,7 @@ _centres = _random.rand(40, D)
 
 def vectors(n):
     """n float32 vectors around 40 centres."""
-    noise = 0.15 * _random.randn(n, D)
+    noise = 0.3 * _random.randn(n, D)
     return (_centres[_random.randint(40, size=n)] + noise).astype("float32")
 
 
@@ -54,9 +54,10 @@ def add_base(index):
 
 
 def assert_same(found, expected):
-    """Both are results of searches: arrays that must be equal."""
-    for a, b in zip(found, expected):
-        np.testing.assert_array_equal(a, b)
+    """Both are results of searches, distances and labels: equal, but that IVFPQ's sums of floats depend on
+    how many queries come together."""
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def fresh_process(code, *args, **environment):

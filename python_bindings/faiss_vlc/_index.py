@@ -132,9 +132,9 @@ def _assign_lists(self, x):
 def _replace_invlists(self, invlists, own=False):
     """Not for IndexVLC: its lists are blocks that only its own kernels read."""
     raise RuntimeError(
-        "IndexVLC keeps its codes in blocks of its own and cannot take other inverted lists (as "
-        "contrib.ondisk gives it). Merge shards with merge_from and save them with faiss.write_index: "
-        "a .vlc file holds the packed codes and is read without inflating them.")
+        "IndexVLC keeps its codes in blocks of its own and cannot take other inverted lists, as "
+        "contrib.ondisk would give it. Merge the shards with merge_from and faiss.write_index them: a .vlc "
+        "file is the index on disk, which faiss.read_index(path, faiss.IO_FLAG_MMAP) opens.")
 
 
 IndexVLC.__init__ = _index_init

@@ -1,0 +1,188 @@
+"""faiss.contrib and faiss.ivflib on an IndexVLC, as on an IVFPQ."""
+
+import importlib.util
+import os
+import tempfile
+import unittest
+
+import faiss
+import numpy as np
+from faiss.contrib import evaluation, inspect_tools, ivf_tools, ondisk
+
+import faiss_vlc
+from python_fixture import BASE, D, FAISS_VERSION, KEYS, QUERIES, VLC, assert_same, make
+
+
+def has(module):
+    return importlib.util.find_spec(module) is not None
+
+
+def same_neighbours(found, expected, at_least=0.95):
+    common = [len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, expected)]
+    assert np.mean(common) >= at_least, np.mean(common)
+
+
+class IvfTools(unittest.TestCase):
+    def test_preassigned(self):
+        for key in KEYS:
+            index = make(key)
+            coarse, lists = index.quantizer.search(QUERIES, index.nprobe)
+            expected = index.search(QUERIES, 5)
+            found = ivf_tools.search_preassigned(index, QUERIES, 5, lists, coarse)
+            same_neighbours(found[1], expected[1])
+            radius = float(np.median(expected[0]))
+            limits, _, ids = ivf_tools.range_search_preassigned(index, QUERIES, radius, lists, coarse)
+            wanted = index.range_search(QUERIES, radius)
+            self.assertGreater(limits[-1], 50)
+            self.assertAlmostEqual(int(limits[-1]), int(wanted[0][-1]), delta=0.05 * wanted[0][-1])
+            self.assertGreater(np.isin(ids, wanted[2]).mean(), 0.95)
+
+    def test_the_lists_of_assign(self):
+        index = make(VLC)
+        lists = index.assign_lists(QUERIES)[:, None]
+        index.nprobe = 1
+        assert_same(ivf_tools.search_preassigned(index, QUERIES, 5, lists), index.search(QUERIES, 5))
+
+    def test_add_preassigned(self):
+        for key in KEYS:
+            index = make(key, add=False)
+            lists = index.quantizer.search(BASE, 1)[1].ravel()
+            ivf_tools.add_preassigned(index, BASE, lists)
+            same_neighbours(index.search(QUERIES, 5)[1], make(key).search(QUERIES, 5)[1])
+            ivf_tools.add_preassigned(index, BASE[:9], lists[:9], np.arange(9) + 10 ** 6)
+            self.assertEqual(index.ntotal, len(BASE) + 9)
+        with self.assertRaisesRegex(RuntimeError, "expected lists below 16, got 16"):
+            ivf_tools.add_preassigned(make(VLC), BASE[:1], np.array([16]))
+
+
+class InspectTools(unittest.TestCase):
+    def test_lists(self):
+        for key in KEYS:
+            index = make(key)
+            sizes = inspect_tools.get_invlist_sizes(index.invlists)
+            self.assertEqual(sizes.sum(), len(BASE))
+            seen = []
+            for i in range(index.nlist):
+                ids, codes = inspect_tools.get_invlist(index.invlists, i)
+                self.assertEqual(codes.shape, (sizes[i], index.code_size))
+                seen += ids.tolist()
+            self.assertEqual(sorted(seen), list(range(len(BASE))))
+            self.assertGreaterEqual(index.invlists.imbalance_factor(), 1)
+
+    def test_codes_are_those_of_sa_encode(self):
+        index = make(VLC)
+        packed = index.sa_encode(BASE)
+        for i in range(index.nlist):
+            ids, codes = inspect_tools.get_invlist(index.invlists, i)
+            np.testing.assert_array_equal(packed[ids, 1:], codes)
+
+
+class Evaluation(unittest.TestCase):
+    def test_range_precision(self):
+        for key in KEYS:
+            index = make(key)
+            flat = faiss.IndexFlat(D)
+            flat.add(BASE)
+            radius = float(np.median(flat.search(QUERIES, 10)[0]))
+            truth, found = flat.range_search(QUERIES, radius), index.range_search(QUERIES, radius)
+            precision, recall = evaluation.range_PR(truth[0], truth[2], found[0], found[2])
+            self.assertTrue(0 <= precision <= 1 and 0 <= recall <= 1)
+            if key == VLC:
+                self.assertGreater(min(precision, recall), 0.6)
+
+    def test_intersection(self):
+        expected = make(VLC).search(QUERIES, 5)[1]
+        self.assertEqual(evaluation.knn_intersection_measure(expected, expected), 1)
+
+
+class OnDisk(unittest.TestCase):
+    def test_merge_ondisk_is_refused_with_the_way_to_do_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            shards = []
+            for i in range(2):
+                index = make(VLC, add=False)
+                index.add_with_ids(BASE[i::2].copy(), np.arange(i, len(BASE), 2))
+                shards.append(os.path.join(folder, f"{i}.vlc"))
+                faiss.write_index(index, shards[-1])
+            with self.assertRaisesRegex(RuntimeError, "merge_from.*write_index.*IO_FLAG_MMAP"):
+                ondisk.merge_ondisk(make(VLC, add=False), shards, os.path.join(folder, "merged"))
+            merged = faiss.read_index(shards[0])
+            merged.merge_from(faiss.read_index(shards[1]), 0)
+            path = os.path.join(folder, "all.vlc")
+            faiss.write_index(merged, path)
+            on_disk = faiss.read_index(path, faiss.IO_FLAG_MMAP)
+            assert_same(on_disk.search(QUERIES, 5), merged.search(QUERIES, 5))
+            same_neighbours(on_disk.search(QUERIES, 5)[1], make(VLC).search(QUERIES, 5)[1], 0.7)
+            self.assertLess(os.path.getsize(path), 4 * D * len(BASE) // 3)
+
+
+@unittest.skipUnless(has("faiss.contrib.big_batch_search"), f"FAISS {faiss.__version__} lacks it")
+class BigBatch(unittest.TestCase):
+    def test_search(self):
+        from faiss.contrib.big_batch_search import big_batch_search
+        for key in KEYS:
+            index = make(key)
+            expected = index.search(QUERIES, 5)[1]
+            for method in ("pairwise_distances", "scan_list", "knn_function", "index"):
+                for threads in (0, 2):
+                    try:
+                        found = big_batch_search(index, QUERIES, 5, method=method, threaded=threads)[1]
+                    except Exception as error:
+                        raise AssertionError(f"{key} {method}") from error
+                    same_neighbours(found, expected, 0.9)
+
+
+@unittest.skipUnless(has("torch"), "no torch here")
+class Torch(unittest.TestCase):
+    def test_tensors(self):
+        import torch
+        import faiss.contrib.torch_utils # noqa: changes faiss's classes
+        for key in KEYS:
+            index = make(key)
+            expected = index.search(QUERIES, 5)
+            distances, labels = index.search(torch.from_numpy(QUERIES), 5)
+            assert_same((distances.numpy(), labels.numpy()), expected)
+            index.add(torch.from_numpy(BASE[:10]))
+            self.assertEqual(index.ntotal, len(BASE) + 10)
+
+
+class IvfLib(unittest.TestCase):
+    def test_search_centroid(self):
+        for key in KEYS:
+            index = make("PCA16," + key)
+            lists = np.empty(len(QUERIES), dtype="int64")
+            faiss.search_centroid(index, faiss.swig_ptr(QUERIES), len(QUERIES), faiss.swig_ptr(lists))
+            self.assertTrue(((lists >= 0) & (lists < 16)).all())
+
+    def test_search_and_return_centroids(self):
+        for key in KEYS:
+            index = make(key)
+            n, k, pointer = len(QUERIES), 5, faiss.swig_ptr
+            distances, labels = np.empty((n, k), "float32"), np.empty((n, k), "int64")
+            query_list, result_list = np.empty(n, "int64"), np.empty((n, k), "int64")
+            faiss.search_and_return_centroids(index, n, pointer(QUERIES), k, pointer(distances), pointer(labels),
+                                              pointer(query_list), pointer(result_list))
+            same_neighbours(labels, index.search(QUERIES, k)[1])
+            sizes = inspect_tools.get_invlist_sizes(index.invlists)
+            self.assertTrue((sizes[result_list] > 0).all())
+
+    def test_search_with_parameters(self):
+        for key in KEYS:
+            for tree in ("{}", "PCA16,{}"):
+                index = make(tree.format(key))
+                distances, labels, stats = faiss.search_with_parameters(index, QUERIES, 5, output_stats=True)
+                same_neighbours(labels, index.search(QUERIES, 5)[1])
+                self.assertGreater(stats["ndis"], 0)
+                radius = float(np.median(distances))
+                limits = faiss.range_search_with_parameters(index, QUERIES, radius)[0]
+                self.assertGreater(limits[-1], 50)
+
+    def test_only_array_lists(self):
+        # FAISS does these on ArrayInvertedLists alone, also of an IVFPQ
+        for call in (lambda: faiss.SlidingIndexWindow(make(VLC)),
+                     lambda: faiss.set_invlist_range(make(VLC), 0, 3, faiss.get_invlist_range(make(VLC), 0, 3))):
+            self.assertRaisesRegex(RuntimeError, "only .*ArrayInvertedLists", call)
+
+
+if __name__ == "__main__":
+    unittest.main()

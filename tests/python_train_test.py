@@ -1,0 +1,134 @@
+"""Long calls: other threads go on, Ctrl-C stops them, verbose training prints plain lines."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import faiss
+import numpy as np
+
+import faiss_vlc
+from python_fixture import BASE, D, QUERIES, TRAIN, VLC, fresh_process, make
+
+LONG_TRAINING = """
+import faiss, faiss_vlc, numpy as np, sys, time
+x = np.random.RandomState(1).rand(20000, 32).astype("float32")
+index = faiss_vlc.IndexVLC(32, 512)
+index.parameters.iterations = 10000
+index.parameters.stop_changes = 0
+index.parameters.held_out = 0
+index.parameters.max_points_per_anchor = 100
+index.parameters.device = sys.argv[1]
+index.verbose = True
+try:
+    index.train(x)
+except KeyboardInterrupt:
+    print("KeyboardInterrupt", index.is_trained, index.ntotal)
+    index.parameters.iterations = 1
+    index.train(x[:5000])
+    print("trained", index.is_trained)
+"""
+
+
+class Interrupts(unittest.TestCase):
+    def stop(self, device):
+        process = subprocess.Popen([sys.executable, "-u", "-c", LONG_TRAINING, device], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for line in process.stdout: # it has begun
+            if line.startswith("iteration 0"):
+                break
+        process.send_signal(signal.SIGINT)
+        try:
+            rest = process.communicate(timeout=120)[0]
+        finally:
+            process.kill()
+        self.assertIn("KeyboardInterrupt False 0", rest)
+        self.assertIn("trained True", rest)
+        self.assertNotIn("failed", rest) # it did not fall back to another device
+        self.assertEqual(process.returncode, 0)
+
+    def test_reference(self):
+        self.stop("reference")
+
+    def test_chosen_device(self):
+        self.stop("auto")
+
+
+class Threads(unittest.TestCase):
+    def ticks_during(self, call):
+        """How often another thread ran while `call` did."""
+        ticks, done = [0], threading.Event()
+
+        def tick():
+            while not done.is_set():
+                ticks[0] += 1
+                time.sleep(0.001)
+        thread = threading.Thread(target=tick)
+        thread.start()
+        before = ticks[0]
+        call()
+        during = ticks[0] - before
+        done.set()
+        thread.join()
+        return during
+
+    def test_the_gil_is_released(self):
+        x = np.tile(TRAIN, (40, 1))
+        index = faiss_vlc.IndexVLC(D, 64, 4)
+        self.assertGreater(self.ticks_during(lambda: index.train(x)), 5)
+        self.assertGreater(self.ticks_during(lambda: index.add(x)), 5)
+        queries = np.tile(QUERIES, (500, 1))
+        self.assertGreater(self.ticks_during(lambda: index.search(queries, 50)), 5)
+        self.assertGreater(self.ticks_during(lambda: [faiss.clone_index(index) for _ in range(20)]), 2)
+
+    def test_searches_side_by_side(self):
+        index = make(VLC)
+        expected = index.search(QUERIES, 5)[1]
+        found = [None] * 8
+
+        def search(i):
+            found[i] = index.search(QUERIES, 5)[1]
+        threads = [threading.Thread(target=search, args=(i,)) for i in range(len(found))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for labels in found:
+            np.testing.assert_array_equal(labels, expected)
+
+
+class Verbose(unittest.TestCase):
+    def test_lines(self):
+        text = fresh_process(
+            "import faiss, faiss_vlc, numpy as np\n"
+            "index = faiss.index_factory(8, 'VLC4')\n"
+            "index.verbose = True\n"
+            "index.train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n", VLC_DEVICE="reference")
+        self.assertRegex(text, r"(?m)^iteration 0: temperature \S+ energy \S+ changes \d+")
+        quiet = fresh_process(
+            "import faiss, faiss_vlc, numpy as np\n"
+            "faiss.index_factory(8, 'VLC4').train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n",
+            VLC_DEVICE="reference")
+        self.assertEqual(quiet, "")
+
+
+class Devices(unittest.TestCase):
+    def test_every_device_trains_the_same(self):
+        files = set()
+        for device in ["reference"] + (["auto"] if faiss_vlc.devices() else []):
+            index = faiss_vlc.IndexVLC(D, parameters=faiss_vlc.VLCParameters(m=16, device=device))
+            index.train(TRAIN)
+            index.add(BASE)
+            files.add(faiss.serialize_index(index).tobytes())
+        self.assertEqual(len(files), 1)
+
+    def test_unknown_device(self):
+        index = faiss_vlc.IndexVLC(D, parameters=faiss_vlc.VLCParameters(m=16, device="opencl:nothing"))
+        self.assertRaisesRegex(RuntimeError, "nothing", index.train, TRAIN)
+
+
+if __name__ == "__main__":
+    unittest.main()
