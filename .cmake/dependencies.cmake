@@ -1,10 +1,35 @@
 # Finds what faiss_vlc links, for its build and for find_package(faiss_vlc). Sets
-# FAISS_VLC_PRIVATE_LIBRARIES, which a program needs only together with the static library, and
-# FAISS_VLC_MISSING, those of them that were not found.
+# FAISS_VLC_PRIVATE_LIBRARIES, which a program needs only together with the static library,
+# FAISS_VLC_MISSING, those of them that were not found, FAISS_VLC_FAISS_VERSION, and FAISS_VLC_FAISS_SHARED
+# and FAISS_VLC_FAISS_LINKABLE, whether FAISS is a shared library and whether there is one at all.
 
 # FAISS's own package file names OpenMP's target without looking for it.
 find_package(OpenMP REQUIRED COMPONENTS CXX)
-find_package(faiss REQUIRED)
+# Another FAISS than the one that find_package finds: its headers, and its library together with what
+# that needs (a list). The headers alone are enough for the Python package, which takes FAISS from Python.
+set(FAISS_INCLUDE_DIR "$ENV{FAISS_INCLUDE_DIR}" CACHE PATH "Folder that holds faiss/Index.h")
+set(FAISS_LIBRARY "$ENV{FAISS_LIBRARY}" CACHE STRING "FAISS's library and what it needs")
+if(FAISS_INCLUDE_DIR)
+    if(NOT TARGET faiss)
+        add_library(faiss INTERFACE IMPORTED)
+        target_include_directories(faiss INTERFACE ${FAISS_INCLUDE_DIR})
+        target_link_libraries(faiss INTERFACE ${FAISS_LIBRARY})
+        if(FAISS_LIBRARY)
+            target_link_libraries(faiss INTERFACE OpenMP::OpenMP_CXX)
+        endif()
+    endif()
+else()
+    find_package(faiss REQUIRED)
+endif()
+get_target_property(faiss_type faiss TYPE)
+set(FAISS_VLC_FAISS_SHARED OFF)
+if(faiss_type STREQUAL "SHARED_LIBRARY" OR FAISS_LIBRARY MATCHES "libfaiss[^;]*[.]so")
+    set(FAISS_VLC_FAISS_SHARED ON)
+endif()
+set(FAISS_VLC_FAISS_LINKABLE ON)
+if(FAISS_INCLUDE_DIR AND NOT FAISS_LIBRARY)
+    set(FAISS_VLC_FAISS_LINKABLE OFF)
+endif()
 
 # The classes of different FAISS versions differ, so what is built for one is refused by others.
 get_target_property(faiss_include_dirs faiss INTERFACE_INCLUDE_DIRECTORIES)

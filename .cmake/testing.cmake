@@ -6,7 +6,7 @@
 set(test_environment
     OMP_WAIT_POLICY=passive
     POCL_CACHE_DIR=${PROJECT_BINARY_DIR}/pocl_cache
-    VLC_CLI=$<TARGET_FILE:vlc>
+    VLC_CLI=${PROJECT_BINARY_DIR}/vlc
     VLC_TEST_DATA=${PROJECT_SOURCE_DIR}/tests/data)
 set(test_timeout 300)
 if(FAISS_VLC_SANITIZE)

@@ -280,7 +280,8 @@ void IndexVLC::add_with_ids(idx_t n, const float* x, const idx_t* ids) {
     add_core(n, x, ids, list_nos.data());
 }
 
-void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* list_nos) {
+void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
+                        const idx_t* list_nos FAISS_VLC_LIST_CONTEXT()) {
     require_trained("add");
     direct_map.check_can_add(ids);
     VLCInvertedLists& own = lists();
@@ -543,6 +544,19 @@ void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, ui
     rescue.rethrow();
 }
 
+#if FAISS_VLC_FAISS_VERSION >= 11200
+void IndexVLC::decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_nos, float* x) const {
+    require_trained("decoding");
+    for (idx_t i = 0; i < n; i++) {
+        if (list_nos[i] < 0 || list_nos[i] >= idx_t(nlist)) {
+            fail("decode_vectors: code %lld is of list %lld of %zu", (long long)i,
+                 (long long)list_nos[i], nlist);
+        }
+        model->decode(int(list_nos[i]), codes + i * code_size, x + i * d);
+    }
+}
+#endif
+
 void IndexVLC::sa_encode(idx_t n, const float* x, uint8_t* bytes) const {
     require_finite(x, n, d, "vectors to encode");
     std::vector<idx_t> list_nos(n);
@@ -598,8 +612,8 @@ private:
 
 } // namespace
 
-faiss::InvertedListScanner* IndexVLC::get_InvertedListScanner(bool store_pairs,
-                                                              const faiss::IDSelector* sel) const {
+faiss::InvertedListScanner* IndexVLC::get_InvertedListScanner(
+        bool store_pairs, const faiss::IDSelector* sel FAISS_VLC_SCANNER_PARAMS()) const {
     require_trained("scanning");
     return new VLCScanner(*this, store_pairs, sel);
 }

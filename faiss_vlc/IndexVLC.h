@@ -4,6 +4,7 @@
 
 #include <faiss/IndexIVFFlat.h>
 
+#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/lists.h>
 #include <faiss_vlc/model.h>
 #include <faiss_vlc/parameters.h>
@@ -63,7 +64,8 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// x float n x d, finite. ids int64 n, or null for ntotal, ntotal + 1, ...
     void add_with_ids(idx_t n, const float* x, const idx_t* ids) override;
     /// The list of each vector is given (int64 n; -1: leave it out).
-    void add_core(idx_t n, const float* x, const idx_t* ids, const idx_t* list_nos) override;
+    void add_core(idx_t n, const float* x, const idx_t* ids,
+                  const idx_t* list_nos FAISS_VLC_LIST_CONTEXT(= nullptr)) override;
     /// The lists that add() would choose.
     void assign_lists(idx_t n, const float* x, idx_t* list_nos) const;
 
@@ -86,11 +88,17 @@ struct IndexVLC : faiss::IndexIVFFlat {
 
     void encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,
                         bool include_listnos = false) const override;
+#if FAISS_VLC_FAISS_VERSION >= 11200
+    /// The inverse of encode_vectors without list numbers.
+    void decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_nos,
+                        float* x) const override;
+#endif
     void sa_encode(idx_t n, const float* x, uint8_t* bytes) const override;
     void sa_decode(idx_t n, const uint8_t* bytes, float* x) const override;
 
     faiss::InvertedListScanner* get_InvertedListScanner(
-            bool store_pairs = false, const faiss::IDSelector* sel = nullptr) const override;
+            bool store_pairs = false, const faiss::IDSelector* sel = nullptr
+                    FAISS_VLC_SCANNER_PARAMS(= nullptr)) const override;
 
     /// Any selector without a direct map; with one, what FAISS's DirectMap supports.
     size_t remove_ids(const faiss::IDSelector& sel) override;

@@ -14,6 +14,7 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/decoded_lists.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/tree.h>
 
 namespace faiss_vlc {
@@ -53,7 +54,7 @@ faiss::Index* clone_members(Cloner& cloner, const Group& from, std::unique_ptr<G
         copy->addIndex(members.back().get());
     }
     copy->verbose = from.verbose;
-    copy->own_fields = true;
+    copy->FAISS_VLC_OWN_INDICES = true;
     for (IndexPtr& member : members) {
         member.release();
     }

@@ -12,6 +12,7 @@
 #include <faiss/MetaIndexes.h>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/faiss_version.h>
 
 namespace faiss_vlc {
 
@@ -61,7 +62,7 @@ void each_child(faiss::Index& parent, const std::function<void(faiss::Index*&, b
         offer(refine->refine_index, refine->own_refine_index);
     } else if (auto* members = dynamic_cast<Threaded*>(&parent)) {
         for (auto& member : ThreadedMembers::indices(*members)) {
-            offer(member.first, members->own_fields);
+            offer(member.first, members->FAISS_VLC_OWN_INDICES);
         }
     } else if (auto* rows = dynamic_cast<faiss::IndexRowwiseMinMaxBase*>(&parent)) {
         offer(rows->index, rows->own_fields);

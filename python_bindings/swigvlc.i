@@ -124,6 +124,9 @@ INHERITED(update_vectors)
 INHERITED(check_compatible_for_merge)
 INHERITED(merge_from)
 INHERITED(reset)
+INHERITED(decode_vectors)
+#define FAISS_VLC_LIST_CONTEXT(default_value)
+#define FAISS_VLC_SCANNER_PARAMS(default_value)
 %include <faiss_vlc/IndexVLC.h>
 
 %newobject faiss_vlc::index_factory;

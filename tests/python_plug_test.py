@@ -78,7 +78,13 @@ class Classes(unittest.TestCase):
         self.assertIs(type(faiss.try_extract_index_ivf(index)), faiss_vlc.IndexVLC)
         self.assertIsNone(faiss.try_extract_index_ivf(faiss.IndexFlat(D)))
         self.assertRaises(RuntimeError, faiss.extract_index_ivf, faiss.IndexFlat(D))
-        del index # owns inner
+
+    def test_parts_keep_the_whole(self):
+        expected = make("PCA16," + VLC).search(QUERIES, 5)
+        whole = faiss.downcast_index(make("PCA16," + VLC))
+        np.testing.assert_array_equal(whole.search(QUERIES, 5)[1], expected[1])
+        part = faiss.extract_index_ivf(make("PCA16," + VLC))
+        self.assertEqual(part.search(QUERIES[:, :16].copy(), 5)[1].shape, (len(QUERIES), 5))
 
     def test_trained_on(self):
         index = faiss_vlc.IndexVLC(D, parameters=faiss_vlc.VLCParameters(m=16, device="reference"))

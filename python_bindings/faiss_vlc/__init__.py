@@ -14,12 +14,14 @@ from faiss_vlc import _loader
 
 _loader.load()
 
+from faiss_vlc import _contrib
 from faiss_vlc._build import FAISS_VERSION, VERSION as __version__
 from faiss_vlc._index import AnchorGrid, FrameKind, IndexVLC, Robust, VLCParameters, devices
 from faiss_vlc._plug import (ParameterSpace, clone_index, downcast_index, extract_index_ivf, index_factory,
                              install, read_index, upgrade, write_index)
 
 install()
+_contrib.install()
 
 __all__ = [
     "AnchorGrid", "FAISS_VERSION", "FrameKind", "IndexVLC", "ParameterSpace", "Robust", "VLCParameters",

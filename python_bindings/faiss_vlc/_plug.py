@@ -88,21 +88,29 @@ def clone_index(index):
     return swigvlc.clone_index(index) if _has_vlc(index) else _stock["clone_index"](index)
 
 
+def _part_of(whole, part):
+    """A part is not to outlive the index that owns it."""
+    if part is not None and part is not whole:
+        part.referenced_objects = [whole]
+    return part
+
+
 def downcast_index(index):
     """The same index with the Python class of what it really is."""
     if index is None or isinstance(index, IndexVLC):
         return index
-    return swigvlc.downcast_index(index) if _has_vlc(index) else _stock["downcast_index"](index)
+    cast = swigvlc.downcast_index if _has_vlc(index) else _stock["downcast_index"]
+    return _part_of(index, cast(index))
 
 
 def extract_index_ivf(index):
     """The inverted file inside IndexPreTransform, IndexIDMap, IndexRefine and the like."""
-    return downcast_index(_stock["extract_index_ivf"](index))
+    return _part_of(index, downcast_index(_stock["extract_index_ivf"](index)))
 
 
 def try_extract_index_ivf(index):
     """extract_index_ivf, or None where there is no inverted file."""
-    return downcast_index(_stock["try_extract_index_ivf"](index))
+    return _part_of(index, downcast_index(_stock["try_extract_index_ivf"](index)))
 
 
 class ParameterSpace(_stock["ParameterSpace"]):
