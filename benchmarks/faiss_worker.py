@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""FAISS's side of the benchmarks, run in build/faiss-venv: one JSON object a measurement.
+
+    faiss_worker.py build  DATA PEER --lists N    trains and fills the index unless it is kept already
+    faiss_worker.py search DATA PEER --lists N    the protocol of bench_worker's search
+    faiss_worker.py add    DATA PEER --lists N --block ROWS
+
+PEER is a factory string without the lists, such as OPQ32,PQ32. Indexes are kept in build/benchmarks/faiss.
+All peers of a set share one trained coarse quantizer (FAISS's own k-means with its defaults, turned by
+OPQ's rotation where there is one), which saves most of the training and makes lists equal.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+import peers
+
+peers.enter_venv()
+import faiss  # noqa: E402
+import numpy as np  # noqa: E402
+
+K = 10
+
+
+def answer(**values):
+    print(json.dumps(values), flush=True)
+
+
+def load(path):
+    return np.ascontiguousarray(np.load(path), dtype=np.float32)
+
+
+def metric(arguments):
+    return faiss.METRIC_INNER_PRODUCT if arguments.ip else faiss.METRIC_L2
+
+
+def centroids(arguments, x):
+    """The trained coarse quantizer's centroids."""
+    folder = peers.BENCH / "faiss"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{arguments.data.name}-{arguments.lists}{'-ip' * arguments.ip}-centroids.npy"
+    if not path.exists():
+        index = faiss.index_factory(x.shape[1], f"IVF{arguments.lists},Flat", metric(arguments))
+        index.train(x)
+        np.save(str(path) + ".part.npy", index.quantizer.reconstruct_n(0, arguments.lists))
+        os.replace(str(path) + ".part.npy", path)
+    return np.load(path)
+
+
+def index_path(arguments):
+    name = f"{arguments.data.name}-{arguments.lists}{'-ip' * arguments.ip}-{arguments.peer}.faiss"
+    return peers.BENCH / "faiss" / name.replace(",", "_")
+
+
+def build(arguments):
+    path = index_path(arguments)
+    if path.exists():
+        return
+    x = load(arguments.data / "base.npy")
+    transform, _, codec = arguments.peer.rpartition(",")
+    key = (transform + "," if transform else "") + f"IVF{arguments.lists},{codec}"
+    index = faiss.index_factory(x.shape[1], key, metric(arguments))
+    ivf = faiss.extract_index_ivf(index)
+    start = time.perf_counter()
+    found, rows = centroids(arguments, x), x
+    coarse_seconds = time.perf_counter() - start
+    if transform:
+        rotation = index.chain.at(0)
+        if not rotation.is_trained:
+            # as many vectors as FAISS's OPQ itself would take
+            rotation.train(x[np.random.default_rng(1).choice(len(x), min(len(x), 65536), replace=False)])
+        found, rows = rotation.apply(found), rotation.apply(x)
+    ivf.quantizer.train(found)
+    ivf.quantizer.add(found)
+    start = time.perf_counter()
+    ivf.train(rows)
+    index.is_trained = True
+    train_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    index.add(x)
+    answer(peer=arguments.peer, coarse_seconds=coarse_seconds, train_seconds=train_seconds,
+           add_seconds=time.perf_counter() - start)
+    faiss.write_index(index, str(path) + ".part")
+    os.replace(str(path) + ".part", path)
+
+
+def open_index(arguments):
+    if not index_path(arguments).exists():
+        sys.exit(f"faiss_worker.py: no {index_path(arguments)}: `build` makes it")
+    return faiss.read_index(str(index_path(arguments)))
+
+
+def search(arguments):
+    index = open_index(arguments)
+    ivf = faiss.extract_index_ivf(index)
+    queries = load(arguments.data / "query.npy")
+    truth = np.load(arguments.gt or arguments.data / "gt.npy")[:, :K]
+    n = len(queries)
+    distances = np.empty((n, K), dtype=np.float32)
+    labels = np.empty((n, K), dtype=np.int64)
+    answer(n=index.ntotal, file_bytes=index_path(arguments).stat().st_size, code_size=ivf.code_size,
+           lists=ivf.nlist, faiss=faiss.__version__, options=faiss.get_compile_options().strip())
+    for line in sys.stdin:
+        nprobe, threads, batch = (int(field) for field in line.split()[:3])
+        limit = float(line.split()[3])
+        faiss.omp_set_num_threads(threads)
+        ivf.nprobe = nprobe
+        step = batch or n
+        # The C++ function itself: checks and allocations of Python's search() don't count.
+        calls = [(step, faiss.swig_ptr(queries[i:]), K, faiss.swig_ptr(distances[i:]),
+                  faiss.swig_ptr(labels[i:])) for i in range(0, n - step + 1, step)]
+        index.search_c(n, faiss.swig_ptr(queries), K, faiss.swig_ptr(distances), faiss.swig_ptr(labels))
+        hits = sum(len(np.intersect1d(found, true)) for found, true in zip(labels, truth))
+        run, clock, done, i = index.search_c, time.perf_counter, 0, 0
+        start = now = clock()
+        while now - start < limit or not done:
+            run(*calls[i])
+            done += step
+            i = (i + 1) % len(calls)
+            now = clock()
+        answer(nprobe=nprobe, recall=hits / (n * K), qps=done / (now - start))
+
+
+def memory(field):
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def read_rows(path, first, x):
+    """Fills x from a row of a .npy on; mapped pages would count as memory."""
+    base = np.load(path, mmap_mode="r")
+    count = min(len(x), len(base) - first)
+    with open(path, "rb") as file:
+        file.seek(base.offset + first * base.strides[0])
+        x[:count] = np.fromfile(file, base.dtype, count * base.shape[1]).reshape(count, -1)
+    return count
+
+
+def add(arguments):
+    index = open_index(arguments)
+    index.reset()
+    shape = np.load(arguments.data / "base.npy", mmap_mode="r").shape
+    x = np.zeros((arguments.block, shape[1]), dtype=np.float32)
+    index.add(x[:1000])
+    index.reset()
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    seconds = 0
+    for first in range(0, shape[0], arguments.block):
+        count = read_rows(arguments.data / "base.npy", first, x)
+        start = time.perf_counter()
+        index.add(x[:count])
+        seconds += time.perf_counter() - start
+    answer(n=index.ntotal, seconds=seconds, block=arguments.block, block_bytes=x.nbytes,
+           grown=memory("VmRSS") - before, peak=memory("VmHWM") - before)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("build", "search", "add"))
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("peer")
+    parser.add_argument("--lists", type=int, required=True)
+    parser.add_argument("--ip", action="store_true")
+    parser.add_argument("--gt", type=pathlib.Path)
+    parser.add_argument("--block", type=int, default=65536)
+    arguments = parser.parse_args()
+    {"build": build, "search": search, "add": add}[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What the benchmarks share: the peers, FAISS's own environment, workers, facts about the machine."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = pathlib.Path(os.environ.get("VLC_BUILD", ROOT / "build" / "release"))
+BENCH = ROOT / "build" / "benchmarks"  # peers' indexes, results
+VENV = ROOT / "build" / "faiss-venv"
+FAISS = "faiss-cpu==1.15.1"
+NPROBES = [1, 2, 4, 8, 16, 32, 64, 128]
+
+# Peers by their FAISS factory strings without the lists; a class holds what is compared at about the
+# same bytes. Sets that aren't named take those of the nearest dimension.
+CLASSES = {
+    "sift": {
+        "16 B": ["PQ16", "OPQ16,PQ16", "PQ32x4fs"],
+        "32 B": ["PQ32", "OPQ32,PQ32", "PQ64x4fs", "RaBitQ", "RaBitQfs"],
+        "64 B": ["PQ64", "OPQ64,PQ64", "PQ128x4fs", "RaBitQfs2", "SQ4"],
+    },
+    "text": {
+        "24 B": ["PQ24", "OPQ24,PQ24", "PQ48x4fs"],
+        "48 B": ["PQ48", "OPQ48,PQ48", "PQ96x4fs", "RaBitQ", "RaBitQfs"],
+        "96 B": ["PQ96", "OPQ96,PQ96", "PQ192x4fs", "RaBitQfs2"],
+        "192 B": ["PQ192", "SQ4", "RaBitQfs4"],
+    },
+}
+LISTS = {"sift": 2048, "text": 1024}
+
+
+def enter_venv():
+    """Goes on in build/faiss-venv, which holds FAISS from PyPI and nothing of ours."""
+    if pathlib.Path(sys.prefix) == VENV:
+        return
+    python = VENV / "bin" / "python"
+    ready = VENV / "ready"
+    if not ready.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", FAISS],
+                       check=True)
+        ready.touch()
+    os.execv(python, [str(python), *sys.argv])
+
+
+def peers_of(data, wanted=None):
+    """(class, peer) pairs of a data folder; wanted limits them by class or peer."""
+    classes = CLASSES.get(data.name, CLASSES["text" if "384" in data.name else "sift"])
+    pairs = [(size, peer) for size, peers in classes.items() for peer in peers]
+    return [pair for pair in pairs if not wanted or pair[0] in wanted or pair[1] in wanted]
+
+
+def machine():
+    """CPU, flags that matter, cores, memory, commit."""
+    cpu = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    flags = re.search(r"^flags\s*: (.*)$", cpu, re.M).group(1).split()
+    family, model = (re.search(rf"^{key}\s*: (.*)$", cpu, re.M).group(1) for key in ("cpu family", "model"))
+    memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text()).group(1))
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run(git + ["rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    dirty = subprocess.run(git + ["status", "--porcelain", "--", "faiss_vlc", "opencl", "CMakeLists.txt"],
+                           capture_output=True, text=True)
+    return {
+        "cpu": re.search(r"^model name\s*: (.*)$", cpu, re.M).group(1) + f" (family {family}, model {model})",
+        "flags": [f for f in ("avx2", "avx512bw", "avx512_vnni", "avx512vbmi", "avx512_bf16", "amx_int8")
+                  if f in flags],
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**20),
+        "commit": commit.stdout.strip() + ("+" if dirty.stdout.strip() else ""),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def command_line():
+    """The command as typed, with paths inside the project relative to it."""
+    return " ".join([pathlib.Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix(), *sys.argv[1:]])
+
+
+def run_json(*command, env=None):
+    """Runs a program that prints one JSON object."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True,
+                          env={**os.environ, **(env or {})})
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} {command[1]}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def vlc_index(data, lists, size, options=()):
+    """An IndexVLC of the set, made by this build's `vlc`: (file, its facts). Kept until vlc changes."""
+    folder = BENCH / "vlc"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{data.name}-{lists}-{size}" + "".join(options).replace("/", "_")
+    path, facts = folder / f"{name}.vlc", folder / f"{name}.json"
+    if not facts.exists() or facts.stat().st_mtime < (BUILD / "vlc").stat().st_mtime:
+        made = run_json(BUILD / "vlc", "index", "--emb", data / "base.npy", "--m", lists, "--bytes", size,
+                        *options, "--out", path, "--json")
+        facts.write_text(json.dumps(made))
+    return path, json.loads(facts.read_text())
+
+
+def vlc_of_size(data, lists, limit, options=()):
+    """The largest IndexVLC whose file takes at most `limit` bytes a vector."""
+    path, facts = vlc_index(data, lists, int(limit) - 5, options)
+    for _ in range(3):
+        spare = int(limit - facts["bytes_per_vector"])
+        if spare == 0 and facts["bytes_per_vector"] <= limit:
+            break
+        path, facts = vlc_index(data, lists, facts["code_bytes"] + (spare if spare else -1), options)
+    if facts["bytes_per_vector"] > limit:
+        raise SystemExit(f"{data.name}: no IndexVLC of {limit:.1f} bytes a vector")
+    return path, facts
+
+
+class Worker:
+    """A process that measures searches; it sleeps while another one's turn is."""
+
+    def __init__(self, *command):
+        env = {**os.environ, "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, env=env)
+        self.facts = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.process.args[0]} ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def search(self, nprobe, threads, batch, seconds):
+        time.sleep(0.02)  # the other worker's threads may spin for a while after its turn
+        self.process.stdin.write(f"{nprobe} {threads} {batch} {seconds}\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def vlc_worker(index, data, truth=None):
+    return Worker(BUILD / "benchmarks" / "bench_worker", "search", "--idx", index, "--queries",
+                  data / "query.npy", "--gt", truth or data / "gt.npy")
+
+
+def faiss_worker(peer, data, lists, *options):
+    return Worker(VENV / "bin" / "python", ROOT / "benchmarks" / "faiss_worker.py", "search", data, peer,
+                  "--lists", lists, *options)
