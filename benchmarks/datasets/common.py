@@ -98,16 +98,19 @@ def run_parts(work, parts, jobs, deadline):
     return done == len(parts)
 
 
-def exact_neighbours(base, queries, k=NEIGHBOURS, block=16384):
-    """The k nearest base rows of each query by L2, ties by smaller index. float32 products find twice
-    as many candidates, float64 decides (integers are exact in both)."""
+def exact_neighbours(base, queries, k=NEIGHBOURS, block=16384, inner_product=False):
+    """The k nearest base rows of each query by L2 or of largest product, ties by smaller index.
+    float32 products find twice as many candidates, float64 decides (integers are exact in both)."""
     queries32 = np.asarray(queries, dtype=np.float32)
     keep = 2 * k
     best = np.full((len(queries), 0), np.inf, dtype=np.float32)
     labels = np.zeros((len(queries), 0), dtype=np.int64)
     for first in range(0, len(base), block):
         rows = np.asarray(base[first:first + block], dtype=np.float32)
-        distances = (rows * rows).sum(axis=1) - 2 * (queries32 @ rows.T)
+        distances = queries32 @ rows.T
+        distances *= -1 if inner_product else -2
+        if not inner_product:
+            distances += (rows * rows).sum(axis=1)
         if len(rows) > keep:
             near = np.argpartition(distances, keep, axis=1)[:, :keep]
         else:
@@ -121,7 +124,8 @@ def exact_neighbours(base, queries, k=NEIGHBOURS, block=16384):
     result = np.empty((len(queries), k), dtype=np.int32)
     for i, query in enumerate(np.asarray(queries, dtype=np.float64)):
         found = np.sort(labels[i])
-        distances = ((np.asarray(base[found], dtype=np.float64) - query) ** 2).sum(axis=1)
+        rows = np.asarray(base[found], dtype=np.float64)
+        distances = -(rows @ query) if inner_product else ((rows - query) ** 2).sum(axis=1)
         result[i] = found[np.argsort(distances, kind="stable")[:k]]
     return result
 
