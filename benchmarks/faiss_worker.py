@@ -4,6 +4,7 @@
     faiss_worker.py build  DATA PEER --lists N    trains and fills the index unless it is kept already
     faiss_worker.py search DATA PEER --lists N    the protocol of bench_worker's search
     faiss_worker.py add    DATA PEER --lists N --block ROWS
+    faiss_worker.py train  SAMPLE Kmeans|SuperKMeans --lists M --iterations N --out anchors.npy
 
 PEER is a factory string without the lists, such as OPQ32,PQ32. Indexes are kept in build/benchmarks/faiss.
 All peers of a set share one trained coarse quantizer (FAISS's own k-means with its defaults, turned by
@@ -161,17 +162,39 @@ def add(arguments):
            grown=memory("VmRSS") - before, peak=memory("VmHWM") - before)
 
 
+def train(arguments):
+    x = load(arguments.data)
+    start = time.perf_counter()
+    options = {"niter": arguments.iterations, "max_points_per_centroid": len(x), "min_points_per_centroid": 1}
+    if arguments.peer == "Kmeans":
+        made = faiss.Kmeans(x.shape[1], arguments.lists, **options)
+        made.train(x)
+        anchors = made.centroids
+    else:
+        parameters = faiss.SuperKMeansParameters()
+        for name, value in options.items():
+            setattr(parameters, name, value)
+        made = faiss.SuperKMeans(x.shape[1], arguments.lists, parameters)
+        made.train(x)
+        anchors = faiss.vector_to_array(made.centroids).reshape(arguments.lists, -1)
+    seconds = time.perf_counter() - start
+    np.save(arguments.out, anchors)
+    answer(seconds=seconds, iterations=arguments.iterations)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("build", "search", "add"))
+    parser.add_argument("command", choices=("build", "search", "add", "train"))
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("peer")
     parser.add_argument("--lists", type=int, required=True)
     parser.add_argument("--ip", action="store_true")
     parser.add_argument("--gt", type=pathlib.Path)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--block", type=int, default=65536)
     arguments = parser.parse_args()
-    {"build": build, "search": search, "add": add}[arguments.command](arguments)
+    {"build": build, "search": search, "add": add, "train": train}[arguments.command](arguments)
 
 
 if __name__ == "__main__":

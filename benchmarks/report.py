@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Makes benchmarks/RESULTS.md of the results in a folder (default: build/benchmarks/results).
+
+    benchmarks/report.py [FOLDER] [--out benchmarks/RESULTS.md]
+"""
+
+import argparse
+import json
+import pathlib
+
+import peers
+
+HEAD = """# Measured
+
+Every table was made by the command above it, on the machine and at the commit named there; `report.py` put
+them together. Data sets: `datasets/make_datasets.py`. FAISS is 1.15.1 from PyPI unless a table says otherwise.
+A `+` behind a commit: sources had changes that were not committed.
+"""
+
+
+def heading(results):
+    lines = []
+    for command in dict.fromkeys(r["command"] for r in results):
+        lines.append(f"    {command}")
+    machines = {}
+    for r in results:
+        machines.setdefault(json.dumps({k: v for k, v in r["machine"].items() if k not in ("commit", "date")}),
+                            []).append(f"{r['machine']['commit']} ({r['machine']['date']})")
+    lines.append("")
+    for facts, commits in machines.items():
+        facts = json.loads(facts)
+        lines.append(f"{facts['cores']} cores of {facts['cpu']}, {', '.join(facts['flags'])}, "
+                     f"{facts['memory_gib']} GiB; commit {', '.join(dict.fromkeys(commits))}.")
+    return lines
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(str(cell) for cell in head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+
+
+def count(value):
+    """Three significant digits, as people write them."""
+    return f"{value / 1000:.3g}k" if value >= 1000 else f"{value:.3g}"
+
+
+def share(value):
+    return f"{value:.3f}".lstrip("0") if value < 1 else f"{value:.3f}"
+
+
+def group(results, *keys):
+    groups = {}
+    for r in results:
+        groups.setdefault(tuple(r[key] for key in keys), []).append(r)
+    return groups
+
+
+def recall_section(results):
+    lines = ["## Recall per byte", "", "recall@10 with every list probed; bytes are codes and factors. A number in",
+             "brackets is the size where it isn't the column's.", ""]
+    for r in results:
+        sizes = sorted({size for row in r["rows"].values() for size in row}, key=int)
+        rows = []
+        for name, row in r["rows"].items():
+            cells = []
+            for size in sizes:
+                cell = row.get(size)
+                text = "" if cell is None else share(cell["recall"])
+                if cell and cell["bytes"] != int(size):
+                    text += f" ({cell['bytes']} B)"
+                cells.append(text)
+            rows.append([name, *cells])
+        lines += [f"### {r['set']}: {r['n']:,} x {r['d']}, {r['lists']} lists, {r['metric']}", "",
+                  *heading([r]), "", *table(["", *(f"{size} B" for size in sizes)], rows), ""]
+    return lines
+
+
+def sort_class(item):
+    (name, size), _ = item
+    return name, int(size.split()[0])
+
+
+def curve(points):
+    return [f"{share(p['recall'])} ({count(p['qps'])})" for p in points]
+
+
+def search_section(results):
+    lines = ["## Search", "",
+             "Equal bytes: each peer's IndexVLC is the largest whose file is no larger. Queries per second are",
+             "compared at 98 % of the lower of the two curves' highest recall@10, interpolated in log QPS.", ""]
+    for (name, size), found in sorted(group(results, "set", "class").items(), key=sort_class):
+        first = found[0]
+        lines += [f"### {name}: {first['n']:,} vectors, {first['lists']} lists, {size} class", "", *heading(found), ""]
+        modes = list(dict.fromkeys(mode for r in found for mode in r["modes"]))
+        rows = []
+        for r in found:
+            cells = []
+            for mode in modes:
+                m = r["modes"].get(mode)
+                cells.append("" if m is None else
+                             f"{m['ratio']:.1f} ({count(m['vlc_qps'])} / {count(m['peer_qps'])})")
+            some = next(iter(r["modes"].values()))
+            rows.append([r["peer"], f"{r['faiss']['bytes']:.1f}", f"{r['vlc']['bytes']:.1f}",
+                         share(some["recall"]), *cells])
+        lines += table(["peer", "B/vector", "IndexVLC B", "at recall", *(f"{mode}" for mode in modes)], rows)
+        lines += ["", "Ratio (IndexVLC's / the peer's queries per second).", ""]
+        lines += fastest(found)
+        mode = modes[0]
+        rows, seen = [], set()
+        for r in found:
+            m = r["modes"].get(mode)
+            if m is None:
+                continue
+            for side in ("vlc", "faiss"):
+                label = "IndexVLC" if side == "vlc" else r["peer"]
+                key = (label, round(r[side]["bytes"], 1))
+                if key not in seen:
+                    seen.add(key)
+                    rows.append([f"{label}, {key[1]} B", *curve(m[side])])
+        probes = [p["nprobe"] for p in found[0]["modes"][mode]["vlc"]]
+        lines += [f"recall@10 (queries per second) by nprobe, {mode}:", "", *table(["", *probes], rows), ""]
+    return lines
+
+
+def fastest(found):
+    """Against whatever FAISS has that reaches the recall compared with IVFPQ at all."""
+    from search_bench import speed_at
+    plain = [r for r in found if r["peer"].startswith("PQ") and "x4" not in r["peer"]]
+    if not plain or len(found) < 2:
+        return []
+    lines = []
+    for mode, m in plain[0]["modes"].items():
+        speeds = {r["peer"]: speed_at(r["modes"][mode]["faiss"], m["recall"]) for r in found if mode in r["modes"]}
+        reached = {peer: speed for peer, speed in speeds.items() if speed}
+        best = max(reached, key=reached.get)
+        lines.append(f"- {mode}: of FAISS's indexes here that reach {share(m['recall'])} the fastest is {best}; "
+                     f"IndexVLC is {m['vlc_qps'] / reached[best]:.1f} times as fast.")
+    return lines + [""]
+
+
+def add_section(results):
+    rows = [[r["set"], r["peer"], f"{r['bytes']['faiss']:.1f} / {r['bytes']['vlc']:.1f}",
+             f"{r['faiss']['seconds']:.2f}", f"{r['vlc']['seconds']:.2f}", f"{r['ratio']:.1f}",
+             f"{r['vlc']['grown'] / r['n']:.1f} / {r['vlc']['peak'] / r['n']:.1f}",
+             f"{r['faiss']['grown'] / r['n']:.1f} / {r['faiss']['peak'] / r['n']:.1f}"] for r in results]
+    return ["## Adding", "", *heading(results), "",
+            *table(["set", "peer", "B/vector, peer / IndexVLC", "peer s", "IndexVLC s", "times as fast",
+                    "IndexVLC: memory / peak, B/vector", "peer: memory / peak"], rows), "",
+            "All threads, in blocks of 65,536 vectors. Memory is the growth of the process (the block itself was",
+            "there before); peak / memory has to stay below 1.2 plus a block.", ""]
+
+
+def training_section(results):
+    lines = ["## Training and anchors", ""]
+    for r in results:
+        rows = []
+        for name, row in r["rows"].items():
+            scanned = row.get("scanned")
+            rows.append([name, f"{row['seconds']:.2f}", f"{row['energy']:.6g}" if "energy" in row else "",
+                         f"{row['cv']:.2f}" if "cv" in row else "",
+                         " / ".join(f"{s:,.0f}" for s in scanned) if scanned else ""])
+        cold = [row for row in r["rows"].values() if "cold_open_seconds" in row]
+        lines += [f"### {r['set']}: {r['n']:,} x {r['d']}, {r['m']} anchors", "", *heading([r]), "",
+                  *table(["", "s", "energy", "CV of list sizes", "scanned for .90 / .95 / .98"], rows), ""]
+        devices = {row["device"] for row in r["rows"].values() if "device" in row}
+        if devices:
+            lines += [f"VLC trained on {', '.join(sorted(devices))}" + (
+                f"; opening it took {cold[0]['open_seconds']:.2f} s, "
+                f"{cold[0]['cold_open_seconds']:.2f} s with nothing compiled yet." if cold else "."), ""]
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.BENCH / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=peers.ROOT / "benchmarks" / "RESULTS.md")
+    arguments = parser.parse_args()
+    results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
+    sections = {"recall": recall_section, "search": search_section, "add": add_section,
+                "training": training_section}
+    lines = HEAD.splitlines() + [""]
+    for kind, section in sections.items():
+        found = [r for r in results if r["kind"] == kind]
+        if found:
+            lines += section(found)
+    arguments.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

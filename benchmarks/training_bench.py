@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Anchors: training time and quality against faiss.Kmeans and faiss.SuperKMeans (FAISS 1.15.1, PyPI).
+
+    benchmarks/training_bench.py build/datasets/sift --m 1024,4096 --iterations 10
+    benchmarks/training_bench.py build/datasets/text --m 1024 --iterations 10,25,75 --sides VLC,Kmeans
+
+Same sample (at most 256 rows an anchor, every row in every iteration), same number of iterations, all
+cores, processes taking turns, median seconds of --rounds. VLC's seconds start with float vectors and
+end with anchors: drawing the sample, int8 lattice, iterations, covariance; opening the device and its
+first compilation (--cold measures it) are reported apart.
+
+Measured the same way for all, in float: energy (mean squared distance of the sample to its nearest
+anchor), variation of list sizes (standard deviation / mean, whole base), and vectors scanned until
+.90/.95/.98 of the queries' 10 true neighbours' lists have been probed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import tempfile
+
+import peers
+
+LEVELS = (0.90, 0.95, 0.98)
+
+
+def sample_file(data, m, folder):
+    """Evenly spread rows as float32, kept beside the results."""
+    import numpy as np
+    base = np.load(data / "base.npy", mmap_mode="r")
+    n = min(len(base), 256 * m)
+    path = folder / f"sample-{data.name}-{n}.npy"
+    if not path.exists():
+        np.save(path, base[np.arange(n) * len(base) // n].astype(np.float32))
+    return path, n
+
+
+def quality(data, sample, anchors):
+    import faiss
+    import numpy as np
+    index = faiss.IndexFlatL2(anchors.shape[1])
+    index.add(anchors)
+    energy = float(index.search(np.load(sample), 1)[0].mean())
+    base = np.load(data / "base.npy").astype(np.float32)
+    lists = index.search(base, 1)[1][:, 0]
+    sizes = np.bincount(lists, minlength=len(anchors))
+    queries = np.load(data / "query.npy").astype(np.float32)
+    truth = np.load(data / "gt.npy")[:, :10]
+    order = index.search(queries, min(len(anchors), 1024))[1]
+    scanned = np.cumsum(sizes[order], axis=1).mean(axis=0)
+    hits = np.zeros(order.shape[1])
+    for ranked, near in zip(order, truth):
+        rank = np.full(len(anchors), -1)
+        rank[ranked] = np.arange(len(ranked))
+        positions = rank[lists[near]]
+        np.add.at(hits, positions[positions >= 0], 1)
+    reached = np.cumsum(hits) / truth.size
+    return {"energy": energy, "cv": float(sizes.std() / sizes.mean()),
+            "scanned": [float(np.interp(level, reached, scanned)) for level in LEVELS]}
+
+
+def commands(side, sample, m, iterations, out, options):
+    if side.startswith("VLC"):
+        return [peers.BUILD / "benchmarks" / "bench_worker", "train", "--emb", sample, "--m", m,
+                "--iterations", iterations, "--out", out, *options]
+    return [peers.VENV / "bin" / "python", peers.ROOT / "benchmarks" / "faiss_worker.py", "train", sample, side,
+            "--lists", m, "--iterations", iterations, "--out", out]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--m", type=lambda text: [int(m) for m in text.split(",")], default=[1024])
+    parser.add_argument("--iterations", type=lambda text: [int(i) for i in text.split(",")], default=[10])
+    parser.add_argument("--sides", type=lambda text: text.split(","), default=["VLC", "Kmeans", "SuperKMeans"])
+    parser.add_argument("--vlc", type=lambda text: text.split(), default=[],
+                        help='of bench_worker train, such as "--size-bias 0.2"')
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cold", action="store_true", help="also once with an empty cache of compiled kernels")
+    parser.add_argument("--no-quality", action="store_true", help="energy, lists and scans are left out")
+    arguments = parser.parse_args()
+    peers.enter_venv()
+    import numpy as np
+    data = arguments.data.resolve()
+    folder = peers.BENCH / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    env = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+    for m in arguments.m:
+        sample, n = sample_file(data, m, peers.BENCH)
+        target = folder / f"training-{data.name}-{m}.json"
+        rows = json.loads(target.read_text())["rows"] if target.exists() else {}
+        for iterations in arguments.iterations:
+            outs = {side: peers.BENCH / f"anchors-{side}.npy" for side in arguments.sides}
+            runs = {side: [] for side in arguments.sides}
+            for _ in range(arguments.rounds):
+                for side in arguments.sides:
+                    runs[side].append(peers.run_json(
+                        *commands(side, sample, m, iterations, outs[side], arguments.vlc), env=env))
+            for side in arguments.sides:
+                row = {"iterations": iterations, "seconds": statistics.median(r["seconds"] for r in runs[side])}
+                for key in ("device", "open_seconds"):
+                    if key in runs[side][-1]:
+                        row[key] = runs[side][-1][key]
+                if side == "VLC" and arguments.cold:
+                    with tempfile.TemporaryDirectory() as empty:
+                        row["cold_open_seconds"] = peers.run_json(
+                            *commands(side, sample, m, 1, outs[side], []),
+                            env={**env, "POCL_CACHE_DIR": empty})["open_seconds"]
+                if not arguments.no_quality:
+                    row.update(quality(data, sample, np.load(outs[side])))
+                name = " ".join([side, *(arguments.vlc if side == "VLC" else [])])
+                rows[f"{name}, {iterations} iterations"] = row
+                print(f"{data.name} m={m} {name} {iterations} iterations: " + json.dumps(row), flush=True)
+                target.write_text(json.dumps({
+                    "kind": "training", "set": data.name, "n": n, "d": int(np.load(sample, mmap_mode="r").shape[1]),
+                    "m": m, "machine": peers.machine(), "command": peers.command_line(),
+                    "rounds": arguments.rounds, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
