@@ -139,6 +139,7 @@ class Worker:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def vlc_worker(index, data, truth=None):

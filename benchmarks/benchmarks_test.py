@@ -1,0 +1,150 @@
+"""The benchmark programs' own arithmetic, and bench_worker on the sample data; no FAISS of PyPI's.
+
+VLC_CLI=build/release/vlc VLC_TEST_DATA=tests/data python3 benchmarks/benchmarks_test.py
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "datasets"))
+CLI = pathlib.Path(os.environ.get("VLC_CLI", HERE.parent / "build/release/vlc")).resolve()
+os.environ["VLC_BUILD"] = str(CLI.parent)
+
+import derive  # noqa: E402
+import peers  # noqa: E402
+import search_bench  # noqa: E402
+import synthetic  # noqa: E402
+from common import exact_neighbours  # noqa: E402
+
+SIFT = pathlib.Path(os.environ.get("VLC_TEST_DATA", HERE.parent / "tests/data")) / "sift20k"
+WORKER = CLI.parent / "benchmarks" / "bench_worker"
+
+
+def brute_force(base, queries, k, inner_product=False):
+    base, queries = base.astype(np.float64), queries.astype(np.float64)
+    if inner_product:
+        distances = -queries @ base.T
+    else:
+        distances = ((queries[:, None] - base[None]) ** 2).sum(axis=2)
+    return np.argsort(distances, axis=1, kind="stable")[:, :k]
+
+
+class Curves(unittest.TestCase):
+    def test_speed_between_points_is_interpolated_in_its_logarithm(self):
+        curve = [{"recall": 0.2, "qps": 10000}, {"recall": 0.4, "qps": 100}]
+        self.assertAlmostEqual(search_bench.speed_at(curve, 0.3), 1000)
+        self.assertAlmostEqual(search_bench.speed_at(curve, 0.4), 100)
+
+    def test_ends(self):
+        curve = [{"recall": 0.5, "qps": 80}, {"recall": 0.6, "qps": 40}]
+        self.assertEqual(search_bench.speed_at(curve, 0.1), 80)
+        self.assertIsNone(search_bench.speed_at(curve, 0.61))
+
+    def test_compared_at_98_percent_of_the_lower_highest_recall(self):
+        ours = [{"recall": 0.5, "qps": 300}, {"recall": 0.9, "qps": 200}]
+        theirs = [{"recall": 0.49, "qps": 50}, {"recall": 0.5, "qps": 20}]
+        found = search_bench.compare(ours, theirs)
+        self.assertAlmostEqual(found["recall"], 0.49)
+        self.assertAlmostEqual(found["ratio"], 300 / 50)
+
+
+class Sets(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.out = pathlib.Path(folder.name)
+
+    def make(self, n=3000, d=24, dtype="float16"):
+        arguments = argparse.Namespace(out=self.out, n=n, d=d, clusters=0, seed=1, dtype=dtype)
+        self.assertTrue(synthetic.make(arguments))
+        [made] = self.out.glob(f"synthetic-{n}x{d}-*-{dtype}")
+        return made
+
+    def test_neighbours_are_exact(self):
+        rng = np.random.default_rng(1)
+        for dtype in (np.uint8, np.float16):
+            base = (rng.random((1500, 16)) * 100).astype(dtype)
+            queries = (rng.random((20, 16)) * 100).astype(dtype)
+            for inner_product in (False, True):
+                found = exact_neighbours(base, queries, 100, block=400, inner_product=inner_product)
+                np.testing.assert_array_equal(found, brute_force(base, queries, 100, inner_product))
+
+    def test_the_same_seed_gives_the_same_vectors(self):
+        first = (self.make() / "base.npy").read_bytes()
+        (self.make() / "base.npy").unlink()
+        self.assertEqual((self.make() / "base.npy").read_bytes(), first)
+
+    def test_types_and_shapes(self):
+        for dtype in ("float32", "uint8"):
+            made = self.make(1000, 17, dtype)
+            base = np.load(made / "base.npy")
+            self.assertEqual((base.shape, base.dtype), ((1000, 17), dtype))
+            self.assertEqual(np.load(made / "query.npy").shape, (1000, 17))
+            self.assertEqual(np.load(made / "gt.npy").shape, (1000, 100))
+            self.assertFalse(list(made.glob("*.part")))
+
+    def test_derived_sets(self):
+        source = self.make()
+        for d in (10, 60):
+            arguments = argparse.Namespace(out=self.out, source=source, n=500, d=d, ip=True)
+            self.assertTrue(derive.make(arguments))
+            made = self.out / f"{source.name}-500x{d}-ip"
+            base, queries = np.load(made / "base.npy"), np.load(made / "query.npy")
+            self.assertEqual(base.shape, (500, d))
+            np.testing.assert_array_equal(np.load(made / "gt.npy")[:5], brute_force(base, queries[:5], 100, True))
+
+
+class Worker(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.index = pathlib.Path(cls.folder.name) / "sift.vlc"
+        subprocess.run([CLI, "index", "--emb", SIFT / "base.npy", "--m", "64", "--bytes", "16", "--iterations", "3",
+                        "--out", cls.index], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "VLC_DEVICE": "reference"})
+
+    def run_worker(self, *arguments):
+        done = subprocess.run([WORKER, *map(str, arguments)], check=True, capture_output=True, text=True,
+                              env={**os.environ, "VLC_DEVICE": "reference"})
+        return json.loads(done.stdout)
+
+    def test_search_agrees_with_eval(self):
+        worker = peers.vlc_worker(self.index, SIFT)
+        self.addCleanup(worker.close)
+        self.assertEqual(worker.facts["n"], 20000)
+        done = subprocess.run([CLI, "eval", "--idx", self.index, "--queries", SIFT / "query.npy", "--gt",
+                               SIFT / "gt.npy", "--k", "10", "--nprobe", "4", "--runs", "1", "--json"],
+                              check=True, capture_output=True, text=True)
+        expected = json.loads(done.stdout)["results"][0]["recall"]["10"]
+        for batch in (0, 1, 7):
+            found = worker.search(4, 1, batch, 0.01)
+            self.assertAlmostEqual(found["recall"], expected, places=5)
+            self.assertGreater(found["qps"], 0)
+
+    def test_add_fills_the_index_again(self):
+        found = self.run_worker("add", "--idx", self.index, "--emb", SIFT / "base.npy", "--block", 7000)
+        self.assertEqual(found["n"], 20000)
+        self.assertGreaterEqual(found["peak"], found["grown"])
+
+    def test_train_writes_anchors(self):
+        out = pathlib.Path(self.folder.name) / "anchors.npy"
+        found = self.run_worker("train", "--emb", SIFT / "base.npy", "--m", 32, "--iterations", 4, "--out", out)
+        self.assertEqual(found["iterations"], 4)
+        anchors = np.load(out).astype(np.float64)
+        base = np.load(SIFT / "base.npy")[:2000].astype(np.float64)
+        energy = ((base[:, None] - anchors[None]) ** 2).sum(axis=2).min(axis=1).mean()
+        self.assertLess(energy, 0.8 * ((base - base.mean(axis=0)) ** 2).sum(axis=1).mean())
+
+
+if __name__ == "__main__":
+    unittest.main()
