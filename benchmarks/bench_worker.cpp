@@ -175,6 +175,7 @@ void train(Arguments a) {
     Json json = {{"device", engine->name()}, {"open_seconds", seconds() - start}};
     start = seconds();
     const auto sample = faiss_vlc::draw_sample(x.n, x.d, x.data.data(), parameters);
+    json["sample_seconds"] = seconds() - start;
     const auto anchors = faiss_vlc::anneal(*engine, sample, parameters, false);
     json["seconds"] = seconds() - start;
     json["iterations"] = anchors.iterations;

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -76,8 +77,11 @@ def machine():
 
 
 def command_line():
-    """The command as typed, with paths inside the project relative to it."""
-    return " ".join([pathlib.Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix(), *sys.argv[1:]])
+    """The command as typed, with data where make_datasets.py puts them unless told otherwise."""
+    program = pathlib.Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix()
+    words = [f"build/datasets/{pathlib.Path(word).name}" if (pathlib.Path(word) / "base.npy").exists() else word
+             for word in sys.argv[1:]]
+    return shlex.join([program, *words])
 
 
 def run_json(*command, env=None):

@@ -14,7 +14,8 @@ HEAD = """# Measured
 
 Every table was made by the command above it, on the machine and at the commit named there; `report.py` put
 them together. Data sets: `datasets/make_datasets.py`. FAISS is 1.15.1 from PyPI unless a table says otherwise.
-A `+` behind a commit: sources had changes that were not committed.
+Data folders are written as if they were in build/datasets. A `+` behind a commit: the library had changes that were not
+committed.
 """
 
 

@@ -79,40 +79,44 @@ def main():
                         help='of bench_worker train, such as "--size-bias 0.2"')
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cold", action="store_true", help="also once with an empty cache of compiled kernels")
-    parser.add_argument("--no-quality", action="store_true", help="energy, lists and scans are left out")
+    parser.add_argument("--only", choices=("time", "quality"),
+                        help="the other half in a run of its own: quality looks at the anchors that are kept")
     arguments = parser.parse_args()
     peers.enter_venv()
     import numpy as np
     data = arguments.data.resolve()
     folder = peers.BENCH / "results"
     folder.mkdir(parents=True, exist_ok=True)
+    kept = peers.BENCH / "anchors"
+    kept.mkdir(exist_ok=True)
     env = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     for m in arguments.m:
         sample, n = sample_file(data, m, peers.BENCH)
         target = folder / f"training-{data.name}-{m}.json"
         rows = json.loads(target.read_text())["rows"] if target.exists() else {}
         for iterations in arguments.iterations:
-            outs = {side: peers.BENCH / f"anchors-{side}.npy" for side in arguments.sides}
+            names = {side: " ".join([side, *(arguments.vlc if side == "VLC" else [])]) for side in arguments.sides}
+            outs = {side: kept / f"{data.name}-{m}-{iterations}-{name.replace(' ', '_')}.npy"
+                    for side, name in names.items()}
             runs = {side: [] for side in arguments.sides}
-            for _ in range(arguments.rounds):
+            for _ in range(arguments.rounds if arguments.only != "quality" else 0):
                 for side in arguments.sides:
                     runs[side].append(peers.run_json(
                         *commands(side, sample, m, iterations, outs[side], arguments.vlc), env=env))
             for side in arguments.sides:
-                row = {"iterations": iterations, "seconds": statistics.median(r["seconds"] for r in runs[side])}
-                for key in ("device", "open_seconds"):
-                    if key in runs[side][-1]:
-                        row[key] = runs[side][-1][key]
+                row = rows.setdefault(f"{names[side]}, {iterations} iterations", {"iterations": iterations})
+                if runs[side]:
+                    row["seconds"] = statistics.median(r["seconds"] for r in runs[side])
+                    row.update({key: runs[side][-1][key] for key in ("device", "open_seconds", "sample_seconds")
+                                if key in runs[side][-1]})
                 if side == "VLC" and arguments.cold:
                     with tempfile.TemporaryDirectory() as empty:
                         row["cold_open_seconds"] = peers.run_json(
-                            *commands(side, sample, m, 1, outs[side], []),
+                            *commands(side, sample, m, 1, kept / "cold.npy", []),
                             env={**env, "POCL_CACHE_DIR": empty})["open_seconds"]
-                if not arguments.no_quality:
+                if arguments.only != "time":
                     row.update(quality(data, sample, np.load(outs[side])))
-                name = " ".join([side, *(arguments.vlc if side == "VLC" else [])])
-                rows[f"{name}, {iterations} iterations"] = row
-                print(f"{data.name} m={m} {name} {iterations} iterations: " + json.dumps(row), flush=True)
+                print(f"{data.name} m={m} {names[side]} {iterations} iterations: " + json.dumps(row), flush=True)
                 target.write_text(json.dumps({
                     "kind": "training", "set": data.name, "n": n, "d": int(np.load(sample, mmap_mode="r").shape[1]),
                     "m": m, "machine": peers.machine(), "command": peers.command_line(),
