@@ -51,7 +51,7 @@ def main():
                   "machine": peers.machine(), "command": peers.command_line(), "rounds": arguments.rounds}
         for side, found in runs.items():
             result[side] = {key: statistics.median(run[key] for run in found)
-                            for key in ("seconds", "peak", "grown", "block_bytes")}
+                            for key in ("seconds", "peak", "grown", "block_bytes", "memory") if key in found[0]}
         result["ratio"] = result["faiss"]["seconds"] / result["vlc"]["seconds"]
         name = f"add-{data.name}-{peer.replace(',', '_')}.json"
         (folder / name).write_text(json.dumps(result, indent=1))

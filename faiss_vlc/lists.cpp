@@ -312,6 +312,7 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
     wide_ids_ = id_bytes == 8;
     list.size = n;
     list.lent_blocks = list.lent_ids = nullptr;
+    list.blocks.reserve(n * code_size + kSlack); // or adding the slack would double it
     list.blocks.assign(blocks, blocks + n * code_size);
     list.blocks.resize(n * code_size + kSlack);
     list.ids4.resize(wide_ids_ ? 0 : n);
