@@ -26,7 +26,7 @@ def main():
     parser.add_argument("--block", type=int, default=65536)
     arguments = parser.parse_args()
     peers.enter_venv()
-    data = arguments.data.resolve()
+    data = arguments.data.absolute()
     lists = arguments.lists or peers.LISTS.get(data.name, 1024)
     env = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     folder = peers.BENCH / "results"

@@ -100,8 +100,8 @@ def vlc_index(data, lists, size, options=()):
     name = f"{data.name}-{lists}-{size}" + "".join(options).replace("/", "_")
     path, facts = folder / f"{name}.vlc", folder / f"{name}.json"
     if not facts.exists() or facts.stat().st_mtime < (BUILD / "vlc").stat().st_mtime:
-        made = run_json(BUILD / "vlc", "index", "--emb", data / "base.npy", "--m", lists, "--bytes", size,
-                        *options, "--out", path, "--json")
+        made = run_json(BUILD / "vlc", "index", "--emb", data / "base.npy", "--bytes", size,
+                        *(["--m", lists] if lists else []), *options, "--out", path, "--json")
         facts.write_text(json.dumps(made))
     return path, json.loads(facts.read_text())
 

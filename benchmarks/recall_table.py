@@ -73,7 +73,7 @@ def main():
     arguments = parser.parse_args()
     peers.enter_venv()
     import numpy as np
-    data = arguments.data.resolve()
+    data = arguments.data.absolute()
     n, d = np.load(data / "base.npy", mmap_mode="r").shape
     folder = peers.BENCH / "results"
     folder.mkdir(parents=True, exist_ok=True)

@@ -151,6 +151,19 @@ def add_section(results):
             "there before); peak / memory has to stay below 1.2 plus a block.", ""]
 
 
+def scale_section(results):
+    rows = []
+    for r in sorted(results, key=lambda r: r["n"]):
+        made = r["made"]
+        rows.append([r["set"], r["lists"], f"{made['train_seconds']:.1f}", f"{made['add_seconds']:.1f}",
+                     f"{made['bytes_per_vector']:.1f}", f"{r['memory']:.1f}",
+                     share(max(p["recall"] for p in r["curve"])), count(r["qps"]) if r["qps"] else "not reached"])
+    return ["## Scale", "", *heading(results), "",
+            *table(["set", "lists", "training s", "adding s", "file, B/vector", "memory, B/vector", "highest recall@10",
+                    f"queries per second at {share(results[0]['recall'])}"], rows), "",
+            "One thread, batch of 1000.", ""]
+
+
 def training_section(results):
     lines = ["## Training and anchors", ""]
     for r in results:
@@ -177,7 +190,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=peers.ROOT / "benchmarks" / "RESULTS.md")
     arguments = parser.parse_args()
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
-    sections = {"recall": recall_section, "search": search_section, "add": add_section,
+    sections = {"recall": recall_section, "search": search_section, "scale": scale_section, "add": add_section,
                 "training": training_section}
     lines = HEAD.splitlines() + [""]
     for kind, section in sections.items():

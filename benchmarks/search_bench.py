@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--build-only", action="store_true", help="make the indexes, measure nothing")
     arguments = parser.parse_args()
     peers.enter_venv()
-    data = arguments.data.resolve()
+    data = arguments.data.absolute()
     lists = arguments.lists or peers.LISTS.get(data.name, 1024)
     for size, peer in peers.peers_of(data, arguments.peers):
         bench(data, size, peer, lists, arguments)

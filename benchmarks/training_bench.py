@@ -84,7 +84,7 @@ def main():
     arguments = parser.parse_args()
     peers.enter_venv()
     import numpy as np
-    data = arguments.data.resolve()
+    data = arguments.data.absolute()
     folder = peers.BENCH / "results"
     folder.mkdir(parents=True, exist_ok=True)
     kept = peers.BENCH / "anchors"
