@@ -248,6 +248,14 @@ __kernel void assign(__global const char* rows, __global const int* row_constant
     EACH_ROW(STORE)
 }
 
+// The first of each row's `neighbours` values.
+__kernel void take_first(__global const int* values, int n, int neighbours, __global int* first) {
+    const int i = (int)get_global_id(0);
+    if (i < n) {
+        first[i] = values[(size_t)i * neighbours];
+    }
+}
+
 // Changes against the previous nearest labels (replaced) and energies of rows before and from
 // n_train: three sums per work-group, which the host adds up.
 __kernel void summarize(__global const int* label, __global const int* dist, int n, int n_train,

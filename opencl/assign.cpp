@@ -2,26 +2,43 @@
 
 #include <algorithm>
 
+#include <opencl/assign_tensor.h>
+
 namespace faiss_vlc {
 
 AssignStage::AssignStage(const KernelSet& kernels)
     : kernels_(kernels), pack_(kernels.get("pack_anchors")),
       constants_(kernels.get("anchor_constants")), row_constants_(kernels.get("row_constants")),
-      assign_(kernels.get("assign")), summarize_(kernels.get("summarize")),
+      assign_(kernels.get("assign")), take_first_(kernels.get("take_first")),
+      summarize_(kernels.get("summarize")),
       sums_(kernels.device->allocate<int64_t>(3 * kMaxGroups, "sums of an assignment")) {}
 
+int AssignStage::constants_size(int m) {
+    return TensorAssign::kConstantsFrom + padded_anchors(m);
+}
+
 AssignStage::Packed::Packed(Device& device, int m, int dp)
-    : bytes(device.allocate<int8_t>(uint64_t(padded_anchors(m)) * dp, "packed anchors")),
+    : bytes(device.allocate<int8_t>(TensorAssign::packed_bytes(padded_anchors(m), dp),
+                                    "packed anchors")),
       start(device.allocate<int32_t>(padded_anchors(m), "packed anchors")) {}
 
 void AssignStage::pack(const Buffer& anchor8, int m, int dp, Packed& packed) {
     const int32_t padded = padded_anchors(m);
+    if (by_tensor_cores()) {
+        TensorAssign(kernels_, dp).pack(anchor8, m, padded, packed.bytes);
+        return;
+    }
     kernels_.device->launch(pack_, padded, kernels_.work_group, anchor8, int32_t(m), int32_t(dp),
                             padded, packed.bytes, packed.start);
 }
 
-void AssignStage::constants(const Buffer& norm, const Buffer* bias, int m, Buffer& constants) {
+void AssignStage::constants(const Buffer& norm, const Buffer* bias, int m, int dp,
+                            Buffer& constants) {
     const int32_t padded = padded_anchors(m);
+    if (by_tensor_cores()) {
+        TensorAssign(kernels_, dp).constants(norm, bias, m, padded, constants);
+        return;
+    }
     kernels_.device->launch(constants_, padded, kernels_.work_group, norm, bias ? *bias : norm,
                             int32_t(bias != nullptr), int32_t(m), padded, constants);
 }
@@ -34,11 +51,22 @@ void AssignStage::row_constants(const Buffer& rows, int n, int dp, Buffer& row_c
 void AssignStage::assign(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors,
                          int n, int dp, int neighbours, bool skip_own, Buffer& label,
                          Buffer& dist) {
+    if (by_tensor_cores()) {
+        TensorAssign(kernels_, dp)
+            .assign(rows, row_constant, anchors.packed.bytes, anchors.constants, anchors.norm, n,
+                    anchors.m, neighbours, skip_own, label, dist);
+        return;
+    }
     const size_t items = (size_t(n) + kernels_.dot.rows - 1) / kernels_.dot.rows;
     kernels_.device->launch(assign_, items, kernels_.work_group, rows, row_constant,
                             anchors.packed.bytes, anchors.packed.start, anchors.constants,
                             anchors.norm, int32_t(n), int32_t(anchors.m), int32_t(dp),
                             int32_t(neighbours), int32_t(skip_own), label, dist);
+}
+
+void AssignStage::take_first(const Buffer& values, int n, int neighbours, Buffer& first) {
+    kernels_.device->launch(take_first_, n, kernels_.work_group, values, int32_t(n),
+                            int32_t(neighbours), first);
 }
 
 AssignSummary AssignStage::summarize(const Shape& shape, const Buffer& label, const Buffer& dist,

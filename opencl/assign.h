@@ -13,18 +13,20 @@ public:
     explicit AssignStage(const KernelSet& kernels);
 
     /// Anchors that the packed arrays have room for.
-    static int padded_anchors(int m) { return (m + 63) / 64 * 64; }
+    static int padded_anchors(int m) { return (m + 127) / 128 * 128; }
+    /// Numbers in the buffer of constants.
+    static int constants_size(int m);
 
     /// Anchors in the order that the kernel reads.
     struct Packed {
         Packed(Device& device, int m, int dp);
-        Buffer bytes; ///< char padded x dp
+        Buffer bytes; ///< char padded x dp, rounded up to 32
         Buffer start; ///< int padded
     };
     /// From int8 m x dp.
     void pack(const Buffer& anchor8, int m, int dp, Packed& packed);
-    /// int padded: what each anchor's score starts from; bias null: none.
-    void constants(const Buffer& norm, const Buffer* bias, int m, Buffer& constants);
+    /// int constants_size: what each anchor's score starts from; bias null: none.
+    void constants(const Buffer& norm, const Buffer* bias, int m, int dp, Buffer& constants);
     /// int n: what each row adds to a score to make it a distance.
     void row_constants(const Buffer& rows, int n, int dp, Buffer& row_constant);
 
@@ -38,6 +40,9 @@ public:
     void assign(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors, int n,
                 int dp, int neighbours, bool skip_own, Buffer& label, Buffer& dist);
 
+    /// first (int n): the first of each row's values (int n x neighbours).
+    void take_first(const Buffer& values, int n, int neighbours, Buffer& first);
+
     /// Sums of changes and energies; previous (int n) takes the nearest labels.
     AssignSummary summarize(const Shape& shape, const Buffer& label, const Buffer& dist,
                             Buffer& previous);
@@ -45,11 +50,14 @@ public:
 private:
     static constexpr int kMaxGroups = 64;
 
+    bool by_tensor_cores() const { return kernels_.dot.program != Program::kGeneral; }
+
     KernelSet kernels_;
     Kernel& pack_;
     Kernel& constants_;
     Kernel& row_constants_;
     Kernel& assign_;
+    Kernel& take_first_;
     Kernel& summarize_;
     Buffer sums_;
 };

@@ -7,6 +7,7 @@
 
 #include <faiss_vlc/error.h>
 #include <opencl/device_internal.h>
+#include <opencl/hopper.h>
 #include <opencl/kernel_source.h>
 
 namespace faiss_vlc {
@@ -14,8 +15,17 @@ namespace {
 
 constexpr uint64_t kPad = 256;
 
-/// The .cl files in the order that they follow each other in the program.
-constexpr const char* kStems[] = {"common", "assign", "reduce", "update", "maintain", "covariance"};
+/// The .cl files of a program in the order that they follow each other in.
+std::vector<const char*> stems(Program program) {
+    switch (program) {
+    case Program::kMma:
+        return {"common", "assign_tensor", "assign_mma"};
+    case Program::kWgmma:
+        return {"common", "assign_tensor", "assign_wgmma"};
+    default:
+        return {"common", "assign", "reduce", "update", "maintain", "covariance"};
+    }
+}
 
 } // namespace
 
@@ -78,6 +88,11 @@ Buffer::~Buffer() {
 Buffer Device::allocate_bytes(uint64_t count, uint64_t size, const char* what) {
     const uint64_t padded = checked_add(std::max<uint64_t>(count, 1), kPad - 1, what) / kPad * kPad;
     const uint64_t bytes = checked_mul(padded, size, what);
+    if (bytes > info().global_mem) { // some drivers only notice when they use it
+        fail("OpenCL device '%s' has %llu bytes of memory: too little for %llu of %s",
+             info().name.c_str(), (unsigned long long)info().global_mem, (unsigned long long)bytes,
+             what);
+    }
     const auto hold = lock();
     cl_int code = CL_SUCCESS;
     Buffer buffer;
@@ -183,23 +198,27 @@ void Device::check_range(const Buffer& buffer, size_t offset, size_t bytes,
     }
 }
 
-Kernel& Device::kernel(const char* name, const std::string& options) {
+Kernel& Device::kernel(const char* name, const std::string& options, Program kind) {
     const auto hold = lock();
-    const std::string key = std::string(name) + ' ' + options;
+    const std::string program_key = std::to_string(int(kind)) + ' ' + options;
+    const std::string key = std::string(name) + ' ' + program_key;
     const auto known = state_->kernels.find(key);
     if (known != state_->kernels.end()) {
         return *known->second;
     }
     try {
-        auto program = state_->programs.find(options);
+        auto program = state_->programs.find(program_key);
         if (program == state_->programs.end()) {
             std::string source;
-            for (const char* stem : kStems) {
+            for (const char* stem : stems(kind)) {
                 source += kernel_source(stem);
             }
             cl::Program built(state_->context, source);
             built.build(("-cl-std=CL1.2 " + options).c_str());
-            program = state_->programs.emplace(options, built).first;
+            if (kind == Program::kWgmma) {
+                built = build_for_hopper(state_->context, state_->device, built);
+            }
+            program = state_->programs.emplace(program_key, built).first;
         }
         cl::Kernel made(program->second, name);
         auto kernel = std::make_unique<Kernel>();

@@ -29,6 +29,14 @@ struct DeviceInfo {
     uint64_t global_mem = 0;
     uint64_t local_mem = 0;
     size_t max_work_group = 0;
+    int compute_capability = 0; ///< of an NVIDIA device, 10 * major + minor; else 0
+};
+
+/// A program is common.cl and the files of its kind.
+enum class Program {
+    kGeneral, ///< all but the following
+    kMma,     ///< assignment by mma.sync, see assign_mma.cl
+    kWgmma,   ///< assignment by wgmma, see assign_wgmma.cl
 };
 
 /// All usable OpenCL devices (available, little-endian, with a compiler), GPUs first, then CPUs,
@@ -92,10 +100,11 @@ public:
 
     const DeviceInfo& info() const;
 
-    /// The kernel `name` of the one program that holds all .cl files (a program costs half a second
-    /// before its first kernel), built with `options` unless that was done before. The message of a
+    /// The kernel `name` of a program built with `options`, unless that was done before. Programs
+    /// hold many kernels, as each costs half a second before its first kernel. The message of a
     /// failed build holds the start of the compiler's log.
-    Kernel& kernel(const char* name, const std::string& options);
+    Kernel& kernel(const char* name, const std::string& options,
+                   Program program = Program::kGeneral);
 
     /// `count` zeros of type T, the count rounded up to a multiple of 256 (the largest work-group);
     /// 16-byte aligned at least.

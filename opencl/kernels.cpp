@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <faiss_vlc/error.h>
+#include <opencl/assign_tensor.h>
 
 namespace faiss_vlc {
 namespace {
@@ -13,6 +14,8 @@ constexpr Dot kVnni{"vnni", "-DDOT_VNNI", 6};
 constexpr Dot kAvx2{"avx2", "-DDOT_AVX2", 4};
 constexpr Dot kPortable{"portable", "-DDOT_PORTABLE", 4};
 constexpr Dot kPortableGpu{"portable", "-DDOT_PORTABLE", 2}; // three vectors of registers per row
+constexpr Dot kMma{"mma", "-DDOT_PORTABLE", 2, Program::kMma};
+constexpr Dot kWgmma{"wgmma", "-DDOT_PORTABLE", 2, Program::kWgmma};
 
 std::string options(const Dot& dot) {
     return std::string(dot.option) + " -DROWS=" + std::to_string(dot.rows);
@@ -37,6 +40,12 @@ std::vector<Dot> usable_dots(const Device& device) {
         }
     }
 #endif
+    if (device.info().compute_capability == 90) { // later ones don't have it
+        dots.push_back(kWgmma);
+    }
+    if (device.info().compute_capability >= 80) {
+        dots.push_back(kMma);
+    }
     dots.push_back(device.info().type == DeviceType::kGpu ? kPortableGpu : kPortable);
     return dots;
 }
@@ -49,6 +58,7 @@ KernelSet KernelSet::compile(std::shared_ptr<Device> device, int work_group, con
     for (const char* name : {"assign", "sum_segments", "prefix", "summarize"}) {
         largest = std::min(largest, device->kernel(name, options(dot)).max_work_group());
     }
+    check_tensor_kernels(*device, dot);
     while (work_group > 1 && size_t(work_group) > largest) {
         work_group /= 2;
     }
@@ -69,7 +79,8 @@ KernelSet KernelSet::compile(std::shared_ptr<Device> device, int work_group) {
         fail("VLC_OPENCL_DOT is '%s', but OpenCL device '%s' has: %s", wanted,
              device->info().name.c_str(), names.c_str());
     }
-    // The CPU may have more than the OpenCL compiler knows of, so the best may fail to build.
+    // The CPU may have more than the OpenCL compiler knows of, and a driver may be too old for the
+    // GPU's: the best may fail to build.
     for (size_t i = 0; i + 1 < dots.size(); i++) {
         try {
             return compile(device, work_group, dots[i]);

@@ -9,15 +9,17 @@
 namespace faiss_vlc {
 
 /// How the assign kernel multiplies bytes; all give the same integers. vnni and avx2 are inline
-/// assembly for OpenCL on x86-64 CPUs whose compiler takes it (PoCL), portable is plain OpenCL C.
+/// assembly for OpenCL on x86-64 CPUs whose compiler takes it (PoCL), mma and wgmma use NVIDIA's
+/// tensor cores (compute capability 8.0 and later; 9.0), portable is plain OpenCL C.
 struct Dot {
     const char* name;
-    const char* option;
-    int rows; ///< that one work-item takes
+    const char* option;                  ///< of the general program
+    int rows;                            ///< that one of its work-items takes
+    Program program = Program::kGeneral; ///< that assigns
 };
 
-/// The ways that work on `device`, best first: what this CPU has if it is PoCL's, else portable
-/// alone.
+/// The ways that work on `device`, best first: what this CPU has if it is PoCL's, what NVIDIA's
+/// GPUs have, and always portable.
 std::vector<Dot> usable_dots(const Device& device);
 
 /// The kernels of one engine: device, build options and work-group, shared by its stages.
@@ -27,8 +29,8 @@ struct KernelSet {
     int work_group;
 
     /// Compiles with the best usable Dot, or with the one that the environment's VLC_OPENCL_DOT
-    /// names (vnni | avx2 | portable; an error if it does not work here). work_group: 64, 128 or
-    /// 256, halved until the device takes it.
+    /// names (vnni | avx2 | wgmma | mma | portable; an error if it does not work here). work_group:
+    /// 64, 128 or 256, halved until the device takes it.
     static KernelSet compile(std::shared_ptr<Device> device, int work_group);
     /// The same with a given Dot.
     static KernelSet compile(std::shared_ptr<Device> device, int work_group, const Dot& dot);

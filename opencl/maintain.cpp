@@ -12,7 +12,7 @@ static_assert(sizeof(Move) == 4 * sizeof(int32_t), "maintain.cl reads a move as 
 MaintainStage::MaintainStage(const KernelSet& kernels, int m)
     : kernels_(kernels), apply_(kernels.get("apply_moves")),
       quantize_(kernels.get("quantize_anchors")), move_(kernels.device->allocate<Move>(m, "moves")),
-      constants_(kernels.device->allocate<int32_t>(AssignStage::padded_anchors(m), "norms")),
+      constants_(kernels.device->allocate<int32_t>(AssignStage::constants_size(m), "norms")),
       row_constant_(kernels.device->allocate<int32_t>(m, "anchor row constants")),
       label_(kernels.device->allocate<int32_t>(m, "nearest anchors")),
       dist_(kernels.device->allocate<int32_t>(m, "nearest distances")) {}
@@ -20,7 +20,7 @@ MaintainStage::MaintainStage(const KernelSet& kernels, int m)
 void MaintainStage::nearest(int m, int dp, const AnchorBuffers& anchors,
                             const AssignStage::Packed& packed, AssignStage& assign, int32_t* label,
                             int32_t* dist) {
-    assign.constants(anchors.norm, nullptr, m, constants_);
+    assign.constants(anchors.norm, nullptr, m, dp, constants_);
     assign.row_constants(anchors.anchor8, m, dp, row_constant_);
     assign.assign(anchors.anchor8, row_constant_, {packed, constants_, anchors.norm, m}, m, dp, 1,
                   true, label_, dist_);

@@ -24,7 +24,7 @@ private:
     Kernel& apply_;
     Kernel& quantize_;
     Buffer move_;         ///< int4 m
-    Buffer constants_;    ///< int padded: norms alone
+    Buffer constants_;    ///< int constants_size: norms alone
     Buffer row_constant_; ///< int m
     Buffer label_, dist_; ///< int m
 };

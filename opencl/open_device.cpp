@@ -23,6 +23,10 @@ bool opencl_is_ours() noexcept {
     return owner.compare_exchange_strong(expected, me) || expected == me;
 }
 
+// cl_nv_device_attribute_query
+constexpr cl_device_info kComputeCapabilityMajor = 0x4000;
+constexpr cl_device_info kComputeCapabilityMinor = 0x4001;
+
 struct Candidate {
     cl::Platform platform;
     cl::Device device;
@@ -51,6 +55,15 @@ DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
     info.global_mem = device.getInfo<CL_DEVICE_GLOBAL_MEM_SIZE>();
     info.local_mem = device.getInfo<CL_DEVICE_LOCAL_MEM_SIZE>();
     info.max_work_group = device.getInfo<CL_DEVICE_MAX_WORK_GROUP_SIZE>();
+    cl_uint major = 0;
+    cl_uint minor = 0;
+    if (clGetDeviceInfo(device(), kComputeCapabilityMajor, sizeof(major), &major, nullptr) ==
+            CL_SUCCESS &&
+        clGetDeviceInfo(device(), kComputeCapabilityMinor, sizeof(minor), &minor, nullptr) ==
+            CL_SUCCESS &&
+        info.platform == "NVIDIA CUDA") {
+        info.compute_capability = int(10 * major + minor);
+    }
     return info;
 }
 

@@ -39,7 +39,8 @@ struct OpenCLEngine::Training {
         label = device.allocate<int32_t>(n * s.neighbours, "labels");
         dist = device.allocate<int32_t>(n * s.neighbours, "distances");
         previous = device.allocate<int32_t>(n, "previous labels");
-        constants = device.allocate<int32_t>(AssignStage::padded_anchors(s.m), "anchor constants");
+        first = device.allocate<int32_t>(s.neighbours > 1 ? n : 1, "first of labels or distances");
+        constants = device.allocate<int32_t>(AssignStage::constants_size(s.m), "anchor constants");
         device.fill(label, -1, n * s.neighbours * sizeof(int32_t));
         device.fill(previous, -1, n * sizeof(int32_t));
     }
@@ -51,7 +52,7 @@ struct OpenCLEngine::Training {
     ReduceStage reduce;
     UpdateStage update;
     MaintainStage maintain;
-    Buffer sample, row_constant, label, dist, previous, constants;
+    Buffer sample, row_constant, label, dist, previous, first, constants;
     bool is_packed = false; ///< packed belongs to the present anchors
 };
 
@@ -61,7 +62,7 @@ struct OpenCLEngine::Blocks {
         Device& device = *kernels.device;
         const uint64_t n = max_block;
         norm = device.allocate<int32_t>(m, "anchor norms");
-        constants = device.allocate<int32_t>(AssignStage::padded_anchors(m), "anchor constants");
+        constants = device.allocate<int32_t>(AssignStage::constants_size(m), "anchor constants");
         rows = device.allocate<int8_t>(n * dp, "block of rows");
         row_constant = device.allocate<int32_t>(n, "row constants");
         label = device.allocate<int32_t>(n, "labels");
@@ -139,7 +140,7 @@ void OpenCLEngine::pack() {
 AssignSummary OpenCLEngine::assign() {
     Training& t = training();
     pack();
-    t.assign.constants(t.anchors.norm, &t.anchors.bias, t.shape.m, t.constants);
+    t.assign.constants(t.anchors.norm, &t.anchors.bias, t.shape.m, t.shape.dp, t.constants);
     t.assign.assign(t.sample, t.row_constant, {t.packed, t.constants, t.anchors.norm, t.shape.m},
                     int(t.shape.n), t.shape.dp, t.shape.neighbours, false, t.label, t.dist);
     return t.assign.summarize(t.shape, t.label, t.dist, t.previous);
@@ -211,24 +212,14 @@ void OpenCLEngine::get_bias(int32_t* bias) {
     kernels_.device->read(t.anchors.bias, bias, t.shape.m * sizeof(int32_t));
 }
 
-// The first of each row's `neighbours` values, in pieces that fit a small buffer.
 void OpenCLEngine::get_first(const Buffer& from, int32_t* values) {
-    const Shape& shape = training().shape;
-    const int64_t neighbours = shape.neighbours;
-    if (neighbours == 1) {
-        kernels_.device->read(from, values, shape.n * sizeof(int32_t));
-        return;
+    Training& t = training();
+    const Shape& shape = t.shape;
+    if (shape.neighbours > 1) {
+        t.assign.take_first(from, int(shape.n), shape.neighbours, t.first);
     }
-    const int64_t piece = 1 << 16;
-    std::vector<int32_t> rows(std::min(piece, shape.n) * neighbours);
-    for (int64_t first = 0; first < shape.n; first += piece) {
-        const int64_t count = std::min(piece, shape.n - first);
-        kernels_.device->read(from, rows.data(), count * neighbours * sizeof(int32_t),
-                              first * neighbours * sizeof(int32_t));
-        for (int64_t i = 0; i < count; i++) {
-            values[first + i] = rows[i * neighbours];
-        }
-    }
+    kernels_.device->read(shape.neighbours > 1 ? t.first : from, values,
+                          shape.n * sizeof(int32_t));
 }
 
 void OpenCLEngine::get_labels(int32_t* nearest) {
@@ -256,7 +247,7 @@ void OpenCLEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t ma
     }
     device.write(b.norm, norm.data(), norm.size() * sizeof(int32_t));
     b.assign.pack(anchor8, m, dp, b.packed);
-    b.assign.constants(b.norm, nullptr, m, b.constants);
+    b.assign.constants(b.norm, nullptr, m, dp, b.constants);
     device.finish(); // anchor8 goes
 }
 

@@ -20,17 +20,16 @@ void expect_equal(const KernelSet& kernels, const TestData& data, bool with_bias
 
     Device& device = *kernels.device;
     AssignStage stage(kernels);
-    const size_t padded = AssignStage::padded_anchors(s.m);
     const Buffer rows = to_device(data.rows);
     const Buffer norm = to_device(data.norm);
     const Buffer biases = to_device(data.bias);
     AssignStage::Packed packed(device, s.m, s.dp);
-    Buffer constants = device.allocate<int32_t>(padded, "constants");
+    Buffer constants = device.allocate<int32_t>(AssignStage::constants_size(s.m), "constants");
     Buffer row_constant = device.allocate<int32_t>(s.n, "row constants");
     Buffer labels = device.allocate<int32_t>(size, "labels");
     Buffer dists = device.allocate<int32_t>(size, "distances");
     stage.pack(to_device(data.anchor8), s.m, s.dp, packed);
-    stage.constants(norm, with_bias ? &biases : nullptr, s.m, constants);
+    stage.constants(norm, with_bias ? &biases : nullptr, s.m, s.dp, constants);
     stage.row_constants(rows, int(s.n), s.dp, row_constant);
     stage.assign(rows, row_constant, {packed, constants, norm, s.m}, int(s.n), s.dp, s.neighbours,
                  false, labels, dists);
@@ -63,6 +62,10 @@ TEST(OpenCLAssign, EqualsTheReference) {
             }
             expect_equal(kernels, TestData(131, 120, d, 1000, 4, seed), true);
         }
+        // what tensor cores take in other shapes, up to rows that wgmma can't hold
+        for (int d : {32, 129, 161, 192, 385, 768, 769}) {
+            expect_equal(kernels, TestData(300 + d % 7, 280, d, 300 + d % 5, 1 + d % 4, d), true);
+        }
         for (int m = 1; m <= 70; m++) {
             expect_equal(kernels, TestData(40, 33, 19, m, 1 + m % 4, m), m % 2 == 0);
         }
@@ -91,18 +94,31 @@ TEST(OpenCLAssign, WorkGroupsDoNotMatter) {
 TEST(OpenCLAssign, ExtremesDoNotOverflow) {
     for (const Dot& dot : usable_dots(*test_device())) {
         const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
-        TestData data(30, 20, 4096, 40, 4);
-        for (size_t i = 0; i < data.rows.size(); i++) {
-            data.rows[i] = (i / 4096) % 3 ? ((i / 4096) % 2 ? 127 : -127) : int8_t(i % 255 - 127);
+        for (const size_t d : {4096, 768, 128}) {
+            TestData data(30, 20, int(d), 200, 4);
+            for (size_t i = 0; i < data.rows.size(); i++) {
+                data.rows[i] = (i / d) % 3 ? ((i / d) % 2 ? 127 : -127) : int8_t(i % 255 - 127);
+            }
+            for (size_t i = 0; i < data.anchor.size(); i++) {
+                data.anchor[i] = ((i / d) % 2 ? 127 : -127) * 65536;
+            }
+            refresh_anchors(0, 200, int(d), data.anchor.data(), data.anchor8.data(),
+                            data.norm.data());
+            for (size_t j = 0; j < data.bias.size(); j++) {
+                data.bias[j] = j % 3 == 0 ? kMaxBias : j % 3 == 1 ? -kMaxBias : 0;
+            }
+            expect_equal(kernels, data, true);
         }
-        for (size_t i = 0; i < data.anchor.size(); i++) {
-            data.anchor[i] = ((i / 4096) % 2 ? 127 : -127) * 65536;
-        }
-        refresh_anchors(0, 40, 4096, data.anchor.data(), data.anchor8.data(), data.norm.data());
-        for (size_t j = 0; j < data.bias.size(); j++) {
-            data.bias[j] = j % 3 == 0 ? kMaxBias : j % 3 == 1 ? -kMaxBias : 0;
-        }
-        expect_equal(kernels, data, true);
+    }
+}
+
+// Where winners are kept by tile numbers, these overflow at 2^k anchors.
+TEST(OpenCLAssign, ManyAnchors) {
+    for (const Dot& dot : usable_dots(*test_device())) {
+        const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
+        expect_equal(kernels, TestData(300, 300, 16, 40000, 4, 1), true);
+        expect_equal(kernels, TestData(300, 300, 128, 9001, 4, 2), true);
+        expect_equal(kernels, TestData(200, 200, 800, 2100, 4, 3), true);
     }
 }
 

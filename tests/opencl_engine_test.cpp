@@ -157,11 +157,16 @@ TEST(OpenCLEngine, EveryKernelRuns) {
         data.anchor[data.shape.dp + k] = data.anchor[2 * data.shape.dp + k];
     }
     expect_same_training(kernels, data, 3);
+    const bool general = kernels.dot.program == Program::kGeneral;
+    const bool wgmma = kernels.dot.program == Program::kWgmma;
     for (const char* kernel :
-         {"pack_anchors", "anchor_constants", "row_constants", "assign", "summarize",
-          "weigh_entries", "prefix", "scatter_entries", "sum_segments", "combine_segments",
-          "move_anchors", "update_spread_bias", "refresh_anchors", "apply_moves",
-          "quantize_anchors", "residual_rows", "add_products"}) {
+         {general ? "pack_anchors"
+          : wgmma ? "pack_wgmma"
+                  : "pack_mma",
+          general ? "anchor_constants" : "tensor_constants", assign_kernel(kernels.dot),
+          "row_constants", "take_first", "summarize", "weigh_entries", "prefix", "scatter_entries",
+          "sum_segments", "combine_segments", "move_anchors", "update_spread_bias",
+          "refresh_anchors", "apply_moves", "quantize_anchors", "residual_rows", "add_products"}) {
         EXPECT_GT(launched(kernel), 0u) << kernel;
     }
     EXPECT_GT(launched("clblast Syrk") + launched("clblast GemmStridedBatched"), 0u);

@@ -27,6 +27,13 @@ inline std::shared_ptr<Device> test_device() {
     return *device;
 }
 
+/// The kernel that assigns with `dot`, if rows are not too long for wgmma.
+inline const char* assign_kernel(const Dot& dot) {
+    return dot.program == Program::kGeneral ? "assign"
+           : dot.program == Program::kWgmma ? "assign_wgmma"
+                                            : "assign_mma";
+}
+
 constexpr int kWorkGroups[] = {64, 128, 256};
 
 /// Counts launches from its making on.

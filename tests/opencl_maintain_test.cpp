@@ -79,7 +79,8 @@ TEST(OpenCLMaintain, EqualsTheReference) {
             }
         }
     }
-    for (const char* kernel : {"assign", "apply_moves", "quantize_anchors"}) {
+    const KernelSet kernels = KernelSet::compile(test_device(), 64);
+    for (const char* kernel : {assign_kernel(kernels.dot), "apply_moves", "quantize_anchors"}) {
         EXPECT_GT(launched(kernel), 100u) << kernel;
     }
 }
