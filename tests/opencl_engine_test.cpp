@@ -135,6 +135,14 @@ TEST(OpenCLEngine, TrainsLikeTheReference) {
     }
 }
 
+// Small enough for simulators that watch every access: tests/oclgrind.sh.
+TEST(OpenCLEngine, SmallSizes) {
+    const KernelSet kernels = KernelSet::compile(test_device(), 64);
+    expect_same_training(kernels, TestData(70, 60, 3, 1, 1, 1), 1);
+    expect_same_training(kernels, TestData(70, 70, 20, 17, 3, 2), 2);
+    expect_same_training(kernels, TestData(300, 290, 17, 2, 4, 3), 3);
+}
+
 TEST(OpenCLEngine, EveryDotTrainsLikeTheReference) {
     for (const Dot& dot : usable_dots(*test_device())) {
         const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
