@@ -72,9 +72,9 @@ public:
         call("quantize");
         real_.quantize(grid);
     }
-    void covariance(int64_t* sums) override {
+    void covariance(const int32_t* rows, int64_t count, int64_t* sums) override {
         call("covariance");
-        real_.covariance(sums);
+        real_.covariance(rows, count, sums);
     }
     void get_counts(int32_t* out) override {
         call("get_counts");
