@@ -2,10 +2,11 @@
 // rows through all anchors, 16 at a time: lane l of a vector belongs to the anchors j with
 // j mod 16 == l and keeps the best of them, so a winner costs a compare and two selects.
 //
-// ROWS and one of DOT_VNNI, DOT_AVX2, DOT_PORTABLE are build options. Packed anchors, tile = 16:
-//   VNNI      [tile][d / 4][anchor of the tile][4 dims], unsigned: value + 128
-//   AVX2      the same, signed
-//   PORTABLE  [tile][d][anchor of the tile], signed
+// ROWS and one of DOT_VNNI, DOT_AVX2, DOT_PORTABLE, DOT_PACKED are build options. Packed anchors,
+// tile = 16:
+//   VNNI          [tile][d / 4][anchor of the tile][4 dims], unsigned: value + 128
+//   AVX2, PACKED  the same, signed
+//   PORTABLE      [tile][d][anchor of the tile], signed
 // VNNI multiplies unsigned by signed bytes; the 128 <x, 1> too much is the same for all anchors of
 // a row, so only row_constant knows of it. AVX2 has no signed product of bytes either, and its
 // unsigned operand must be below 128 to be exact: it takes |a|, and x with all bits flipped where
@@ -35,6 +36,8 @@ __kernel void pack_anchors(__global const char* anchor8, int m, int dp, int padd
         tile[lane + 16] = as_uchar(value.s1);
         tile[lane + 32] = as_uchar(value.s2);
         tile[lane + 48] = as_uchar(value.s3);
+#elif defined(DOT_PACKED)
+        vstore4(as_uchar4(value), lane, tile);
 #elif defined(DOT_AVX2)
         vstore4(as_uchar4(value), lane, tile);
         const int4 negative = max(-convert_int4(value), 0);
@@ -198,6 +201,56 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
             const short16 a0 = convert_short16(p[4 * g]), a1 = convert_short16(p[4 * g + 1]); \
             const short16 a2 = convert_short16(p[4 * g + 2]), a3 = convert_short16(p[4 * g + 3]); \
             EACH_ROW(STEP) \
+        } \
+    }
+#define EACH_SUM(DO, r) DO(r, 0, sum##r)
+
+#elif defined(DOT_PACKED)
+// For GPUs: 4 products at once where the device has an instruction for that.
+#if defined(DOT4_PTX)
+inline int dot4(int a, int b, int sum) {
+    int result;
+    __asm__("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+#elif defined(cl_khr_integer_dot_product)
+#pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable
+inline int dot4(int a, int b, int sum) {
+    return sum + dot_4x8packed_ss_int((uint)a, (uint)b);
+}
+#else
+inline int dot4(int a, int b, int sum) {
+    const short4 p = convert_short4(as_char4(a)) * convert_short4(as_char4(b));
+    return sum + (p.s0 + p.s1) + (p.s2 + p.s3);
+}
+#endif
+
+#define WORD int4
+#define TILES 1
+#define SUMS(r) int16 sum##r = 0;
+#define DOT(r, lane, w) sum##r.s##lane = dot4(a.s##lane, w, sum##r.s##lane);
+#define DOTS(r, w) \
+    DOT(r, 0, w) DOT(r, 1, w) DOT(r, 2, w) DOT(r, 3, w) DOT(r, 4, w) DOT(r, 5, w) DOT(r, 6, w) \
+    DOT(r, 7, w) DOT(r, 8, w) DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) \
+    DOT(r, e, w) DOT(r, f, w)
+#define FETCH(r) const int4 word##r = x##r[g];
+#define STEP0(r) DOTS(r, word##r.s0)
+#define STEP1(r) DOTS(r, word##r.s1)
+#define STEP2(r) DOTS(r, word##r.s2)
+#define STEP3(r) DOTS(r, word##r.s3)
+// rows are multiples of 16 bytes
+#define PASS { \
+        __global const int16* p = (__global const int16*)packed + (size_t)tile * groups; \
+        for (int g = 0; g < groups / 4; g++, p += 4) { \
+            EACH_ROW(FETCH) \
+            int16 a = p[0]; \
+            EACH_ROW(STEP0) \
+            a = p[1]; \
+            EACH_ROW(STEP1) \
+            a = p[2]; \
+            EACH_ROW(STEP2) \
+            a = p[3]; \
+            EACH_ROW(STEP3) \
         } \
     }
 #define EACH_SUM(DO, r) DO(r, 0, sum##r)

@@ -29,6 +29,7 @@ struct DeviceInfo {
     uint64_t global_mem = 0;
     uint64_t local_mem = 0;
     size_t max_work_group = 0;
+    bool integer_dot = false;   ///< has cl_khr_integer_dot_product
     int compute_capability = 0; ///< of an NVIDIA device, 10 * major + minor; else 0
 };
 

@@ -14,6 +14,8 @@ constexpr Dot kVnni{"vnni", "-DDOT_VNNI", 6};
 constexpr Dot kAvx2{"avx2", "-DDOT_AVX2", 4};
 constexpr Dot kPortable{"portable", "-DDOT_PORTABLE", 4};
 constexpr Dot kPortableGpu{"portable", "-DDOT_PORTABLE", 2}; // three vectors of registers per row
+constexpr Dot kDot4{"dot4", "-DDOT_PACKED", 2};
+constexpr Dot kDp4a{"dp4a", "-DDOT_PACKED -DDOT4_PTX", 2};
 constexpr Dot kMma{"mma", "-DDOT_PORTABLE", 2, Program::kMma};
 constexpr Dot kWgmma{"wgmma", "-DDOT_PORTABLE", 2, Program::kWgmma};
 
@@ -45,6 +47,12 @@ std::vector<Dot> usable_dots(const Device& device) {
     }
     if (device.info().compute_capability >= 80) {
         dots.push_back(kMma);
+    }
+    if (device.info().compute_capability >= 61) {
+        dots.push_back(kDp4a);
+    }
+    if (device.info().type == DeviceType::kGpu && device.info().integer_dot) {
+        dots.push_back(kDot4);
     }
     dots.push_back(device.info().type == DeviceType::kGpu ? kPortableGpu : kPortable);
     return dots;

@@ -8,9 +8,12 @@
 
 namespace faiss_vlc {
 
-/// How the assign kernel multiplies bytes; all give the same integers. vnni and avx2 are inline
-/// assembly for OpenCL on x86-64 CPUs whose compiler takes it (PoCL), mma and wgmma use NVIDIA's
-/// tensor cores (compute capability 8.0 and later; 9.0), portable is plain OpenCL C.
+/// How the assign kernel multiplies bytes; all give the same integers:
+///   vnni, avx2   inline assembly for OpenCL on x86-64 CPUs whose compiler takes it (PoCL)
+///   wgmma, mma   NVIDIA's tensor cores, compute capability 9.0; 8.0 and later
+///   dp4a         NVIDIA's 4-way product, 6.1 and later
+///   dot4         the same as cl_khr_integer_dot_product has it, on GPUs
+///   portable     plain OpenCL C
 struct Dot {
     const char* name;
     const char* option;                  ///< of the general program
@@ -29,8 +32,8 @@ struct KernelSet {
     int work_group;
 
     /// Compiles with the best usable Dot, or with the one that the environment's VLC_OPENCL_DOT
-    /// names (vnni | avx2 | wgmma | mma | portable; an error if it does not work here). work_group:
-    /// 64, 128 or 256, halved until the device takes it.
+    /// names (see Dot; an error if it does not work here).
+    /// work_group: 64, 128 or 256, halved until the device takes it.
     static KernelSet compile(std::shared_ptr<Device> device, int work_group);
     /// The same with a given Dot.
     static KernelSet compile(std::shared_ptr<Device> device, int work_group, const Dot& dot);

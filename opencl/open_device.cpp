@@ -55,6 +55,8 @@ DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
     info.global_mem = device.getInfo<CL_DEVICE_GLOBAL_MEM_SIZE>();
     info.local_mem = device.getInfo<CL_DEVICE_LOCAL_MEM_SIZE>();
     info.max_work_group = device.getInfo<CL_DEVICE_MAX_WORK_GROUP_SIZE>();
+    info.integer_dot = device.getInfo<CL_DEVICE_EXTENSIONS>().find("cl_khr_integer_dot_product") !=
+                       std::string::npos;
     cl_uint major = 0;
     cl_uint minor = 0;
     if (clGetDeviceInfo(device(), kComputeCapabilityMajor, sizeof(major), &major, nullptr) ==

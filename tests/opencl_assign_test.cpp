@@ -51,7 +51,7 @@ void expect_equal(const KernelSet& kernels, const TestData& data, bool with_bias
 
 TEST(OpenCLAssign, EqualsTheReference) {
     LaunchCounter launched;
-    for (const Dot& dot : usable_dots(*test_device())) {
+    for (const Dot& dot : all_dots()) {
         const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
         int seed = 0;
         for (int d : {1, 3, 16, 17, 100, 128, 384}) {
@@ -80,7 +80,7 @@ TEST(OpenCLAssign, EqualsTheReference) {
 }
 
 TEST(OpenCLAssign, WorkGroupsDoNotMatter) {
-    for (const Dot& dot : usable_dots(*test_device())) {
+    for (const Dot& dot : all_dots()) {
         for (int work_group : kWorkGroups) {
             const KernelSet kernels = KernelSet::compile(test_device(), work_group, dot);
             EXPECT_EQ(kernels.work_group, work_group);
@@ -92,7 +92,7 @@ TEST(OpenCLAssign, WorkGroupsDoNotMatter) {
 }
 
 TEST(OpenCLAssign, ExtremesDoNotOverflow) {
-    for (const Dot& dot : usable_dots(*test_device())) {
+    for (const Dot& dot : all_dots()) {
         const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
         for (const size_t d : {4096, 768, 128}) {
             TestData data(30, 20, int(d), 200, 4);
@@ -114,7 +114,7 @@ TEST(OpenCLAssign, ExtremesDoNotOverflow) {
 
 // Where winners are kept by tile numbers, these overflow at 2^k anchors.
 TEST(OpenCLAssign, ManyAnchors) {
-    for (const Dot& dot : usable_dots(*test_device())) {
+    for (const Dot& dot : all_dots()) {
         const KernelSet kernels = KernelSet::compile(test_device(), 64, dot);
         expect_equal(kernels, TestData(300, 300, 16, 40000, 4, 1), true);
         expect_equal(kernels, TestData(300, 300, 128, 9001, 4, 2), true);

@@ -34,6 +34,13 @@ inline const char* assign_kernel(const Dot& dot) {
                                             : "assign_mma";
 }
 
+/// The ways to multiply that work here, and dot4, which works without its extension too.
+inline std::vector<Dot> all_dots() {
+    std::vector<Dot> dots = usable_dots(*test_device());
+    dots.push_back({"dot4", "-DDOT_PACKED", 2});
+    return dots;
+}
+
 constexpr int kWorkGroups[] = {64, 128, 256};
 
 /// Counts launches from its making on.
