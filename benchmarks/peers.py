@@ -106,9 +106,17 @@ def vlc_index(data, lists, size, options=()):
     return path, json.loads(facts.read_text())
 
 
+def shape(data):
+    """(n, d) of a set's base.npy, from its header."""
+    header = (data / "base.npy").open("rb").read(512)
+    return tuple(int(n) for n in re.search(rb"'shape': \((\d+), (\d+)\)", header).groups())
+
+
 def vlc_of_size(data, lists, limit, options=()):
     """The largest IndexVLC whose file takes at most `limit` bytes a vector."""
-    path, facts = vlc_index(data, lists, int(limit) - 5, options)
+    n, d = shape(data)
+    beside = 4 + (lists * (d + 8) + 2 * d * d) / n  # ids, anchors, frame: a first guess
+    path, facts = vlc_index(data, lists, int(limit - beside), options)
     for _ in range(3):
         spare = int(limit - facts["bytes_per_vector"])
         if spare == 0 and facts["bytes_per_vector"] <= limit:
