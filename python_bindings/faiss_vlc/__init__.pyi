@@ -58,8 +58,8 @@ class VLCParameters:
     dump: str
     def __init__(
             self, *,
-            m: int = ..., bits_per_dim: float = ..., bytes: int = ..., grid: int = ..., frames: int = ..., frame: int =
-            ..., device: str = ..., work_group: int = ..., seed: int = ..., max_points_per_anchor:
+            m: int = ..., bits_per_dim: float = ..., bytes: int = ..., grid: int = ..., frame: int =
+            ..., frames: int = ..., device: str = ..., work_group: int = ..., seed: int = ..., max_points_per_anchor:
             int = ..., held_out: float = ..., iterations: int = ..., neighbours: int = ...,
             start_temperature: float = ..., end_temperature: float = ..., size_bias: float = ...,
             random_bias: float = ..., robust: int = ..., kappa: float = ..., max_step: float = ...,
