@@ -368,7 +368,7 @@ size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, si
         std::unique_ptr<TopK> top;
         rescue.run([&] {
             query = std::make_unique<Query>(model);
-            top = std::make_unique<TopK>(k);
+            top = std::make_unique<TopK>(k, &scope.lists);
         });
 #pragma omp for schedule(dynamic, 8)
         for (idx_t i = 0; i < n; i++) {
@@ -599,7 +599,7 @@ struct VLCScanner : faiss::InvertedListScanner {
         }
         std::copy_n(code, code_size, padded_.begin());
         float estimate[kBlock];
-        simd().scan_block(*scan_, padded_.data(), 1, 0.0f, estimate);
+        simd().scan_blocks(*scan_, padded_.data(), 1, 0.0f, estimate);
         return query_.distance(estimate[0]);
     }
 

@@ -6,14 +6,15 @@
 
 #include <Eigen/Eigenvalues>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/numeric.h>
+#include <faiss_vlc/scan.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
 
 namespace {
 
-constexpr float kUnit = 32767.0f; ///< norm of a vector while it is rotated
+constexpr double kUnit = 32767; ///< norm of a vector while it is rotated
 constexpr int kMost = 127;        ///< largest component of a row
 
 double norm_of(int d, const float* x) {
@@ -102,25 +103,24 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
     }
 }
 
-void Frame::rotate(const float* x, float* y) const {
+float Frame::quantize(int d, const float* x, int16_t* q) {
     const double norm = norm_of(d, x);
-    if (!(norm > 0)) {
-        std::fill_n(y, slots(), 0.0f);
-        return;
+    if (!(norm > double(kSmallestQuery))) {
+        std::fill_n(q, d + d % 2, int16_t(0));
+        return 0;
     }
-    const int pairs = (d + 1) / 2;
-    constexpr int kStack = 4096;
-    int16_t small[kStack + 1];
-    std::vector<int16_t> big(d > kStack ? size_t(pairs) * 2 : 0);
-    int16_t* q = d > kStack ? big.data() : small;
-    const double scale = kUnit / norm;
+    const float scale = float(kUnit / norm);
     for (int k = 0; k < d; k++) {
-        q[k] = int16_t(std::lrint(x[k] * scale));
+        q[k] = int16_t(round_even(x[k] * scale));
     }
     if (d % 2) {
         q[d] = 0;
     }
-    const float unit = float(norm / double(kUnit));
+    return float(norm / kUnit);
+}
+
+void Frame::rotate(const int16_t* q, float unit, float* y) const {
+    const int pairs = (d + 1) / 2;
     const auto rotate_tile = simd().rotate_tile;
     for (int t = 0; t < slots() / 16; t++) {
         int32_t sums[16];
@@ -129,6 +129,15 @@ void Frame::rotate(const float* x, float* y) const {
             y[t * 16 + i] = float(sums[i]) * (unit * inverse_norm_[t * 16 + i]);
         }
     }
+}
+
+void Frame::rotate(const float* x, float* y) const {
+    constexpr int kStack = 4096;
+    int16_t small[kStack];
+    std::vector<int16_t> big(d > kStack ? d + d % 2 : 0);
+    int16_t* q = d > kStack ? big.data() : small;
+    const float unit = quantize(d, x, q);
+    rotate(q, unit, y);
 }
 
 float Frame::inverse_norm(int axis) const {

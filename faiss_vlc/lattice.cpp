@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <faiss_vlc/engine.h>
+#include <faiss_vlc/numeric.h>
 
 namespace faiss_vlc {
 
@@ -79,7 +80,7 @@ void Lattice::encode(int64_t n, const float* x, int8_t* out) const {
         int8_t* q = out + i * dp;
         for (int k = 0; k < d; k++) {
             const float v = (row[k] - mean[k]) * scale;
-            q[k] = int8_t(std::lrint(std::min(127.0f, std::max(-127.0f, v))));
+            q[k] = int8_t(round_even(std::min(127.0f, std::max(-127.0f, v))));
         }
         std::fill(q + d, q + dp, int8_t(0));
     }

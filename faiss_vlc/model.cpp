@@ -24,6 +24,11 @@ void Model::finish() {
             ranked[(size_t(j / 16) * (pad / 4) + k / 4) * 64 + j % 16 * 4 + k % 4] = a[k];
         }
     }
+    // what pads the last tile comes last
+    rank_offset.assign(component_sum.size(), INT32_MAX);
+    for (int j = 0; j < m; j++) {
+        rank_offset[j] = metric == faiss::METRIC_INNER_PRODUCT ? 0 : anchor_norm[j];
+    }
     anchor_lattice.clear();
     if (grid == AnchorGrid::float16) {
         anchor_lattice.assign(size_t(m) * pad, 0);
@@ -173,7 +178,7 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
         const float residual = rotated_[s] - b[s];
         const float wanted = residual * inverse_spread * inverse_steps[s] + 0.5f * most;
         const float c = std::min(most, std::max(0.0f, wanted));
-        level[s] = uint8_t(std::lrint(c));
+        level[s] = uint8_t(round_even(c));
         const float decoded = (float(level[s]) - 0.5f * most) * (steps[s] * spread);
         lane[s % kLanes] += residual * decoded;
     }
@@ -185,12 +190,12 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
 }
 
 Query::Query(const Model& model)
-    : model_(model), lattice_(model.dp()), rotated_(model.frames.size() * model.slots()),
+    : model_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2), rotated_(model.frames.size() * model.slots()),
       is_rotated_(model.frames.size()), weighted_(model.slots()), zero_(model.slots()),
       rank8_(model.dp()), query8_(model.slots() + 4), score_(model.component_sum.size()) {
     scan_.layout = &model.layout;
     minima_.reserve(score_.size());
-    found_.reserve(model.m);
+    found_.reserve(score_.size());
     order_.reserve(model.m);
 }
 
@@ -205,19 +210,24 @@ int32_t Query::half_of(const int8_t* q8) const {
 bool Query::set(const float* x) {
     const bool inner_product = model_.metric == faiss::METRIC_INNER_PRODUCT;
     const int d = model_.d;
+    constexpr float kMost = std::numeric_limits<float>::max();
+    const float with_mean = inner_product ? 0.0f : 1.0f;
     float largest = 0;
+    int finite = 1;
     for (int k = 0; k < d; k++) {
-        if (!std::isfinite(x[k])) {
-            return false;
-        }
-        lattice_[k] = (x[k] - (inner_product ? 0 : model_.lattice.mean[k])) * model_.lattice.scale;
+        finite &= int(std::fabs(x[k]) <= kMost);
+        lattice_[k] = (x[k] - with_mean * model_.lattice.mean[k]) * model_.lattice.scale;
         largest = std::max(largest, std::fabs(lattice_[k]));
+    }
+    if (!finite) {
+        return false;
     }
     const float scale = !inner_product ? 1.0f : largest > kSmallestQuery ? 127.0f / largest : 0.0f;
     for (int k = 0; k < d; k++) {
         const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * scale));
-        rank8_[k] = int8_t(std::lrint(v));
+        rank8_[k] = int8_t(round_even(v));
     }
+    unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
     std::fill(is_rotated_.begin(), is_rotated_.end(), uint8_t(0));
     frame_ = -1;
     if (inner_product) {
@@ -236,19 +246,8 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
     const int padded = int(score_.size());
     nprobe = std::min(nprobe, m);
     simd().rank_tiles(padded / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
-                      model_.component_sum.data(), score_.data());
-    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
-        for (int j = 0; j < m; j++) {
-            score_[j] = -score_[j];
-        }
-    } else {
-        for (int j = 0; j < m; j++) {
-            score_[j] = model_.anchor_norm[j] - 2 * score_[j];
-        }
-    }
-    for (int j = m; j < padded; j++) {
-        score_[j] = INT32_MAX;
-    }
+                      model_.component_sum.data(), model_.rank_offset.data(),
+                      model_.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2, score_.data());
 
     // The nprobe-th smallest minimum of groups bounds the nprobe-th smallest score: what lies
     // within it is little more than what is wanted. Group g is the scores g modulo the number of
@@ -259,26 +258,14 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
         groups *= 2;
     }
     if (groups * 2 <= padded) {
-        minima_.assign(groups, INT32_MAX);
-        int at = 0;
-        for (; at + groups <= padded; at += groups) {
-            for (int g = 0; g < groups; g++) {
-                minima_[g] = std::min(minima_[g], score_[at + g]);
-            }
-        }
-        for (int g = 0; at + g < padded; g++) {
-            minima_[g] = std::min(minima_[g], score_[at + g]);
-        }
+        minima_.resize(groups);
+        simd().group_minima(padded, score_.data(), groups, minima_.data());
         std::nth_element(minima_.begin(), minima_.begin() + nprobe - 1, minima_.end());
         bound = minima_[nprobe - 1];
     }
-    found_.clear();
-    for (int j = 0; j < m; j++) {
-        if (score_[j] <= bound) {
-            found_.push_back(uint64_t(uint32_t(score_[j]) ^ 0x80000000u) << 32 | uint32_t(j));
-        }
-    }
-    std::partial_sort(found_.begin(), found_.begin() + nprobe, found_.end());
+    found_.resize(padded);
+    const int found = simd().select_within(padded, score_.data(), bound, found_.data());
+    std::partial_sort(found_.begin(), found_.begin() + nprobe, found_.begin() + found);
     order_.resize(nprobe);
     for (int i = 0; i < nprobe; i++) {
         order_[i] = int64_t(uint32_t(found_[i]));
@@ -289,7 +276,7 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
 const float* Query::rotated(int frame) {
     float* y = &rotated_[size_t(frame) * model_.slots()];
     if (!is_rotated_[frame]) {
-        model_.frames[frame].rotate(lattice_.data(), y);
+        model_.frames[frame].rotate(scaled_.data(), unit_, y);
         is_rotated_[frame] = 1;
     }
     return y;

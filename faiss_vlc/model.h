@@ -75,6 +75,7 @@ public:
     // Derived, read-only.
     std::vector<int32_t> anchor_norm;   ///< m, of anchors8
     std::vector<int32_t> component_sum; ///< m padded to 16
+    std::vector<int32_t> rank_offset; ///< m padded to 16: the norm, or 0 for inner products
     std::vector<int8_t> ranked;         ///< anchors8 in tiles, see Simd::rank_tiles
     std::vector<float> anchor_lattice;  ///< m x dp in lattice coordinates, grid float16 only
     std::vector<float> anchor_rotated;  ///< m x slots
@@ -123,6 +124,8 @@ public:
 private:
     const Model& model_;
     std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
+    std::vector<int16_t> scaled_; ///< see Frame::quantize
+    float unit_ = 0;
     std::vector<float> rotated_; ///< frames x slots, as far as lists have asked for it
     std::vector<uint8_t> is_rotated_;
     std::vector<float> weighted_, zero_;

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <cstring>
+
 namespace faiss_vlc {
 
 // Float sums in one canonical order, the same for every instruction set: 16 lanes (component k goes
@@ -7,6 +10,14 @@ namespace faiss_vlc {
 // Static: code compiled for one instruction set must not lend its copy to other files.
 
 constexpr int kLanes = 16;
+
+/// To the nearest integer, ties to even, for |v| < 2^22: as lrint(), but compilers vectorise it.
+static inline int32_t round_even(float v) {
+    const float shifted = v + 12582912.0f; // 1.5 * 2^23: the fraction falls off
+    int32_t bits;
+    std::memcpy(&bits, &shifted, 4);
+    return bits - 0x4b400000;
+}
 
 static inline float add_lanes(const float* lane) {
     float half[kLanes];

@@ -39,7 +39,8 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
 }
 
 template <int T>
-void rank_some(int groups, const int32_t* x4, const int8_t* packed, int32_t* dots) {
+void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* offsets,
+               int32_t factor, int32_t* scores) {
     __m256i acc[2 * T];
     for (int t = 0; t < 2 * T; t++) {
         acc[t] = _mm256_setzero_si256();
@@ -54,20 +55,48 @@ void rank_some(int groups, const int32_t* x4, const int8_t* packed, int32_t* dot
         }
     }
     for (int t = 0; t < 2 * T; t++) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + t * 8), acc[t]);
+        const __m256i scaled = _mm256_mullo_epi32(acc[t], _mm256_set1_epi32(factor));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(scores + t * 8),
+                            _mm256_add_epi32(scaled, load(offsets + t * 8)));
     }
 }
 
 void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* /*component_sums*/, int32_t* dots) {
+                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
+                int32_t* scores) {
     const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
     int t = 0;
     for (; t + 4 <= tiles; t += 4) {
-        rank_some<4>(groups, x4, packed + int64_t(t) * groups * 64, dots + t * 16);
+        rank_some<4>(groups, x4, packed + int64_t(t) * groups * 64, offsets + t * 16, factor,
+                     scores + t * 16);
     }
     for (; t < tiles; t++) {
-        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, dots + t * 16);
+        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, offsets + t * 16, factor,
+                     scores + t * 16);
     }
+}
+
+void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
+    for (int g = 0; g < groups; g += 8) {
+        __m256i least = _mm256_set1_epi32(INT32_MAX);
+        for (int i = g; i < n; i += groups) {
+            least = _mm256_min_epi32(least, load(scores + i));
+        }
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(minima + g), least);
+    }
+}
+
+int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
+    int count = 0;
+    for (int i = 0; i < n; i += 8) {
+        const __m256i beyond = _mm256_cmpgt_epi32(load(scores + i), _mm256_set1_epi32(bound));
+        uint32_t within = ~uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(beyond))) & 255;
+        for (; within; within &= within - 1) {
+            const int at = i + __builtin_ctz(within);
+            found[count++] = rank_key(scores[at], at);
+        }
+    }
+    return count;
 }
 
 float anchor_distance(int dp, const float* q, const int8_t* a) {
@@ -137,19 +166,25 @@ __m256 look_up(const float* table, __m256i index) {
     return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
 }
 
-uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
-                    float* distance) {
+/// `B` blocks of `count` vectors at once, in halves of 8 vectors: they share the query's broadcasts,
+/// and the latencies of their sums overlap.
+template <int B>
+uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                   float* distance) {
     const Layout& layout = *list.layout;
-    __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    __m256i pairs[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    const int64_t stride = int64_t(layout.code_size()) * count;
+    __m256i total[2 * B], pairs[2 * B];
+    for (int h = 0; h < 2 * B; h++) {
+        total[h] = pairs[h] = _mm256_setzero_si256();
+    }
     for (size_t i = 0; i < layout.fields.size(); i++) {
         const Field& f = layout.fields[i];
-        const uint8_t* row = block + int64_t(f.offset) * count;
+        const uint8_t* row = blocks + int64_t(f.offset) * count;
         const __m256i q = _mm256_set1_epi32(int(list.query[i]));
         const __m256i mask = _mm256_set1_epi32(int(f.mask >> f.shift));
         const __m128i shift = _mm_cvtsi32_si128(f.shift);
-        for (int h = 0; h < 2; h++) {
-            const __m256i codes = load_lanes(row, f.lanes, h * 8);
+        for (int h = 0; h < 2 * B; h++) {
+            const __m256i codes = load_lanes(row + h / 2 * stride, f.lanes, h % 2 * 8);
             if (f.width == 8) {
                 const __m256i nibble = _mm256_set1_epi8(15);
                 const __m256i low = _mm256_and_si256(codes, nibble);
@@ -163,19 +198,19 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
             pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(level, q));
         }
         if (f.widen) {
-            for (int h = 0; h < 2; h++) {
+            for (int h = 0; h < 2 * B; h++) {
                 total[h] = _mm256_add_epi32(total[h], widen(pairs[h]));
                 pairs[h] = _mm256_setzero_si256();
             }
         }
     }
-    uint32_t within = 0;
-    const uint8_t* factor_row = block + int64_t(layout.code_bytes) * count;
-    for (int h = 0; h < 2; h++) {
+    uint64_t within = 0;
+    for (int h = 0; h < 2 * B; h++) {
         const __m256i dot2 =
             _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
+        const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const __m256i factors = _mm256_cvtepu16_epi32(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(factor_row + h * 16)));
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(last_row + h % 2 * 16)));
         const __m256 rho = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
                                              _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
                                              _mm256_set1_epi32(int(kRhoBias)))),
@@ -187,14 +222,34 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
         const __m256 estimate = _mm256_sub_ps(base, shift);
         _mm256_storeu_ps(distance + h * 8, estimate);
         const __m256 close = _mm256_cmp_ps(estimate, _mm256_set1_ps(bound), _CMP_LE_OQ);
-        within |= uint32_t(_mm256_movemask_ps(close)) << (8 * h);
+        within |= uint64_t(_mm256_movemask_ps(close)) << (8 * h);
     }
-    return within & ((1u << count) - 1);
+    return B == 1 ? within & ((1u << count) - 1) : within;
+}
+
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    const int code_size = list.layout->code_size();
+    uint64_t within = 0;
+    int first = 0;
+    for (; first + 32 <= count; first += 32) {
+        within |= scan_some<2>(list, blocks + int64_t(first) * code_size, 16, bound,
+                               distance + first)
+                << first;
+    }
+    for (; first < count; first += 16) {
+        const int in_block = count - first < 16 ? count - first : 16;
+        within |= scan_some<1>(list, blocks + int64_t(first) * code_size, in_block, bound,
+                               distance + first)
+                << first;
+    }
+    return within;
 }
 
 } // namespace
 
 extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2", rotate_tile, rank_tiles, anchor_distance, quantize_query, scan_block};
+const Simd kAvx2 = {"avx2",          rotate_tile,     rank_tiles,     group_minima,
+                    select_within,   anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

@@ -35,7 +35,7 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
 /// Scores `T` tiles at once, so that one broadcast of the query serves them and latencies overlap.
 template <int T>
 void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* component_sums,
-               int32_t* dots) {
+               const int32_t* offsets, int32_t factor, int32_t* scores) {
     __m512i acc[T];
     for (int t = 0; t < T; t++) {
         // the query enters as x + 128, unsigned
@@ -50,22 +50,48 @@ void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_
         }
     }
     for (int t = 0; t < T; t++) {
-        _mm512_storeu_si512(dots + t * 16, acc[t]);
+        const __m512i scaled = _mm512_mullo_epi32(acc[t], _mm512_set1_epi32(factor));
+        _mm512_storeu_si512(scores + t * 16,
+                            _mm512_add_epi32(scaled, _mm512_loadu_si512(offsets + t * 16)));
     }
 }
 
 void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* component_sums, int32_t* dots) {
+                const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                int32_t* scores) {
     const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
     int t = 0;
     for (; t + 8 <= tiles; t += 8) {
         rank_some<8>(groups, x4, packed + int64_t(t) * groups * 64, component_sums + t * 16,
-                     dots + t * 16);
+                     offsets + t * 16, factor, scores + t * 16);
     }
     for (; t < tiles; t++) {
         rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, component_sums + t * 16,
-                     dots + t * 16);
+                     offsets + t * 16, factor, scores + t * 16);
     }
+}
+
+void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
+    for (int g = 0; g < groups; g += 16) {
+        __m512i least = _mm512_set1_epi32(INT32_MAX);
+        for (int i = g; i < n; i += groups) {
+            least = _mm512_min_epi32(least, _mm512_loadu_si512(scores + i));
+        }
+        _mm512_storeu_si512(minima + g, least);
+    }
+}
+
+int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
+    int count = 0;
+    for (int i = 0; i < n; i += 16) {
+        uint32_t within = _mm512_cmple_epi32_mask(_mm512_loadu_si512(scores + i),
+                                                  _mm512_set1_epi32(bound));
+        for (; within; within &= within - 1) {
+            const int at = i + __builtin_ctz(within);
+            found[count++] = rank_key(scores[at], at);
+        }
+    }
+    return count;
 }
 
 float anchor_distance(int dp, const float* q, const int8_t* a) {
@@ -99,56 +125,108 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
     return largest;
 }
 
-uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
-                    float* distance) {
+__m512i load_row(const uint8_t* row, int lanes) {
+    if (lanes == 4) {
+        return _mm512_loadu_si512(row);
+    }
+    if (lanes == 2) {
+        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
+    }
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
+}
+
+/// `B` blocks of `count` vectors at once: they share the query's broadcasts, and the latencies of
+/// their sums overlap.
+template <int B>
+uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                   float* distance) {
     const Layout& layout = *list.layout;
     const size_t n = layout.fields.size();
     const Field* fields = layout.fields.data();
-    __m512i total = _mm512_setzero_si512();
+    const int64_t stride = int64_t(layout.code_size()) * count;
+    __m512i total[B];
+    for (int b = 0; b < B; b++) {
+        total[b] = _mm512_setzero_si512();
+    }
     for (size_t i = 0; i < n;) {
         const int shift = fields[i].shift;
-        __m512i acc = _mm512_setzero_si512();
+        __m512i acc[B];
+        for (int b = 0; b < B; b++) {
+            acc[b] = _mm512_setzero_si512();
+        }
         for (; i < n && fields[i].shift == shift; i++) {
             const Field& f = fields[i];
-            const uint8_t* row = block + int64_t(f.offset) * count;
-            __m512i codes;
+            const uint8_t* row = blocks + int64_t(f.offset) * count;
+            const __m512i mask = _mm512_set1_epi32(int(f.mask));
+            const __m512i q = _mm512_set1_epi32(int(list.query[i]));
             if (f.lanes == 4) {
-                codes = _mm512_loadu_si512(row);
-            } else if (f.lanes == 2) {
-                codes = _mm512_cvtepu16_epi32(
-                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
+                for (int b = 0; b < B; b++) {
+                    const __m512i codes = _mm512_loadu_si512(row + b * stride);
+                    acc[b] = _mm512_dpbusd_epi32(acc[b], _mm512_and_si512(codes, mask), q);
+                }
             } else {
-                codes =
-                    _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
+                for (int b = 0; b < B; b++) {
+                    const __m512i codes = load_row(row + b * stride, f.lanes);
+                    acc[b] = _mm512_dpbusd_epi32(acc[b], _mm512_and_si512(codes, mask), q);
+                }
             }
-            codes = _mm512_and_si512(codes, _mm512_set1_epi32(int(f.mask)));
-            acc = _mm512_dpbusd_epi32(acc, codes, _mm512_set1_epi32(int(list.query[i])));
         }
-        total = _mm512_add_epi32(total, _mm512_srai_epi32(acc, shift));
+        for (int b = 0; b < B; b++) {
+            total[b] = _mm512_add_epi32(total[b], _mm512_srai_epi32(acc[b], shift));
+        }
     }
-    const __m512i dot2 =
-        _mm512_sub_epi32(_mm512_slli_epi32(total, 1), _mm512_set1_epi32(list.half));
-    const __m512i factors = _mm512_cvtepu16_epi32(_mm256_loadu_si256(
-        reinterpret_cast<const __m256i*>(block + int64_t(layout.code_bytes) * count)));
-    const __m512 rho = _mm512_sub_ps(
-        _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
-                                             _mm512_set1_epi32(int(kRhoBias)))),
-        _mm512_set1_ps(kRhoZero));
-    const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
-    const __m512 add =
-        _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma, _mm512_loadu_ps(list.add + 16));
-    const __m512 mul =
-        _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma, _mm512_loadu_ps(list.mul + 16));
-    const __m512 base = _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
-    const __m512 estimate = _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
-    _mm512_storeu_ps(distance, estimate);
-    return _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bound), _CMP_LE_OQ) & ((1u << count) - 1);
+    uint64_t within = 0;
+    const __m512i half = _mm512_set1_epi32(list.half);
+    for (int b = 0; b < B; b++) {
+        const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total[b], 1), half);
+        const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
+        const __m512i factors = _mm512_cvtepu16_epi32(
+                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last_row)));
+        const __m512 rho = _mm512_sub_ps(
+                _mm512_castsi512_ps(
+                        _mm512_add_epi32(_mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
+                                         _mm512_set1_epi32(int(kRhoBias)))),
+                _mm512_set1_ps(kRhoZero));
+        const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
+        const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
+                                                  _mm512_loadu_ps(list.add + 16));
+        const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
+                                                  _mm512_loadu_ps(list.mul + 16));
+        const __m512 base = _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
+        const __m512 estimate = _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
+        _mm512_storeu_ps(distance + b * 16, estimate);
+        const uint32_t close = _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bound), _CMP_LE_OQ);
+        within |= uint64_t(close & ((1u << count) - 1)) << (b * 16);
+    }
+    return within;
+}
+
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    if (count == 64) {
+        return scan_some<4>(list, blocks, 16, bound, distance);
+    }
+    const int code_size = list.layout->code_size();
+    uint64_t within = 0;
+    int first = 0;
+    for (; first + 32 <= count; first += 32) {
+        within |= scan_some<2>(list, blocks + int64_t(first) * code_size, 16, bound,
+                               distance + first)
+                << first;
+    }
+    for (; first < count; first += 16) {
+        const int in_block = count - first < 16 ? count - first : 16;
+        within |= scan_some<1>(list, blocks + int64_t(first) * code_size, in_block, bound,
+                               distance + first)
+                << first;
+    }
+    return within;
 }
 
 } // namespace
 
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",        rotate_tile,    rank_tiles,
-                      anchor_distance, quantize_query, scan_block};
+const Simd kAvx512 = {"avx512",        rotate_tile,     rank_tiles,     group_minima,
+                      select_within,   anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

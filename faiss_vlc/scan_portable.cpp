@@ -23,7 +23,8 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
 }
 
 void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* /*component_sums*/, int32_t* dots) {
+                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
+                int32_t* scores) {
     for (int t = 0; t < tiles; t++) {
         int32_t acc[16] = {};
         for (int g = 0; g < groups; g++) {
@@ -34,8 +35,27 @@ void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
                 }
             }
         }
-        std::memcpy(dots + t * 16, acc, sizeof(acc));
+        for (int j = 0; j < 16; j++) {
+            scores[t * 16 + j] = offsets[t * 16 + j] + factor * acc[j];
+        }
     }
+}
+
+void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
+    std::fill_n(minima, groups, INT32_MAX);
+    for (int i = 0; i < n; i++) {
+        minima[i % groups] = std::min(minima[i % groups], scores[i]);
+    }
+}
+
+int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        if (scores[i] <= bound) {
+            found[count++] = rank_key(scores[i], i);
+        }
+    }
+    return count;
 }
 
 float anchor_distance(int dp, const float* q, const int8_t* a) {
@@ -58,7 +78,7 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
     }
     const float scale = largest > kSmallestQuery ? 127.0f / largest : 0.0f;
     for (int i = 0; i < n; i++) {
-        q8[i] = int8_t(std::lrint(w[i] * scale));
+        q8[i] = int8_t(round_even(w[i] * scale));
     }
     return largest;
 }
@@ -109,10 +129,23 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
     return within;
 }
 
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    const int code_size = list.layout->code_size();
+    uint64_t within = 0;
+    for (int first = 0; first < count; first += kBlock) {
+        const int in_block = std::min(kBlock, count - first);
+        within |= uint64_t(scan_block(list, blocks + int64_t(first) * code_size, in_block, bound,
+                                      distance + first))
+                << first;
+    }
+    return within;
+}
+
 } // namespace
 
 extern const Simd kPortable;
-const Simd kPortable = {"portable",      rotate_tile,    rank_tiles,
-                        anchor_distance, quantize_query, scan_block};
+const Simd kPortable = {"portable",      rotate_tile,     rank_tiles,     group_minima,
+                        select_within,   anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

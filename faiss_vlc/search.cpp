@@ -8,21 +8,42 @@
 
 namespace faiss_vlc {
 
-TopK::TopK(size_t k) : k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
+TopK::TopK(size_t k, const VLCInvertedLists* lists)
+        : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
     entries_.reserve(std::min<size_t>(capacity_, 4096));
     clear();
 }
 
 void TopK::clear() {
     entries_.clear();
+    resolved_ = 0;
     bound_ = std::numeric_limits<float>::max();
 }
 
 void TopK::shrink() {
+    for (; lists_ && resolved_ < entries_.size(); resolved_++) {
+        Entry& entry = entries_[resolved_];
+        entry.id = lists_->id(size_t(entry.place >> 32), size_t(entry.place & 0xffffffff));
+    }
     if (entries_.size() > k_) {
         std::nth_element(entries_.begin(), entries_.begin() + (k_ - 1), entries_.end());
         entries_.resize(k_);
         bound_ = entries_[k_ - 1].estimate;
+        resolved_ = k_;
+    }
+}
+
+void TopK::tighten(const float* estimates, size_t n) {
+    float some[kScanBatch];
+    if (bound_ < std::numeric_limits<float>::max() || n < k_ || n > kScanBatch) {
+        return;
+    }
+    std::copy_n(estimates, n, some);
+    // what overflowed to no number comes last
+    std::nth_element(some, some + (k_ - 1), some + n,
+                     [](float a, float b) { return a < b || (a == a && b != b); });
+    if (some[k_ - 1] < bound_) {
+        bound_ = some[k_ - 1];
     }
 }
 
@@ -34,34 +55,79 @@ const std::vector<TopK::Entry>& TopK::sorted() {
 
 namespace {
 
-/// Calls hit(estimate, id, place) for each selected vector with an estimate <= bound().
-template <class Bound, class Hit>
-size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists, Bound bound,
-            Hit hit) {
-    const auto scan_block = simd().scan_block;
+constexpr size_t kPrefetch = 2048; ///< bytes of a list
+
+/// Collects the k best.
+struct BestHits {
+    const SearchScope& scope;
+    TopK& top;
+
+    float bound() const {
+        return top.bound();
+    }
+    /// Every vector's estimate of a batch, whether within the bound or not.
+    void see(const float* estimates, int n) {
+        if (!scope.sel) {
+            top.tighten(estimates, size_t(n));
+        }
+    }
+    void hit(float estimate, int64_t place) {
+        if (estimate <= top.bound()) {
+            top.push(estimate, place);
+        }
+    }
+};
+
+/// Reports all within a radius.
+struct RangeHits {
+    const SearchScope& scope;
+    const Query& query;
+    float radius;
+    float wide; ///< a little wider, as an estimate; then exactly in the data's units
+    faiss::RangeQueryResult& result;
+
+    float bound() const {
+        return wide;
+    }
+    void see(const float*, int) {}
+    void hit(float estimate, int64_t place) {
+        const float distance = query.distance(estimate);
+        const bool within = scope.model.metric == faiss::METRIC_INNER_PRODUCT ? distance > radius
+                                                                              : distance < radius;
+        if (within) {
+            result.add(distance, scope.lists.id(size_t(place >> 32), size_t(place & 0xffffffff)));
+        }
+    }
+};
+
+/// Scans lists for the query that is set; `hits` gets each selected vector within its bound.
+/// Returns the vectors scanned.
+template <class Hits>
+size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists, Hits& hits) {
+    const auto scan_blocks = simd().scan_blocks;
     const size_t code_size = scope.lists.code_size;
     size_t scanned = 0;
     for (size_t l = 0; l < count; l++) {
         const int64_t j = lists[l];
-        if (j < 0) {
-            continue;
-        }
-        const size_t size = scope.lists.list_size(j);
+        const size_t size = j < 0 ? 0 : scope.lists.list_size(j);
         if (size == 0) {
             continue;
         }
-        const ListScan& list = query.list(int(j));
         const uint8_t* blocks = scope.lists.blocks(j);
-        for (size_t first = 0; first < size; first += kBlock) {
-            float estimate[kBlock];
-            const int in_block = int(std::min<size_t>(kBlock, size - first));
-            uint32_t close =
-                    scan_block(list, blocks + first * code_size, in_block, bound(), estimate);
+        for (size_t at = 0; at < std::min(size * code_size, kPrefetch); at += 64) {
+            __builtin_prefetch(blocks + at); // they arrive while the query is prepared
+        }
+        const ListScan& list = query.list(int(j));
+        for (size_t first = 0; first < size; first += kScanBatch) {
+            float estimate[kScanBatch];
+            const int in_batch = int(std::min<size_t>(kScanBatch, size - first));
+            uint64_t close = scan_blocks(list, blocks + first * code_size, in_batch, hits.bound(),
+                                         estimate);
+            hits.see(estimate, in_batch);
             for (; close; close &= close - 1) {
-                const int v = __builtin_ctz(close);
-                const int64_t id = scope.lists.id(j, first + v);
-                if (!scope.sel || scope.sel->is_member(id)) {
-                    hit(estimate[v], id, j << 32 | int64_t(first + v));
+                const int v = __builtin_ctzll(close);
+                if (!scope.sel || scope.sel->is_member(scope.lists.id(j, first + v))) {
+                    hits.hit(estimate[v], j << 32 | int64_t(first + v));
                 }
             }
         }
@@ -77,25 +143,15 @@ size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t*
 
 size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                   TopK& top) {
-    return scan(scope, query, count, lists, [&] { return top.bound(); },
-                [&](float estimate, int64_t id, int64_t place) {
-                    top.push(estimate, id, place);
-                });
+    BestHits hits{scope, top};
+    return scan(scope, query, count, lists, hits);
 }
 
 size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                         float radius, faiss::RangeQueryResult& result) {
-    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
-    // a little wider, then exactly in the data's units
     const float bound = query.estimate(radius);
-    const float wide = bound + std::fabs(bound) * 1e-5f;
-    return scan(scope, query, count, lists, [&] { return wide; },
-                [&](float estimate, int64_t id, int64_t) {
-                    const float distance = query.distance(estimate);
-                    if (inner_product ? distance > radius : distance < radius) {
-                        result.add(distance, id);
-                    }
-                });
+    RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result};
+    return scan(scope, query, count, lists, hits);
 }
 
 } // namespace faiss_vlc

@@ -26,26 +26,33 @@ public:
         }
     };
 
-    explicit TopK(size_t k);
+    /// Ids are looked up in `lists` once they matter: most entries are displaced before.
+    /// Without lists the places are the ids.
+    explicit TopK(size_t k, const VLCInvertedLists* lists = nullptr);
 
     void clear();
     /// What is larger than this needs not be pushed.
     float bound() const {
         return bound_;
     }
-    void push(float estimate, int64_t id, int64_t place = 0) {
+    void push(float estimate, int64_t place) {
         if (estimate <= bound_) {
-            entries_.push_back({estimate, id, place});
+            entries_.push_back({estimate, place, place});
             if (entries_.size() == capacity_) {
                 shrink();
             }
         }
     }
+    /// Where nothing bounds it yet, takes the k-th best of n estimates of different vectors as the bound:
+    /// so the first ones need not all be pushed.
+    void tighten(const float* estimates, size_t n);
     /// The best ones in order, at most k.
     const std::vector<Entry>& sorted();
 
 private:
+    const VLCInvertedLists* lists_;
     size_t k_, capacity_;
+    size_t resolved_ = 0; ///< entries that have their ids
     float bound_;
     std::vector<Entry> entries_;
     void shrink();

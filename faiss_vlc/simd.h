@@ -6,6 +6,13 @@ namespace faiss_vlc {
 
 struct ListScan;
 
+constexpr int kScanBatch = 64; ///< vectors scanned at once
+
+/// A score and its index as one number that sorts by score, then by index.
+static inline uint64_t rank_key(int32_t score, int index) {
+    return uint64_t(uint32_t(score) ^ 0x80000000u) << 32 | uint32_t(index);
+}
+
 /// The hot loops, one implementation per instruction set; all give identical results.
 /// Chosen once: the best level the CPU has, or the one that VLC_SIMD names
 /// (portable | avx2 | avx512); a level that the CPU lacks is an error.
@@ -15,11 +22,19 @@ struct Simd {
     /// sums[i] = sum over pairs p of rows[p][i][0] * x[2p] + rows[p][i][1] * x[2p + 1], i < 16.
     void (*rotate_tile)(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums);
 
-    /// dots[16 t + j] = <x, a_(16 t + j)>, exact. Anchors come in tiles of 16: groups of 4
-    /// dimensions x 16 anchors x 4 bytes, all in [-127, 127]; component_sums[j] is the sum of
-    /// a_j's components (an unsigned x signed instruction needs it).
+    /// scores[16 t + j] = offsets[16 t + j] + factor <x, a_(16 t + j)>, exact. Anchors come in tiles
+    /// of 16: groups of 4 dimensions x 16 anchors x 4 bytes, all in [-127, 127]; component_sums[j]
+    /// is the sum of a_j's components (an unsigned x signed instruction needs it).
     void (*rank_tiles)(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                       const int32_t* component_sums, int32_t* dots);
+                       const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                       int32_t* scores);
+
+    /// minima[g] = the least of scores[g], scores[g + groups], ...; n and groups are multiples of 16.
+    void (*group_minima)(int n, const int32_t* scores, int groups, int32_t* minima);
+
+    /// Writes score << 32 | index, order-preserving as unsigned, of each score <= bound, in order of
+    /// index (n a multiple of 16; room for n). Returns how many.
+    int (*select_within)(int n, const int32_t* scores, int32_t bound, uint64_t* found);
 
     /// sum (q_k - a_k)^2 over dp components (a multiple of 16) in numeric.h's canonical order.
     float (*anchor_distance)(int dp, const float* q, const int8_t* a);
@@ -29,10 +44,11 @@ struct Simd {
     float (*quantize_query)(int n, const float* y, const float* b, const float* step, float* w,
                             int8_t* q8);
 
-    /// Distances (float 16) of the count vectors in one block, see scan.h. Returns a bit for each
+    /// Distances (float, room for count rounded up to 16) of count <= kScanBatch vectors of a list from the start of a
+    /// block on, see scan.h: only the last block may be one of less than 16. Returns a bit for each
     /// that is <= bound.
-    uint32_t (*scan_block)(const ListScan& list, const uint8_t* block, int count, float bound,
-                           float* distance);
+    uint64_t (*scan_blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                            float* distance);
 };
 
 /// The level in use.

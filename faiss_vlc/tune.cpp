@@ -88,11 +88,11 @@ Trial make_trial(const Sample& sample, const Model& model) {
                 order[i] = {-canonical_dot(d, x, &base[size_t(i) * d]), i};
             }
         } else {
-            std::vector<int32_t> dots(tiles * 16);
+            std::vector<int32_t> scores(tiles * 16);
             simd().rank_tiles(tiles, groups, &sample.x8[size_t(trial.queries[q]) * shape.dp],
-                              packed.data(), sums.data(), dots.data());
+                              packed.data(), sums.data(), norm.data(), -2, scores.data());
             for (int i = 0; i < n; i++) {
-                order[i] = {float(norm[i] - 2 * dots[i]), i};
+                order[i] = {float(scores[i]), i};
             }
         }
         std::nth_element(order.begin(), order.begin() + trial.candidates - 1, order.end());

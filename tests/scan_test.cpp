@@ -128,15 +128,51 @@ TEST(RankTiles, MatchesIntegers) {
                         }
                     }
                 }
+                const int32_t factor = kind == 0 ? -2 : kind == 1 ? -1 : 1;
+                const std::vector<int32_t> offsets =
+                        random.values<int32_t>(tiles * 16, -1000000, 1000000);
+                std::vector<int32_t> wanted(tiles * 16);
+                for (int j = 0; j < tiles * 16; j++) {
+                    wanted[j] = offsets[j] + factor * expected[j];
+                }
                 for (const Simd* level : levels()) {
-                    std::vector<int32_t> dots(tiles * 16, 99);
+                    std::vector<int32_t> scores(tiles * 16, 99);
                     level->rank_tiles(tiles, groups, x.data(), packed.data(), sums.data(),
-                                      dots.data());
-                    ASSERT_EQ(dots, expected) << level->name << " " << tiles << " " << groups;
+                                      offsets.data(), factor, scores.data());
+                    ASSERT_EQ(scores, wanted) << level->name << " " << tiles << " " << groups;
                 }
             }
         }
     }
+}
+
+TEST(Ranking, MinimaAndSelection) {
+    Random random(8);
+    for (int n : {16, 32, 64, 128, 1040}) {
+        for (int groups : {16, 64, 256}) {
+            const std::vector<int32_t> scores = random.values<int32_t>(n, -50, 50);
+            std::vector<int32_t> least(groups, INT32_MAX);
+            std::vector<uint64_t> keys;
+            const int32_t bound = groups == 16 ? INT32_MIN : int32_t(random.between(-50, 50));
+            for (int i = 0; i < n; i++) {
+                least[i % groups] = std::min(least[i % groups], scores[i]);
+                if (scores[i] <= bound) {
+                    keys.push_back(rank_key(scores[i], i));
+                }
+            }
+            for (const Simd* level : levels()) {
+                std::vector<int32_t> minima(groups, 7);
+                level->group_minima(n, scores.data(), groups, minima.data());
+                EXPECT_EQ(minima, least) << level->name << " " << n << " " << groups;
+                std::vector<uint64_t> found(n);
+                found.resize(level->select_within(n, scores.data(), bound, found.data()));
+                EXPECT_EQ(found, keys) << level->name << " " << n << " bound " << bound;
+            }
+        }
+    }
+    EXPECT_LT(rank_key(INT32_MIN, 9), rank_key(-1, 0));
+    EXPECT_LT(rank_key(-1, 9), rank_key(0, 0));
+    EXPECT_LT(rank_key(5, 1), rank_key(5, 2));
 }
 
 TEST(AnchorDistance, IsTheSameAndNearTheExact) {
@@ -274,14 +310,20 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
     }
     // The slack that lists keep, in an allocation of exactly that size for the sanitizers.
     AlignedBytes block(size_t(count) * size + 64, 0xa5);
-    const std::vector<uint8_t> laid = block_of(layout, codes, count);
+    std::vector<uint8_t> laid;
+    for (int at = 0; at < count; at += kBlock) {
+        const int in_block = std::min(kBlock, count - at);
+        const std::vector<uint8_t> some(&codes[size_t(at) * size],
+                                        &codes[size_t(at) * size] + size_t(in_block) * size);
+        const std::vector<uint8_t> one = block_of(layout, some, in_block);
+        laid.insert(laid.end(), one.begin(), one.end());
+    }
     ASSERT_EQ(laid.size() + 64, block.size());
     std::copy(laid.begin(), laid.end(), block.begin());
     std::vector<float> first;
-    uint32_t first_within = 0;
     for (const Simd* level : levels()) {
-        std::vector<float> distance(kBlock, 0);
-        level->scan_block(list, block.data(), count, 0, distance.data());
+        std::vector<float> distance(kScanBatch, 0);
+        level->scan_blocks(list, block.data(), count, 0, distance.data());
         distance.resize(count);
         if (first.empty()) {
             first = distance;
@@ -292,21 +334,19 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
         ASSERT_TRUE(same_bits(distance, first)) << level->name;
         // bounds: at one of the distances (equal counts), between them, none and all
         for (float bound : {distance[count / 2], float(expected[0] + 1), -1e30f, 1e30f, NAN}) {
-            std::vector<float> again(kBlock);
-            const uint32_t within =
-                level->scan_block(list, block.data(), count, bound, again.data());
-            uint32_t wanted = 0;
+            std::vector<float> again(kScanBatch);
+            const uint64_t within =
+                level->scan_blocks(list, block.data(), count, bound, again.data());
+            uint64_t wanted = 0;
             for (int v = 0; v < count; v++) {
-                wanted |= uint32_t(first[v] <= bound) << v;
+                wanted |= uint64_t(first[v] <= bound) << v;
             }
             ASSERT_EQ(within, wanted) << level->name << " " << count << " bound " << bound;
         }
-        first_within = 0;
     }
-    (void)first_within;
 }
 
-TEST(ScanBlock, EveryCodeSizeAndCount) {
+TEST(ScanBlocks, EveryCodeSizeAndCount) {
     Random random(5);
     for (int bytes = 1; bytes <= 70; bytes++) {
         std::vector<double> variance(3 * bytes);
@@ -315,7 +355,7 @@ TEST(ScanBlock, EveryCodeSizeAndCount) {
         }
         std::sort(variance.rbegin(), variance.rend());
         const Layout layout = Layout::allocate(bytes, variance, 0.25);
-        for (int count = 1; count <= 16; count++) {
+        for (int count = 1; count <= kScanBatch; count += 1 + (bytes * count) % 3) {
             check_scan(layout, count, (bytes + count) % 4, random);
             if (HasFatalFailure()) {
                 FAIL() << bytes << " bytes";
@@ -324,7 +364,7 @@ TEST(ScanBlock, EveryCodeSizeAndCount) {
     }
 }
 
-TEST(ScanBlock, EveryWidthAndShift) {
+TEST(ScanBlocks, EveryWidthAndShift) {
     Random random(6);
     for (int lanes : {4, 2, 1}) {
         for (int width = 1; width <= 8; width++) {
@@ -341,7 +381,7 @@ TEST(ScanBlock, EveryWidthAndShift) {
 }
 
 // Sums of 16-bit pairs would saturate if they were widened too late.
-TEST(ScanBlock, ManyWideFieldsDoNotSaturate) {
+TEST(ScanBlocks, ManyWideFieldsDoNotSaturate) {
     Random random(7);
     for (int width = 1; width <= 8; width++) {
         std::vector<Field> fields;
@@ -353,7 +393,7 @@ TEST(ScanBlock, ManyWideFieldsDoNotSaturate) {
         }
         const Layout layout = Layout::from_fields(4 * rows, fields);
         for (int kind = 0; kind < 4; kind++) {
-            check_scan(layout, 16, kind, random);
+            check_scan(layout, kScanBatch, kind, random);
             check_scan(layout, 5, kind, random);
         }
     }

@@ -227,7 +227,7 @@ TEST(Scan, EstimatesFollowTheFormula) {
             const float* x = &fixture().x[q * 7 * kDim];
             ASSERT_TRUE(query.set(x));
             for (int64_t j = 0; j < 9; j++) {
-                TopK top(kCount);
+                TopK top(kCount, &scope.lists);
                 ASSERT_EQ(scan_lists(scope, query, 1, &j, top), index.lists().list_size(j));
                 ASSERT_EQ(top.sorted().size(), index.lists().list_size(j));
                 for (const auto& [estimate, id, place] : top.sorted()) {
@@ -263,7 +263,7 @@ TEST(Scan, StopsAfterMaxCodes) {
         sum += lists.list_size(order[stop - 1]);
         SearchScope scope{*index.model, lists};
         scope.max_codes = sum; // reached exactly: the next list is not begun
-        TopK top(kCount);
+        TopK top(kCount, &scope.lists);
         EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top), sum);
         EXPECT_EQ(top.sorted().size(), sum);
         scope.max_codes = sum - lists.list_size(order[stop - 1]) + 1; // within that list
@@ -279,7 +279,7 @@ TEST(Scan, EntriesNameListAndOffset) {
     query.set(fixture().x.data());
     const std::vector<int64_t> order = query.rank(9);
     const SearchScope scope{*index.model, index.lists()};
-    TopK top(50);
+    TopK top(50, &scope.lists);
     scan_lists(scope, query, 9, order.data(), top);
     for (const TopK::Entry& entry : top.sorted()) {
         EXPECT_EQ(index.lists().id(entry.place >> 32, entry.place & 0xffffffff), entry.id);
@@ -293,7 +293,7 @@ TEST(Scan, SkipsMissingListsAndSelects) {
     std::vector<int64_t> order = query.rank(9);
     SearchScope scope{*index.model, index.lists()};
     order[0] = -1;
-    TopK top(kCount);
+    TopK top(kCount, &scope.lists);
     const size_t scanned = scan_lists(scope, query, 9, order.data(), top);
     EXPECT_LT(scanned, size_t(kCount));
     EXPECT_EQ(top.sorted().size(), scanned);
