@@ -6,6 +6,7 @@
 
 #include <faiss_vlc/engine.h>
 #include <faiss_vlc/numeric.h>
+#include <faiss_vlc/parallel.h>
 
 namespace faiss_vlc {
 
@@ -16,15 +17,26 @@ namespace {
 float robust_range(int64_t n, int d, const float* x, const std::vector<float>& mean) {
     constexpr int kShift = 18; // 5 mantissa bits
     std::vector<int64_t> bins(1 << (31 - kShift), 0);
-    for (int64_t i = 0; i < n; i++) {
-        for (int k = 0; k < d; k++) {
-            const float magnitude = std::fabs(x[i * d + k] - mean[k]);
-            uint32_t bits;
-            std::copy_n(reinterpret_cast<const char*>(&magnitude), 4,
-                        reinterpret_cast<char*>(&bits));
-            bins[bits >> kShift]++;
+    Rescue rescue;
+#pragma omp parallel if (n > 1000)
+    rescue.run([&] {
+        std::vector<int64_t> own(bins.size(), 0);
+#pragma omp for nowait
+        for (int64_t i = 0; i < n; i++) {
+            for (int k = 0; k < d; k++) {
+                const float magnitude = std::fabs(x[i * d + k] - mean[k]);
+                uint32_t bits;
+                std::copy_n(reinterpret_cast<const char*>(&magnitude), 4,
+                            reinterpret_cast<char*>(&bits));
+                own[bits >> kShift]++;
+            }
         }
-    }
+#pragma omp critical(faiss_vlc_robust_range)
+        for (size_t bin = 0; bin < bins.size(); bin++) {
+            bins[bin] += own[bin];
+        }
+    });
+    rescue.rethrow();
     int64_t left = n * d / 10000;
     size_t bin = bins.size() - 1;
     while (bin > 0 && (left -= bins[bin]) >= 0) {
@@ -55,10 +67,16 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     }
     const double bound = 4.0 * robust_range(n, d, x, lattice.mean);
     std::vector<double> sum(d, 0);
-    for (int64_t i = 0; i < n; i++) {
-        for (int k = 0; k < d; k++) {
-            const double u = double(x[i * d + k]) - lattice.mean[k];
-            sum[k] += std::min(bound, std::max(-bound, u));
+    // by columns, so that each sum is added up in the order of the rows
+    const int columns = 16;
+#pragma omp parallel for if (n > 1000)
+    for (int first = 0; first < d; first += columns) {
+        const int last = std::min(d, first + columns);
+        for (int64_t i = 0; i < n; i++) {
+            for (int k = first; k < last; k++) {
+                const double u = double(x[i * d + k]) - lattice.mean[k];
+                sum[k] += std::min(bound, std::max(-bound, u));
+            }
         }
     }
     for (int k = 0; k < d && n > 0; k++) {

@@ -111,6 +111,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
     sample.rows = random_rows(n, shape.n, params.seed);
     sample.x.resize(size_t(shape.n) * d);
+#pragma omp parallel for if (shape.n > 1000)
     for (int64_t i = 0; i < shape.n; i++) {
         std::copy_n(x + sample.rows[i] * d, d, &sample.x[size_t(i) * d]);
     }
