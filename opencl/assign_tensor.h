@@ -41,7 +41,7 @@ private:
     friend void check_tensor_kernels(Device& device, const Dot& dot);
 };
 
-/// Throws if the device's compiler does not take the kernels that `dot` needs.
+/// Throws if the device does not build and run the kernels that `dot` needs.
 void check_tensor_kernels(Device& device, const Dot& dot);
 
 } // namespace faiss_vlc
