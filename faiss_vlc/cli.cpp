@@ -12,6 +12,7 @@
 
 #include <faiss_vlc/cli_internal.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/simd.h>
 
 namespace faiss_vlc::cli {
 
@@ -65,6 +66,7 @@ private:
 };
 
 void run(const Job& job) {
+    simd(); // a wrong VLC_SIMD is no fault of a file's
     if (job.threads > 0) {
         omp_set_num_threads(job.threads);
         // PoCL has threads of its own.

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include <faiss_vlc/error.h>
 
@@ -28,8 +29,12 @@ const Simd& choose() {
     if (wanted && *wanted) {
         const Simd* level = find_simd(wanted);
         if (!level) {
-            fail("VLC_SIMD: expected portable, avx2 or avx512 as far as this CPU has it, got '%s'",
-                 wanted);
+            std::string present;
+            for (const char* const* name = simd_levels(); *name; name++) {
+                present += (present.empty() ? "" : ", ") + std::string(*name);
+            }
+            fail("VLC_SIMD: expected one of the levels that this CPU has (%s), got '%s'",
+                 present.c_str(), wanted);
         }
         return *level;
     }

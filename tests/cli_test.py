@@ -161,6 +161,14 @@ class Identity(Case):
                 self.assertEqual(self.bytes(self.path("simd.vlc")), expected, level)
             else:
                 self.assertIn("VLC_SIMD", run.stderr)
+        run = subprocess.run(
+            [VLC, "info", "--idx", self.path("simd.vlc")],
+            env={**os.environ, "VLC_SIMD": "sse9"},
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(run.returncode, 1)
+        self.assertTrue(run.stderr.startswith("vlc: VLC_SIMD"), run.stderr)
 
     def test_checkpoint_and_resume(self):
         expected = self.bytes(self.index("whole.vlc"))

@@ -63,6 +63,9 @@ TEST(Levels, EnvironmentChooses) {
     const std::string error = run_child("LevelsChild.DISABLED_Name", "VLC_SIMD=sse9");
     EXPECT_NE(error.find("VLC_SIMD"), std::string::npos) << error;
     EXPECT_NE(error.find("sse9"), std::string::npos) << error;
+    for (const Simd* level : levels()) { // what would work
+        EXPECT_NE(error.find(level->name), std::string::npos) << error;
+    }
 }
 
 TEST(RotateTile, MatchesIntegers) {
