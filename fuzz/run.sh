@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# fuzz/run.sh <build folder> [seconds for each target] [target...]: fuzzes from the seeds and from what
+# earlier runs found, and says how much was tried. What crashes stays under <build folder>/fuzz/found.
+set -euo pipefail
+build=$(cd "$1" && pwd)
+seconds=${2:-60}
+shift 2 || shift $#
+targets=("$@")
+if [ ${#targets[@]} -eq 0 ]; then
+    for program in "$build"/fuzz/*_fuzz; do targets+=("$(basename "$program")"); done
+fi
+export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=0
+export UBSAN_OPTIONS=print_stacktrace=1
+"$build/fuzz/seeds" "$build/fuzz/seeds.d"
+failed=0
+for target in "${targets[@]}"; do
+    mkdir -p "$build/fuzz/corpus/$target" "$build/fuzz/found/$target"
+    log=$build/fuzz/$target.log
+    status=0
+    "$build/fuzz/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=512 \
+        -print_final_stats=1 -artifact_prefix="$build/fuzz/found/$target/" \
+        "$build/fuzz/corpus/$target" "$build/fuzz/seeds.d/$target" >"$log" 2>&1 || status=$?
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
+    if [ "$status" -ne 0 ]; then
+        failed=1
+        echo "$target: $runs executions, FAILED: $(grep -m 1 -E 'ERROR|runtime error|SUMMARY' "$log" || tail -n 1 "$log")"
+    else
+        echo "$target: $runs executions in $seconds s, $coverage edges covered, nothing found"
+    fi
+done
+exit $failed
