@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 
 SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
 
-.PHONY: help deps build test demo debug asan tsan install format tidy clean
+.PHONY: help deps build test demo debug asan tsan crash soak fuzz install format tidy clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -35,6 +35,17 @@ debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under
 	cmake --preset $@
 	cmake --build --preset $@
 	ctest --preset $@
+
+crash: build ## kill 1000 processes (CRASH_SAVES) while they save
+	VLC_CRASH_SAVES=$(or $(CRASH_SAVES),1000) build/release/tests/crash_test
+
+soak: build ## ten minutes (SOAK_SECONDS) of random changes against a plain model
+	VLC_SOAK_SECONDS=$(or $(SOAK_SECONDS),600) build/release/tests/soak_test
+
+fuzz: deps ## each libFuzzer target for a minute (FUZZ_SECONDS); FUZZ_TARGETS names some
+	cmake --preset fuzz
+	cmake --build --preset fuzz
+	fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
 
 install: build ## install under PREFIX (/usr/local)
 	cmake --install build/release --prefix '$(PREFIX)'
