@@ -46,6 +46,13 @@ void LengthGuard::check_length(uint64_t length) const {
     }
 }
 
+void LengthGuard::check_ids(uint64_t count) const {
+    if (payload_met_ && mapped_ != UINT64_MAX && count != mapped_) {
+        fail("FAISS container: an IDMap of %" PRIu64 " vectors has %" PRIu64 " ids", mapped_,
+             count);
+    }
+}
+
 /// Were the last reads the fourcc and the dimension of an index?
 bool LengthGuard::is_header() const {
     if (word_run_ != 2 || words_[1] > kMaxDimension) {
@@ -72,6 +79,7 @@ void LengthGuard::check_word(uint32_t value) {
     word_run_++;
     sparse_ = value == code("sprs");
     lists_ = sparse_ || value == code("full") ? Lists::length : Lists::none;
+    payload_met_ |= value == code("ilVC");
     if (value == code("Viqt")) { // has two of its kind inside
         count_part();
     }
@@ -89,6 +97,9 @@ void LengthGuard::check_number(uint64_t value) {
         header_ = Header::constants;
         kind_ = words_[0];
         fields_ = 0;
+        if (kind_ == code("IxMp") || kind_ == code("IxM2")) {
+            mapped_ = value;
+        }
         count_part();
     } else if (header_ == Header::constants) {
         if (number_run_ == 3) {
@@ -97,7 +108,7 @@ void LengthGuard::check_number(uint64_t value) {
     } else if (is_ivf(kind_) && ++fields_ == 2) {
         // nprobe
     } else if (number_run_ == 2 && before == 1) {
-        // the only element of a vector
+        check_ids(1); // the only element of a vector
     } else if (value < kRefused || of_lists) {
         check_length(value);
     }
@@ -159,6 +170,9 @@ void LengthGuard::check(const void* data, size_t size, size_t count) {
         check_number(value);
         lists_ = of_table ? Lists::table : Lists::none;
         return;
+    }
+    if (size == 8) {
+        check_ids(count);
     }
     header_ = header_ == Header::trained && size == 1 && count == 1 ? Header::metric : Header::none;
     word_run_ = number_run_ = 0;

@@ -34,6 +34,7 @@ private:
     void check_number(uint64_t value);
     void check_list_sizes(const uint64_t* values, size_t count);
     void check_length(uint64_t length) const;
+    void check_ids(uint64_t count) const;
     bool is_header() const;
     void count_part();
 
@@ -50,6 +51,9 @@ private:
     int word_run_ = 0;         ///< how many came in a row
     uint64_t numbers_[2] = {}; ///< the last two 8-byte numbers
     int number_run_ = 0;
+    uint64_t mapped_ =
+        UINT64_MAX;            ///< vectors of the last IndexIDMap(2), which FAISS does not compare
+    bool payload_met_ = false; ///< ours; behind it 8-byte elements are an IDMap's ids
 };
 
 /// Another reader, guarded.

@@ -121,6 +121,18 @@ TEST(Container, IdsThatWrappersCannotTakeAreRefused) {
         EXPECT_TRUE(throws([&] { read(written(map)); }, "expected 0 to 99")) << bad;
     }
     map.id_map.pop_back();
+    { // FAISS 1.7.3 follows an IDMap2's ids to ntotal, whatever there is
+        faiss::IndexIDMap2 map2;
+        map2.d = kTreeD;
+        map2.index = vlc;
+        map2.own_fields = false;
+        map2.is_trained = true;
+        map2.ntotal = 100;
+        for (const size_t count : {99, 1, 0}) {
+            map2.id_map.assign(count, 7);
+            EXPECT_TRUE(throws([&] { read(written(map2)); }, "IDMap of 100 vectors has")) << count;
+        }
+    }
     EXPECT_TRUE(throws([&] { read(written(map)); }, "IDMap of 100 vectors has 99 ids"));
 
     faiss::IndexFlat flat(kTreeD);
