@@ -65,6 +65,15 @@ int fail_each(const std::function<void()>& action, const std::function<void()>& 
     return failed;
 }
 
+class AllocationFailure : public testing::Test {
+protected:
+    void SetUp() override {
+        if (allocations::hidden) {
+            GTEST_SKIP() << "allocations are the sanitizer's";
+        }
+    }
+};
+
 struct MapCase {
     faiss::DirectMap::Type map;
     int64_t first_id; ///< -1: without ids
@@ -72,7 +81,7 @@ struct MapCase {
 
 } // namespace
 
-TEST(AllocationFailure, AddLeavesTheIndexUnchanged) {
+TEST_F(AllocationFailure, AddLeavesTheIndexUnchanged) {
     const std::vector<MapCase> cases = {{faiss::DirectMap::NoMap, -1},
                                         {faiss::DirectMap::NoMap, int64_t(1) << 40},
                                         {faiss::DirectMap::Array, -1},
@@ -130,7 +139,7 @@ TEST(AllocationFailure, AddLeavesTheIndexUnchanged) {
     }
 }
 
-TEST(AllocationFailure, SearchesThrowAndHurtNothing) {
+TEST_F(AllocationFailure, SearchesThrowAndHurtNothing) {
     const IndexVLC index = filled();
     const std::vector<float> queries(base().begin(), base().begin() + 20 * kDim);
     const Results expected = search(index, queries);
@@ -154,7 +163,7 @@ TEST(AllocationFailure, SearchesThrowAndHurtNothing) {
     EXPECT_GT(failed, 0);
 }
 
-TEST(AllocationFailure, SavingLeavesTheOldFile) {
+TEST_F(AllocationFailure, SavingLeavesTheOldFile) {
     namespace fs = std::filesystem;
     std::string name = (fs::temp_directory_path() / "vlc-alloc-XXXXXX").string();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
@@ -176,7 +185,7 @@ TEST(AllocationFailure, SavingLeavesTheOldFile) {
     fs::remove_all(name);
 }
 
-TEST(AllocationFailure, LoadingThrowsAndKeepsNothing) {
+TEST_F(AllocationFailure, LoadingThrowsAndKeepsNothing) {
     LEAKS_OF_FAISS; // of what it had read when memory ran out
     namespace fs = std::filesystem;
     std::string name = (fs::temp_directory_path() / "vlc-alloc-XXXXXX").string();
@@ -200,7 +209,7 @@ TEST(AllocationFailure, LoadingThrowsAndKeepsNothing) {
     fs::remove_all(name);
 }
 
-TEST(AllocationFailure, MergingLeavesBothAsTheyWere) {
+TEST_F(AllocationFailure, MergingLeavesBothAsTheyWere) {
     IndexVLC index = filled(), other(index);
     const Bytes before = written(index);
     int failed = 0;

@@ -41,28 +41,85 @@ inline void* allocate(size_t size, size_t align) {
 }
 } // namespace allocations
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define VLC_ALLOCATIONS_HIDDEN
+#endif
+#endif
+
+namespace allocations {
+/// Clang's ThreadSanitizer insists on its own operator new: there nothing is seen.
+#ifdef VLC_ALLOCATIONS_HIDDEN
+constexpr bool hidden = true;
+#else
+constexpr bool hidden = false;
+#endif
+} // namespace allocations
+
+#ifndef VLC_ALLOCATIONS_HIDDEN
+// All forms: where one is missing, a sanitizer's own set would be linked beside ours.
+
 void* operator new(size_t size) {
+    return allocations::allocate(size, 16);
+}
+void* operator new[](size_t size) {
     return allocations::allocate(size, 16);
 }
 void* operator new(size_t size, std::align_val_t align) {
     return allocations::allocate(size, size_t(align));
 }
-/// Where memory is merely wished for (std::stable_sort), nothing is counted and nothing fails.
+void* operator new[](size_t size, std::align_val_t align) {
+    return allocations::allocate(size, size_t(align));
+}
+// Where memory is merely wished for (std::stable_sort), nothing is counted and nothing fails.
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
     return std::malloc(size);
 }
-void operator delete(void* p, const std::nothrow_t&) noexcept {
-    std::free(p);
+void* operator new[](size_t size, const std::nothrow_t&) noexcept {
+    return std::malloc(size);
+}
+void* operator new(size_t size, std::align_val_t align, const std::nothrow_t&) noexcept {
+    return std::aligned_alloc(size_t(align),
+                              (size + size_t(align) - 1) / size_t(align) * size_t(align));
+}
+void* operator new[](size_t size, std::align_val_t align, const std::nothrow_t&) noexcept {
+    return std::aligned_alloc(size_t(align),
+                              (size + size_t(align) - 1) / size_t(align) * size_t(align));
 }
 void operator delete(void* p) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p) noexcept {
     std::free(p);
 }
 void operator delete(void* p, size_t) noexcept {
     std::free(p);
 }
+void operator delete[](void* p, size_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, const std::nothrow_t&) noexcept {
+    std::free(p);
+}
 void operator delete(void* p, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, std::align_val_t) noexcept {
     std::free(p);
 }
 void operator delete(void* p, size_t, std::align_val_t) noexcept {
     std::free(p);
 }
+void operator delete[](void* p, size_t, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+    std::free(p);
+}
+#endif

@@ -131,7 +131,8 @@ private:
         const bool wide = random_.between(0, 9) == 0;
         for (int64_t i = 0; i < n; i++) {
             const int row = int(random_.between(0, kPool - 1));
-            const int64_t id = wide ? (next_++ << 33) + 1 : next_++;
+            next_++;
+            const int64_t id = wide ? next_ << 33 : next_;
             model_[id] = row;
             ids.push_back(id);
             x.insert(x.end(), &pool_[row * kDim], &pool_[row * kDim] + kDim);
