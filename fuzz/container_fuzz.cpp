@@ -8,6 +8,8 @@
 
 namespace {
 
+constexpr char kPayload[] = "ilVC";
+
 void find_and_exercise(faiss::Index& index) {
     if (auto* vlc = dynamic_cast<faiss_vlc::IndexVLC*>(&index)) {
         exercise(*vlc);
@@ -24,7 +26,7 @@ bool is_left_out(const Bytes& bytes) {
           "NPRf", "IwLS", "IwRQ", "IwPL", "IwPR", "IPfs", "IwPf", "IxLa", "IxHE", "IxHe",
           "IHN",  "INSG", "INND", "INSf", "Ix2L", "Imiq", "ImII", "IwSh", "IvFl", "IvFL",
           "IvSQ", "IwFd", "IRMf", "IRMh", "ilod", "Viqt"}) {
-        if (std::search(bytes.begin(), bytes.end(), kind, kind + std::strlen(kind)) !=
+        if (std::search(bytes.begin(), bytes.end(), kind, &kind[std::strlen(kind)]) !=
             bytes.end()) {
             return true;
         }
@@ -39,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (is_left_out(bytes)) {
         return 0;
     }
-    const auto payload = std::search(bytes.begin(), bytes.end(), "ilVC", "ilVC" + 4);
+    const auto payload = std::search(bytes.begin(), bytes.end(), kPayload, kPayload + 4);
     if (payload != bytes.end()) {
         const size_t at = size_t(payload - bytes.begin()) + 4;
         uint64_t claimed = 0;

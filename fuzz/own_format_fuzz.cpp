@@ -18,7 +18,7 @@ void load(const Bytes& bytes) {
     // as a mapped file would be: 64 bytes more can be read
     attempt([&] {
         auto copy = std::make_shared<faiss_vlc::AlignedBuffer>(bytes.size() + 64);
-        std::memcpy(copy->data(), bytes.data(), bytes.size());
+        std::copy(bytes.begin(), bytes.end(), copy->data());
         std::memset(copy->data() + bytes.size(), 0, 64);
         exercise(*faiss_vlc::borrow_index({{copy->data(), bytes.size()}, "fuzz", copy}));
     });
