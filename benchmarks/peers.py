@@ -127,6 +127,25 @@ def vlc_of_size(data, lists, limit, options=()):
     return path, facts
 
 
+class OtherLoad:
+    """How many cores other processes (or the host) took while something was measured."""
+
+    def __init__(self, *workers):
+        self.workers = workers
+        self.start = time.monotonic(), self.busy()
+
+    def busy(self):
+        fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        used = sum(fields) - fields[3] - fields[4]  # all but idle and waiting
+        for worker in self.workers:
+            own = pathlib.Path(f"/proc/{worker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            used -= int(own[11]) + int(own[12])
+        return used / os.sysconf("SC_CLK_TCK")
+
+    def cores(self):
+        return round((self.busy() - self.start[1]) / (time.monotonic() - self.start[0]), 2)
+
+
 class Worker:
     """A process that measures searches; it sleeps while another one's turn is."""
 

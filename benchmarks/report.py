@@ -104,7 +104,9 @@ def search_section(results):
             rows.append([r["peer"], f"{r['faiss']['bytes']:.1f}", f"{r['vlc']['bytes']:.1f}",
                          share(some["recall"]), *cells])
         lines += table(["peer", "B/vector", "IndexVLC B", "at recall", *(f"{mode}" for mode in modes)], rows)
-        lines += ["", "Ratio (IndexVLC's / the peer's queries per second).", ""]
+        others = [m["others"] for r in found for m in r["modes"].values() if "others" in m]
+        lines += ["", "Ratio (IndexVLC's / the peer's queries per second)." + (
+            f" Meanwhile other processes took {min(others):.2f} to {max(others):.2f} cores." if others else ""), ""]
         lines += fastest(found)
         mode = modes[0]
         rows, seen = [], set()

@@ -83,12 +83,14 @@ def bench(data, size, peer, lists, arguments):
               "machine": peers.machine(), "command": peers.command_line(), "rounds": arguments.rounds,
               "vlc": ours.facts, "faiss": theirs.facts, "modes": {}}
     for mode in arguments.modes:
+        load = peers.OtherLoad(ours, theirs)
         mine, other = measure((ours, theirs), mode, arguments.rounds, arguments.seconds)
-        found = compare(mine, other)
+        found = {**compare(mine, other), "others": load.cores()}
         result["modes"][mode] = {"vlc": mine, "faiss": other, **found}
         print(f"{data.name} {size} {peer} ({theirs.facts['bytes']:.1f} B, IndexVLC "
               f"{ours.facts['bytes']:.1f} B) {mode}: at recall {found['recall']:.3f} "
-              f"{found['vlc_qps']:,.0f} against {found['peer_qps']:,.0f}: {found['ratio']:.2f}", flush=True)
+              f"{found['vlc_qps']:,.0f} against {found['peer_qps']:,.0f}: {found['ratio']:.2f}; "
+              f"others took {found['others']:.2f} cores", flush=True)
     ours.close()
     theirs.close()
     target.write_text(json.dumps(result, indent=1))
