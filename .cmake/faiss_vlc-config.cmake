@@ -1,6 +1,8 @@
 # find_package(faiss_vlc [COMPONENTS static]) offers
 #   faiss_vlc::faiss_vlc  the shared library; a program that links it needs FAISS alone beside it
 #   faiss_vlc::static     the static library, if what it links (OpenCL, CLBlast, ...) is found
+#   faiss_vlc::auto       the static library for programs that call faiss::index_factory, read_index,
+#                         write_index and clone_index: those know VLC then
 # faiss_vlc_FOUND is false when the component static is asked for and something is missing.
 
 include(${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake)

@@ -98,6 +98,14 @@ faiss::Index* replace_nodes(faiss::Index* root, const Replace& replace) {
     return node;
 }
 
+bool contains_vlc(const faiss::Index& index) {
+    bool found = dynamic_cast<const IndexVLC*>(&index) != nullptr;
+    // nothing is changed
+    each_child(const_cast<faiss::Index&>(index),
+               [&](faiss::Index*& child, bool) { found = found || contains_vlc(*child); });
+    return found;
+}
+
 bool is_threaded(const faiss::Index& index) {
     const auto* members = dynamic_cast<const Threaded*>(&index);
     return members && ThreadedMembers::threaded(*members);

@@ -20,6 +20,9 @@ void each_child(faiss::Index& parent,
 faiss::Index* replace_nodes(faiss::Index* root,
                             const std::function<faiss::Index*(faiss::Index*)>& replace);
 
+/// Whether an IndexVLC is in this tree.
+bool contains_vlc(const faiss::Index& index);
+
 /// Whether an IndexShards or IndexReplicas was made `threaded`.
 bool is_threaded(const faiss::Index& index);
 
