@@ -11,7 +11,9 @@
 #include <faiss/IndexFlat.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
+#include <faiss/utils/Heap.h>
 
+#include <faiss_vlc/anchor_quantizer.h>
 #include <faiss_vlc/checkpoint.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/index_io.h>
@@ -181,7 +183,11 @@ IndexVLC::IndexVLC(const IndexVLC& other)
           trained_on(other.trained_on) {
     quantizer = nullptr;
     invlists = nullptr;
-    quantizer = new faiss::IndexFlat(dynamic_cast<const faiss::IndexFlat&>(*other.quantizer));
+    if (const auto* anchors = dynamic_cast<const AnchorQuantizer*>(other.quantizer)) {
+        quantizer = new AnchorQuantizer(*anchors);
+    } else {
+        quantizer = new faiss::IndexFlat(dynamic_cast<const faiss::IndexFlat&>(*other.quantizer));
+    }
     own_fields = true;
     invlists = new VLCInvertedLists(other.lists());
     own_invlists = true;
@@ -206,12 +212,7 @@ void IndexVLC::require_trained(const char* what) const {
 }
 
 void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
-    std::vector<float> anchors(size_t(trained->m) * d);
-    for (int j = 0; j < trained->m; j++) {
-        trained->anchor(j, &anchors[size_t(j) * d]);
-    }
-    auto flat = std::make_unique<faiss::IndexFlat>(d, metric_type);
-    flat->add(trained->m, anchors.data());
+    auto flat = std::make_unique<AnchorQuantizer>(trained);
     auto fresh = std::make_unique<VLCInvertedLists>(trained->m, trained);
 
     if (own_fields) {
@@ -389,6 +390,25 @@ size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, si
     return scanned;
 }
 
+/// Adds n rows of k results to as many of FAISS's heaps.
+void push_results(idx_t n, idx_t k, faiss::MetricType metric, const std::vector<float>& found,
+                  const std::vector<idx_t>& ids, float* distances, idx_t* labels) {
+    for (idx_t i = 0; i < n * k; i++) {
+        float* heap = distances + i / k * k;
+        idx_t* heap_ids = labels + i / k * k;
+        if (ids[i] < 0) {
+            continue;
+        }
+        if (metric == faiss::METRIC_INNER_PRODUCT) {
+            if (found[i] > heap[0]) {
+                faiss::minheap_replace_top(k, heap, heap_ids, found[i], ids[i]);
+            }
+        } else if (found[i] < heap[0]) {
+            faiss::maxheap_replace_top(k, heap, heap_ids, found[i], ids[i]);
+        }
+    }
+}
+
 void check_k(idx_t k) {
     if (k < 1) {
         fail("IndexVLC: search expected k >= 1, got %lld", (long long)k);
@@ -440,8 +460,18 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                  (long long)list_nos[i]);
         }
     }
-    const size_t scanned = search_all(scope_of(params), n, x, k, probes, store_pairs, distances,
-                                      labels, [&](idx_t i, Query&) { return list_nos + i * probes; });
+    const auto lists_of = [&](idx_t i, Query&) { return list_nos + i * probes; };
+    size_t scanned;
+    if (parallel_mode & PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
+        std::vector<float> found(size_t(n) * k);
+        std::vector<idx_t> ids(found.size());
+        scanned = search_all(scope_of(params), n, x, k, probes, store_pairs, found.data(), ids.data(),
+                             lists_of);
+        push_results(n, k, metric_type, found, ids, distances, labels);
+    } else {
+        scanned = search_all(scope_of(params), n, x, k, probes, store_pairs, distances, labels,
+                             lists_of);
+    }
     count_search(stats ? *stats : faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
 }
 
@@ -616,6 +646,20 @@ faiss::InvertedListScanner* IndexVLC::get_InvertedListScanner(
         bool store_pairs, const faiss::IDSelector* sel FAISS_VLC_SCANNER_PARAMS()) const {
     require_trained("scanning");
     return new VLCScanner(*this, store_pairs, sel);
+}
+
+void IndexVLC::update_vectors(int n, const idx_t* ids, const float* x) {
+    require_trained("update_vectors");
+    if (direct_map.type != faiss::DirectMap::Array) {
+        IndexIVF::update_vectors(n, ids, x); // removes and adds, or says that it needs a map
+        return;
+    }
+    require_finite(x, n, d, "vectors to update");
+    std::vector<idx_t> list_nos(n);
+    assign_lists(n, x, list_nos.data());
+    std::vector<uint8_t> codes(size_t(n) * code_size);
+    encode_vectors(n, x, list_nos.data(), codes.data());
+    direct_map.update_codes(invlists, n, ids, list_nos.data(), codes.data());
 }
 
 size_t IndexVLC::remove_ids(const faiss::IDSelector& sel) {

@@ -100,6 +100,9 @@ struct IndexVLC : faiss::IndexIVFFlat {
             bool store_pairs = false, const faiss::IDSelector* sel = nullptr
                     FAISS_VLC_SCANNER_PARAMS(= nullptr)) const override;
 
+    /// Puts other vectors in the place of those with these ids; needs a direct map.
+    void update_vectors(int n, const idx_t* ids, const float* x) override;
+
     /// Any selector without a direct map; with one, what FAISS's DirectMap supports.
     size_t remove_ids(const faiss::IDSelector& sel) override;
 

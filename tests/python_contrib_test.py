@@ -29,13 +29,29 @@ class IvfTools(unittest.TestCase):
             coarse, lists = index.quantizer.search(QUERIES, index.nprobe)
             expected = index.search(QUERIES, 5)
             found = ivf_tools.search_preassigned(index, QUERIES, 5, lists, coarse)
-            same_neighbours(found[1], expected[1])
+            assert_same(found, expected)
             radius = float(np.median(expected[0]))
             limits, _, ids = ivf_tools.range_search_preassigned(index, QUERIES, radius, lists, coarse)
             wanted = index.range_search(QUERIES, radius)
             self.assertGreater(limits[-1], 50)
             self.assertAlmostEqual(int(limits[-1]), int(wanted[0][-1]), delta=0.05 * wanted[0][-1])
             self.assertGreater(np.isin(ids, wanted[2]).mean(), 0.95)
+
+    def test_gathering_in_heaps(self):
+        for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
+            index = make(VLC, metric)
+            expected = index.search(QUERIES, 5)
+            coarse, lists = index.quantizer.search(QUERIES, index.nprobe)
+            heap = faiss.ResultHeap(len(QUERIES), 5, keep_max=metric == faiss.METRIC_INNER_PRODUCT)
+            index.parallel_mode |= index.PARALLEL_MODE_NO_HEAP_INIT
+            pointer = faiss.swig_ptr
+            search = getattr(index, "search_preassigned_c", index.search_preassigned) # 1.7.3 takes pointers
+            for part in range(4): # some lists at a time
+                some = np.where(lists % 4 == part, lists, -1)
+                search(len(QUERIES), pointer(QUERIES), 5, pointer(some), pointer(coarse), pointer(heap.D),
+                       pointer(heap.I), False)
+            heap.finalize()
+            assert_same((heap.D, heap.I), expected)
 
     def test_the_lists_of_assign(self):
         index = make(VLC)
@@ -48,7 +64,7 @@ class IvfTools(unittest.TestCase):
             index = make(key, add=False)
             lists = index.quantizer.search(BASE, 1)[1].ravel()
             ivf_tools.add_preassigned(index, BASE, lists)
-            same_neighbours(index.search(QUERIES, 5)[1], make(key).search(QUERIES, 5)[1])
+            assert_same(index.search(QUERIES, 5), make(key).search(QUERIES, 5))
             ivf_tools.add_preassigned(index, BASE[:9], lists[:9], np.arange(9) + 10 ** 6)
             self.assertEqual(index.ntotal, len(BASE) + 9)
         with self.assertRaisesRegex(RuntimeError, "expected lists below 16, got 16"):
@@ -183,7 +199,7 @@ class IvfLib(unittest.TestCase):
             for tree in ("{}", "PCA16,{}"):
                 index = make(tree.format(key))
                 distances, labels, stats = faiss.search_with_parameters(index, QUERIES, 5, output_stats=True)
-                same_neighbours(labels, index.search(QUERIES, 5)[1])
+                assert_same((distances, labels), index.search(QUERIES, 5))
                 self.assertGreater(stats["ndis"], 0)
                 radius = float(np.median(distances))
                 limits = faiss.range_search_with_parameters(index, QUERIES, radius)[0]

@@ -89,6 +89,9 @@ class Maps(unittest.TestCase):
             index.make_direct_map()
             index.update_vectors(np.arange(10), BASE[10:20])
             np.testing.assert_array_equal(index.reconstruct_n(0, 10), index.reconstruct_n(10, 10))
+            before = index.reconstruct_n(100, 500)
+            index.update_vectors(np.arange(100, 600), BASE[100:600][::-1].copy())
+            np.testing.assert_array_equal(index.reconstruct_n(100, 500)[::-1], before)
             self.assertEqual(index.ntotal, len(BASE))
 
     def test_maps_are_saved(self):
