@@ -174,6 +174,67 @@ class Torch(unittest.TestCase):
             self.assertEqual(index.ntotal, len(BASE) + 10)
 
 
+class Later(unittest.TestCase):
+    """What versions after 1.7.3 can do with an inverted file."""
+
+    def need(self, name):
+        if not hasattr(faiss, name) and not hasattr(faiss.IndexIVF, name):
+            self.skipTest(f"FAISS {faiss.__version__} lacks {name}")
+
+    def test_search_and_return_codes(self):
+        self.need("search_and_return_codes")
+        for key in KEYS:
+            index = make(key)
+            distances, labels, codes = index.search_and_return_codes(QUERIES, 5, include_listnos=True)
+            assert_same((distances, labels), index.search(QUERIES, 5))
+            vectors = index.search_and_reconstruct(QUERIES, 5)[2]
+            for q in range(len(QUERIES)):
+                np.testing.assert_allclose(index.sa_decode(codes[q]), vectors[q], atol=1e-5)
+
+    def test_vectors_beside_what_they_are_assigned_by(self):
+        self.need("IndexIVFIndependentQuantizer")
+        for key in KEYS:
+            index = make(key)
+            expected = index.search(QUERIES, 5)
+            halves = []
+            for rows in (np.eye(2 * D, dtype="float32")[:D], np.eye(2 * D, dtype="float32")[D:]):
+                half = faiss.LinearTransform(2 * D, D, False)
+                faiss.copy_array_to_vector(rows.ravel(), half.A)
+                half.is_trained = True
+                halves.append(half)
+            both = faiss.IndexIVFIndependentQuantizer(faiss.IndexPreTransform(halves[0], index.quantizer), index,
+                                                      halves[1])
+            assert_same(both.search(np.hstack([QUERIES] * 2), 5), expected)
+            both.reset()
+            both.add(np.hstack([BASE] * 2))
+            assert_same(both.search(np.hstack([QUERIES] * 2), 5), expected)
+
+    def test_shards_with_one_quantizer(self):
+        self.need("IndexShardsIVF")
+        for key in KEYS:
+            index = make(key)
+            shards = faiss.IndexShardsIVF(index.quantizer, index.nlist, False, True)
+            parts = [make(key, add=False) for _ in range(2)]
+            for part in parts:
+                shards.add_shard(part)
+            shards.add(BASE)
+            self.assertEqual(shards.ntotal, len(BASE))
+            assert_same(shards.search(QUERIES, 5), index.search(QUERIES, 5))
+
+    def test_decode_vectors(self):
+        self.need("decode_vectors")
+        for key in KEYS:
+            index = make(key)
+            lists = index.quantizer.search(BASE, 1)[1].ravel()
+            codes = np.empty((len(BASE), index.code_size), dtype="uint8")
+            pointer = faiss.swig_ptr
+            index.encode_vectors(len(BASE), pointer(BASE), pointer(lists), pointer(codes))
+            vectors = np.empty_like(BASE)
+            index.decode_vectors(len(BASE), pointer(codes), pointer(lists), pointer(vectors))
+            index.make_direct_map()
+            np.testing.assert_allclose(vectors, index.reconstruct_n(0, len(BASE)), atol=1e-5)
+
+
 class IvfLib(unittest.TestCase):
     def test_search_centroid(self):
         for key in KEYS:
