@@ -5,6 +5,8 @@
 
 #include <faiss/impl/io.h>
 
+#include <faiss_vlc/faiss_version.h>
+
 namespace faiss_vlc {
 
 /// FAISS's readers resize vectors to the length that a file states before they read the elements.
@@ -63,7 +65,7 @@ public:
         name = rest.name;
     }
     size_t operator()(void* data, size_t size, size_t count) override;
-    int fileno() override { return rest_.fileno(); }
+    int FAISS_VLC_FILE_DESCRIPTOR() override { return rest_.FAISS_VLC_FILE_DESCRIPTOR(); }
 
 private:
     faiss::IOReader& rest_;

@@ -25,3 +25,10 @@
 #else
 #define FAISS_VLC_OWN_INDICES own_fields
 #endif
+
+/// The member of IOReader that gives a file to be mapped.
+#if FAISS_VLC_FAISS_VERSION >= 10900
+#define FAISS_VLC_FILE_DESCRIPTOR filedescriptor
+#else
+#define FAISS_VLC_FILE_DESCRIPTOR fileno
+#endif
