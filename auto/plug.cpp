@@ -1,6 +1,6 @@
-// Stands in for FAISS's functions in a program that knows nothing of VLC. Compiled twice: for the linker,
-// whose --wrap sends calls of a function here and __real_ to FAISS, and for LD_PRELOAD, where the dynamic
-// linker finds these first and FAISS's behind them. auto.cmake lists the names.
+// Stands in for FAISS's functions in a program that knows nothing of VLC. Compiled twice: for the
+// linker, whose --wrap sends calls of a function here and __real_ to FAISS, and for LD_PRELOAD,
+// where the dynamic linker finds these first and FAISS's behind them. auto.cmake lists the names.
 //
 // Our own functions call FAISS's, which may lead here again: then the call is for FAISS.
 
@@ -38,31 +38,32 @@
 #define WRITE_ARGUMENT
 #endif
 
-// PLUGGED(name, type, parameters) declares plug_name, which takes the place of FAISS's function, and
-// real_name, which is that function.
+// PLUGGED(name, type, parameters) declares plug_name, which takes the place of FAISS's function,
+// and real_name, which is that function.
 #ifdef FAISS_VLC_PRELOAD
 namespace {
 template <class Function>
 Function* next(const char* symbol) {
     void* found = dlsym(RTLD_NEXT, symbol);
     if (!found) {
-        faiss_vlc::fail("faiss_vlc_preload, made for FAISS %d.%d.%d, expected %s in the libfaiss that "
-                        "this program loads: another version, or none",
-                        FAISS_VERSION_MAJOR, FAISS_VERSION_MINOR, FAISS_VERSION_PATCH, symbol);
+        faiss_vlc::fail(
+            "faiss_vlc_preload, made for FAISS %d.%d.%d, expected %s in the libfaiss that "
+            "this program loads: another version, or none",
+            FAISS_VERSION_MAJOR, FAISS_VERSION_MINOR, FAISS_VERSION_PATCH, symbol);
     }
     return reinterpret_cast<Function*>(found);
 }
 } // namespace
-#define PLUGGED(name, type, ...)                                          \
-    type plug_##name(__VA_ARGS__) asm(FAISS_VLC_SYMBOL_##name);           \
-    template <class... Arguments>                                         \
-    type real_##name(Arguments... arguments) {                            \
-        static auto* const function = next<type(__VA_ARGS__)>(FAISS_VLC_SYMBOL_##name); \
-        return function(arguments...);                                    \
+#define PLUGGED(name, type, ...)                                                                   \
+    type plug_##name(__VA_ARGS__) asm(FAISS_VLC_SYMBOL_##name);                                    \
+    template <class... Arguments>                                                                  \
+    type real_##name(Arguments... arguments) {                                                     \
+        static auto* const function = next<type(__VA_ARGS__)>(FAISS_VLC_SYMBOL_##name);            \
+        return function(arguments...);                                                             \
     }
 #else
-#define PLUGGED(name, type, ...)                                             \
-    type plug_##name(__VA_ARGS__) asm("__wrap_" FAISS_VLC_SYMBOL_##name);    \
+#define PLUGGED(name, type, ...)                                                                   \
+    type plug_##name(__VA_ARGS__) asm("__wrap_" FAISS_VLC_SYMBOL_##name);                          \
     type real_##name(__VA_ARGS__) asm("__real_" FAISS_VLC_SYMBOL_##name);
 #endif
 
@@ -71,12 +72,8 @@ namespace {
 thread_local bool inside = false;
 
 struct Inside {
-    Inside() {
-        inside = true;
-    }
-    ~Inside() {
-        inside = false;
-    }
+    Inside() { inside = true; }
+    ~Inside() { inside = false; }
 };
 
 bool is_ours(const faiss::Index* index) {
@@ -85,7 +82,8 @@ bool is_ours(const faiss::Index* index) {
 
 } // namespace
 
-PLUGGED(index_factory, faiss::Index*, int d, const char* description, faiss::MetricType metric FACTORY_REST)
+PLUGGED(index_factory, faiss::Index*, int d, const char* description,
+        faiss::MetricType metric FACTORY_REST)
 PLUGGED(read_path, faiss::Index*, const char* path, int io_flags)
 PLUGGED(read_file, faiss::Index*, FILE* file, int io_flags)
 PLUGGED(read_reader, faiss::Index*, faiss::IOReader* reader, int io_flags)
@@ -94,7 +92,8 @@ PLUGGED(write_file, void, const faiss::Index* index, FILE* file WRITE_REST)
 PLUGGED(write_writer, void, const faiss::Index* index, faiss::IOWriter* writer WRITE_REST)
 PLUGGED(clone_index, faiss::Index*, const faiss::Index* index)
 
-faiss::Index* plug_index_factory(int d, const char* description, faiss::MetricType metric FACTORY_REST) {
+faiss::Index* plug_index_factory(int d, const char* description,
+                                 faiss::MetricType metric FACTORY_REST) {
     if (inside || !description || !std::strstr(description, "VLC")) {
         return real_index_factory(d, description, metric FACTORY_ARGUMENT);
     }

@@ -2,12 +2,13 @@
 
 #include <faiss/Index.h>
 
-/// What changed between the versions of FAISS that this compiles with, 1.7.3 to 1.15, so that nothing
-/// else asks for a version. 1.7.3 is 10703.
-#define FAISS_VLC_FAISS_VERSION \
+/// What changed between the versions of FAISS that this compiles with, 1.7.3 to 1.15, so that
+/// nothing else asks for a version. 1.7.3 is 10703.
+#define FAISS_VLC_FAISS_VERSION                                                                    \
     (FAISS_VERSION_MAJOR * 10000 + FAISS_VERSION_MINOR * 100 + FAISS_VERSION_PATCH)
 
-/// Parameters that virtual functions got behind their last one; the argument is a default value, if any.
+/// Parameters that virtual functions got behind their last one; the argument is a default value, if
+/// any.
 #if FAISS_VLC_FAISS_VERSION >= 10800
 #define FAISS_VLC_LIST_CONTEXT(default_value) , void* /*inverted_list_context*/ default_value
 #else

@@ -53,9 +53,7 @@ struct Temporary {
         close(mkstemp(name));
         path = name;
     }
-    ~Temporary() {
-        std::remove(path.c_str());
-    }
+    ~Temporary() { std::remove(path.c_str()); }
 };
 
 void check(const char* key) {
@@ -94,7 +92,8 @@ void check_others() {
     flat->add(n, x.data());
     const Temporary file;
     faiss::write_index(flat.get(), file.path.c_str());
-    const IndexPtr read(faiss::read_index(file.path.c_str())), clone(faiss::clone_index(flat.get()));
+    const IndexPtr read(faiss::read_index(file.path.c_str())),
+        clone(faiss::clone_index(flat.get()));
     expect(search(*read) == search(*flat) && search(*clone) == search(*flat), "another index");
     try {
         IndexPtr(faiss::index_factory(d, "nonsense"));
