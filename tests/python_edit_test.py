@@ -72,7 +72,10 @@ class Maps(unittest.TestCase):
                 one = np.array([index.reconstruct(i) for i in range(20)])
                 np.testing.assert_array_equal(index.reconstruct_n(0, 20), one)
                 np.testing.assert_array_equal(index.reconstruct_batch(np.arange(20)), one)
-                index.add(BASE[:5])
+                if kind == faiss.DirectMap.Array:
+                    index.add(BASE[:5])
+                else: # FAISS 1.15 loses IVFPQ's ids if it is to choose them
+                    index.add_with_ids(BASE[:5], np.arange(len(BASE), len(BASE) + 5))
                 np.testing.assert_array_equal(index.reconstruct(len(BASE) + 1), one[1])
                 self.assertRaises(RuntimeError, index.reconstruct, 10 ** 7)
             make(key).make_direct_map(True)
@@ -182,7 +185,7 @@ class Codes(unittest.TestCase):
         index = make(VLC)
         codes = index.sa_encode(BASE[:3])
         codes[1, 0] = 200
-        self.assertRaisesRegex(RuntimeError, "code 1 names list 200 of 16|list_no < nlist", index.sa_decode, codes)
+        self.assertRaisesRegex(RuntimeError, "code 1 names list 200 of 16|list_no.* < nlist", index.sa_decode, codes)
 
     def test_add_to_chosen_lists(self):
         for key in KEYS:
