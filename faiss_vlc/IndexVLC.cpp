@@ -426,6 +426,12 @@ size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
 }
 
 SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params) const {
+#if FAISS_VLC_FAISS_VERSION >= 11500
+    if (params && (params->max_lists_num != 0 || params->ensure_topk_full ||
+                   params->max_empty_result_buckets != 0)) {
+        fail("IndexVLC: max_lists_num, ensure_topk_full and max_empty_result_buckets are not supported");
+    }
+#endif
     return {*model, lists(), params ? params->sel : nullptr,
             params ? params->max_codes : max_codes};
 }

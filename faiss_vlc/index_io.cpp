@@ -317,6 +317,15 @@ void write_index(const faiss::Index* index, faiss::IOWriter* writer) {
     faiss::write_index(index, writer);
 }
 
+namespace {
+
+/// Later versions of FAISS save and read null.
+faiss::Index* upgrade_read(faiss::Index* index) {
+    return index ? upgrade(index) : nullptr;
+}
+
+} // namespace
+
 faiss::Index* read_index(const char* path, int io_flags) {
     register_hooks();
     if (!path) {
@@ -336,7 +345,7 @@ faiss::Index* read_index(const char* path, int io_flags) {
         return (map ? borrow_index(map_file(path)) : load_index(load_file(path))).release();
     }
     BoundedFileReader bounded(path);
-    return upgrade(faiss::read_index(&bounded, io_flags));
+    return upgrade_read(faiss::read_index(&bounded, io_flags));
 }
 
 faiss::Index* read_index(faiss::IOReader* reader, int io_flags) {
@@ -354,10 +363,10 @@ faiss::Index* read_index(faiss::IOReader* reader, int io_flags) {
     if (file && fseeko(file->f, -off_t(peeked.size()), SEEK_CUR) == 0) {
         BoundedFileReader bounded(file->f);
         bounded.name = file->name;
-        return upgrade(faiss::read_index(&bounded, io_flags));
+        return upgrade_read(faiss::read_index(&bounded, io_flags));
     }
     BoundedReader bounded(peeked, left);
-    return upgrade(faiss::read_index(&bounded, io_flags));
+    return upgrade_read(faiss::read_index(&bounded, io_flags));
 }
 
 } // namespace faiss_vlc

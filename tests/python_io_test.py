@@ -135,6 +135,14 @@ class Files(unittest.TestCase):
             "    print('RuntimeError', error)\n", self.path))
 
 
+    def test_none(self):
+        try:
+            data = faiss.serialize_index(None)
+        except (RuntimeError, TypeError):
+            self.skipTest(f"FAISS {faiss.__version__} does not save None")
+        self.assertIsNone(faiss.deserialize_index(data))
+
+
 class Copies(unittest.TestCase):
     def test_serialize(self):
         for index, expected in indexes():

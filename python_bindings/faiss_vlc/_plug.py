@@ -63,6 +63,8 @@ def read_index(source, *flags):
 def upgrade(index):
     """Makes an IndexVLC of every one in an index that FAISS's own reader has read. Use the result, not
     what was given."""
+    if index is None: # later versions of FAISS save and read None
+        return None
     index.this.disown()
     return swigvlc._upgrade(index)
 
