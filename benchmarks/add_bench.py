@@ -43,12 +43,14 @@ def main():
             "faiss": [*worker, "add", data, peer, "--lists", lists, "--block", arguments.block],
         }
         runs = {side: [] for side in commands}
+        load = peers.OtherLoad()
         for _ in range(arguments.rounds):
             for side, command in commands.items():
                 runs[side].append(peers.run_json(*command, env=env))
         result = {"kind": "add", "set": data.name, "n": made["n"], "class": size, "peer": peer, "lists": lists,
                   "bytes": {"vlc": made["bytes_per_vector"], "faiss": limit},
-                  "machine": peers.machine(), "command": peers.command_line(), "rounds": arguments.rounds}
+                  "machine": peers.machine(), "command": peers.command_line(), "rounds": arguments.rounds,
+                  "others": load.cores()}
         for side, found in runs.items():
             result[side] = {key: statistics.median(run[key] for run in found)
                             for key in ("seconds", "peak", "grown", "block_bytes", "memory") if key in found[0]}
@@ -58,7 +60,8 @@ def main():
         print(f"{data.name} {peer}: IndexVLC {result['vlc']['seconds']:.2f} s, FAISS "
               f"{result['faiss']['seconds']:.2f} s, {result['ratio']:.1f} times as fast; peak / finished "
               f"{result['vlc']['peak'] / result['vlc']['grown']:.2f} and "
-              f"{result['faiss']['peak'] / result['faiss']['grown']:.2f}", flush=True)
+              f"{result['faiss']['peak'] / result['faiss']['grown']:.2f}; others took "
+              f"{result['others']:.2f} cores", flush=True)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def vlc_of_size(data, lists, limit, options=()):
 
 
 class OtherLoad:
-    """How many cores other processes (or the host) took while something was measured."""
+    """How many cores other processes (or the host) took while workers or finished children measured."""
 
     def __init__(self, *workers):
         self.workers = workers
@@ -137,6 +137,7 @@ class OtherLoad:
     def busy(self):
         fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         used = sum(fields) - fields[3] - fields[4]  # all but idle and waiting
+        used -= (os.times().children_user + os.times().children_system) * os.sysconf("SC_CLK_TCK")
         for worker in self.workers:
             own = pathlib.Path(f"/proc/{worker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
             used -= int(own[11]) + int(own[12])

@@ -102,9 +102,9 @@ def search_section(results):
                              f"{m['ratio']:.1f} ({count(m['vlc_qps'])} / {count(m['peer_qps'])})"
                              + " *" * disturbed(r, mode))
             some = next(iter(r["modes"].values()))
-            rows.append([r["peer"], f"{r['faiss']['bytes']:.1f}", f"{r['vlc']['bytes']:.1f}",
+            rows.append([r["peer"], r["machine"]["commit"], f"{r['faiss']['bytes']:.1f}", f"{r['vlc']['bytes']:.1f}",
                          share(some["recall"]), *cells])
-        lines += table(["peer", "B/vector", "IndexVLC B", "at recall", *(f"{mode}" for mode in modes)], rows)
+        lines += table(["peer", "commit", "B/vector", "IndexVLC B", "at recall", *(f"{mode}" for mode in modes)], rows)
         marked = any(disturbed(r, mode) for r in found for mode in r["modes"])
         lines += ["", "Ratio (IndexVLC's / the peer's queries per second)." + (
             " *: disturbed, other processes took more than the cores that were free." if marked else ""), ""]
@@ -139,10 +139,12 @@ def fastest(found):
     if not plain or len(found) < 2:
         return []
     lines = []
+    beside = [r for r in found if r["machine"]["commit"] == plain[0]["machine"]["commit"]]
     for mode, m in plain[0]["modes"].items():
         if disturbed(plain[0], mode):
             continue
-        speeds = {r["peer"]: speed_at(r["modes"][mode]["faiss"], m["recall"]) for r in found if mode in r["modes"]}
+        speeds = {r["peer"]: speed_at(r["modes"][mode]["faiss"], m["recall"])
+                  for r in beside if mode in r["modes"] and not disturbed(r, mode)}
         reached = {peer: speed for peer, speed in speeds.items() if speed}
         best = max(reached, key=reached.get)
         lines.append(f"- {mode}: of FAISS's indexes here that reach {share(m['recall'])} the fastest is {best}; "
@@ -152,14 +154,15 @@ def fastest(found):
 
 def add_section(results):
     rows = [[r["set"], r["peer"], f"{r['bytes']['faiss']:.1f} / {r['bytes']['vlc']:.1f}",
-             f"{r['faiss']['seconds']:.2f}", f"{r['vlc']['seconds']:.2f}", f"{r['ratio']:.1f}",
+             f"{r['faiss']['seconds']:.2f}", f"{r['vlc']['seconds']:.2f}", f"{r['ratio']:.1f}" + " *" * (r.get("others", 0) > 0.25),
              f"{r['vlc']['grown'] / r['n']:.1f} / {r['vlc']['peak'] / r['n']:.1f}",
              f"{r['faiss']['grown'] / r['n']:.1f} / {r['faiss']['peak'] / r['n']:.1f}"] for r in results]
     return ["## Adding", "", *heading(results), "",
             *table(["set", "peer", "B/vector, peer / IndexVLC", "peer s", "IndexVLC s", "times as fast",
                     "IndexVLC: memory / peak, B/vector", "peer: memory / peak"], rows), "",
             "All threads, in blocks of 65,536 vectors. Memory is the growth of the process (the block itself was",
-            "there before); peak / memory has to stay below 1.2 plus a block.", ""]
+            "there before); peak / memory has to stay below 1.2 plus a block.",
+            "*: disturbed by other processes.", ""]
 
 
 def scale_section(results):
@@ -176,12 +179,12 @@ def scale_section(results):
 
 
 def training_section(results):
-    lines = ["## Training and anchors", ""]
+    lines = ["## Training and anchors", "", "*: disturbed by other processes.", ""]
     for r in results:
         rows = []
         for name, row in r["rows"].items():
             scanned = row.get("scanned")
-            rows.append([name, f"{row['seconds']:.2f}", f"{row['energy']:.6g}" if "energy" in row else "",
+            rows.append([name, f"{row['seconds']:.2f}" + " *" * (row.get("others", 0) > 0.25), f"{row['energy']:.6g}" if "energy" in row else "",
                          f"{row['cv']:.2f}" if "cv" in row else "",
                          " / ".join(f"{s:,.0f}" for s in scanned) if scanned else ""])
         cold = [row for row in r["rows"].values() if "cold_open_seconds" in row]

@@ -93,19 +93,24 @@ def main():
     for m in arguments.m:
         sample, n = sample_file(data, m, peers.BENCH)
         target = folder / f"training-{data.name}-{m}.json"
-        rows = json.loads(target.read_text())["rows"] if target.exists() else {}
+        before = json.loads(target.read_text()) if target.exists() else {"rows": {}, "command": ""}
+        rows = before["rows"]
+        commands_run = "\n    ".join(dict.fromkeys(before["command"].split("\n    ") + [peers.command_line()])).strip()
         for iterations in arguments.iterations:
             names = {side: " ".join([side, *(arguments.vlc if side == "VLC" else [])]) for side in arguments.sides}
             outs = {side: kept / f"{data.name}-{m}-{iterations}-{name.replace(' ', '_')}.npy"
                     for side, name in names.items()}
             runs = {side: [] for side in arguments.sides}
+            load = peers.OtherLoad()
             for _ in range(arguments.rounds if arguments.only != "quality" else 0):
                 for side in arguments.sides:
                     runs[side].append(peers.run_json(
                         *commands(side, sample, m, iterations, outs[side], arguments.vlc), env=env))
+            others = load.cores()
             for side in arguments.sides:
                 row = rows.setdefault(f"{names[side]}, {iterations} iterations", {"iterations": iterations})
                 if runs[side]:
+                    row["others"] = others
                     row["seconds"] = statistics.median(r["seconds"] for r in runs[side])
                     row.update({key: runs[side][-1][key] for key in ("device", "open_seconds", "sample_seconds")
                                 if key in runs[side][-1]})
@@ -119,7 +124,7 @@ def main():
                 print(f"{data.name} m={m} {names[side]} {iterations} iterations: " + json.dumps(row), flush=True)
                 target.write_text(json.dumps({
                     "kind": "training", "set": data.name, "n": n, "d": int(np.load(sample, mmap_mode="r").shape[1]),
-                    "m": m, "machine": peers.machine(), "command": peers.command_line(),
+                    "m": m, "machine": peers.machine(), "command": commands_run,
                     "rounds": arguments.rounds, "rows": rows}, indent=1))
 
 
