@@ -45,7 +45,7 @@ soak: build ## ten minutes (SOAK_SECONDS) of random changes against a plain mode
 fuzz: deps ## each libFuzzer target for a minute (FUZZ_SECONDS); FUZZ_TARGETS names some
 	cmake --preset fuzz
 	cmake --build --preset fuzz
-	fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
+	tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
 
 install: build ## install under PREFIX (/usr/local)
 	cmake --install build/release --prefix '$(PREFIX)'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz/run.sh <build folder> [seconds for each target] [target...]: fuzzes from the seeds and from what
+# tests/fuzz/run.sh <build folder> [seconds for each target] [target...]: fuzzes from the seeds and from what
 # earlier runs found, and says how much was tried. What crashes stays under <build folder>/fuzz/found.
 set -euo pipefail
 build=$(cd "$1" && pwd)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small search engine: embed texts, index them, search with a filter, save, go on tomorrow.
 
-    PYTHONPATH=build/release/python python3 examples/pipeline.py [folder]
+    PYTHONPATH=build/release/python python3 tests/examples/pipeline.py [folder]
 """
 
 import os

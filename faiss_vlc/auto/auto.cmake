@@ -28,14 +28,14 @@ while(plugged)
 endwhile()
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/auto/auto_symbols.h CONTENT "${names}" @ONLY)
 
-add_library(faiss_vlc_auto STATIC auto/plug.cpp)
+add_library(faiss_vlc_auto STATIC faiss_vlc/auto/plug.cpp)
 add_library(faiss_vlc::auto ALIAS faiss_vlc_auto)
 set_target_properties(faiss_vlc_auto PROPERTIES EXPORT_NAME auto)
 target_link_libraries(faiss_vlc_auto PUBLIC faiss_vlc_static)
 target_link_options(faiss_vlc_auto INTERFACE ${wraps})
 
 # FAISS's symbols are those of the libfaiss that the program loads.
-add_library(faiss_vlc_preload MODULE auto/plug.cpp $<TARGET_OBJECTS:faiss_vlc_objects>)
+add_library(faiss_vlc_preload MODULE faiss_vlc/auto/plug.cpp $<TARGET_OBJECTS:faiss_vlc_objects>)
 target_compile_definitions(faiss_vlc_preload PRIVATE FAISS_VLC_PRELOAD)
 target_include_directories(faiss_vlc_preload PRIVATE
     $<TARGET_PROPERTY:faiss,INTERFACE_INCLUDE_DIRECTORIES>)
