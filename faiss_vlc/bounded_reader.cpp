@@ -47,7 +47,7 @@ void LengthGuard::check_length(uint64_t length) const {
 }
 
 void LengthGuard::check_ids(uint64_t count) const {
-    if (payload_met_ && mapped_ != UINT64_MAX && count != mapped_) {
+    if ((payload_met_ || left_ == 0) && mapped_ != UINT64_MAX && count != mapped_) {
         fail("FAISS container: an IDMap of %" PRIu64 " vectors has %" PRIu64 " ids", mapped_,
              count);
     }
@@ -88,6 +88,10 @@ void LengthGuard::check_word(uint32_t value) {
 void LengthGuard::check_number(uint64_t value) {
     const uint64_t before = numbers_[1];
     const bool header = is_header();
+    const bool of_map = words_[0] == code("IxMp") || words_[0] == code("IxM2");
+    if (of_map && word_run_ == 2 && !header) {
+        fail("FAISS container: an IDMap of %u dimensions", words_[1]);
+    }
     const bool of_lists = word_run_ > 0 && words_[1] == code("ilar"); // their number
     word_run_ = 0;
     numbers_[0] = numbers_[1];
@@ -97,7 +101,7 @@ void LengthGuard::check_number(uint64_t value) {
         header_ = Header::constants;
         kind_ = words_[0];
         fields_ = 0;
-        if (kind_ == code("IxMp") || kind_ == code("IxM2")) {
+        if (of_map) {
             mapped_ = value;
         }
         count_part();
