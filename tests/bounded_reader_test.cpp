@@ -23,16 +23,14 @@ namespace {
 
 constexpr size_t kBound = size_t(64) << 20; ///< what 2^20 elements take, for small files
 
-const char* const kOthers[] = {"Flat",           "IVF8,Flat",    "IVF8,SQ8",
-                               "IVF8,PQ4x4",     "IVF8,PQ4x4fs", "PQ4x4",
-                               "PQ4x4fs",        "SQ8",          "HNSW8,Flat",
-                               "HNSW8,SQ8",      "LSH",          "RQ2x4",
-                               "LSQ2x4",         "PCA8,Flat",    "OPQ4_16,PQ4x4",
-                               "ITQ8,LSH",       "IVF8,RQ2x4",   "IVF8_HNSW,Flat",
-                               "IMI2x4,Flat",    "IDMap,Flat",   "IDMap2,IVF8,Flat",
-                               "RR16,IVF8,Flat", "Flat,RFlat",   "IVF8,PQ4x4+4",
-                               "IVF8,LSQ2x4",    "PRQ2x2x4",     "L2norm,Flat",
-                               "IVF8,ITQ8,SH"};
+const char* const kOthers[] = {
+    "Flat",           "IVF8,Flat",     "IVF8,SQ8",     "IVF8,PQ4x4",
+    "IVF8,PQ4x4fs",   "PQ4x4",         "PQ4x4fs",      "SQ8",
+    "HNSW8,Flat",     "HNSW8,SQ8",     "LSH",          "RQ2x4",
+    "PCA8,Flat",      "OPQ4_16,PQ4x4", "ITQ8,LSH",     "IVF8,RQ2x4",
+    "IVF8_HNSW,Flat", "IMI2x4,Flat",   "IDMap,Flat",   "IDMap2,IVF8,Flat",
+    "RR16,IVF8,Flat", "Flat,RFlat",    "IVF8,PQ4x4+4", "PRQ2x2x4",
+    "L2norm,Flat",    "IVF8,ITQ8,SH"};
 
 /// FAISS's readers of the other kinds have faults of their own: only lengths are asked about.
 void read_flipped(const Bytes& good, size_t at, uint8_t flip) {
