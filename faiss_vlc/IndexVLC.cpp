@@ -179,6 +179,7 @@ IndexVLC::IndexVLC(std::shared_ptr<const Model> trained, const VLCParameters& pa
 IndexVLC::IndexVLC(const IndexVLC& other)
         : IndexIVFFlat(other),
           parameters(other.parameters),
+          max_probes(other.max_probes),
           model(other.model),
           trained_on(other.trained_on) {
     quantizer = nullptr;
@@ -355,39 +356,62 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
 
 namespace {
 
-/// Searches n queries; lists_of(i, query) gives the `probes` lists of query i.
-template <class ListsOf>
-size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, size_t probes,
-                  bool store_pairs, float* distances, idx_t* labels, ListsOf lists_of) {
+/// Searches n queries; scan(i, query, top) looks for those of query i, which is set, and returns the
+/// vectors scanned. `ranks`: it will ask for the nearest lists.
+template <class Scan>
+size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool ranks,
+                  bool store_pairs, float* distances, idx_t* labels, Scan scan) {
     const Model& model = scope.model;
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const idx_t groups = (n + kTogether - 1) / kTogether;
     size_t scanned = 0;
     Rescue rescue;
 #pragma omp parallel if (n > 1) reduction(+ : scanned)
     {
-        std::unique_ptr<Query> query;
+        std::vector<std::unique_ptr<Query>> queries;
         std::unique_ptr<TopK> top;
         rescue.run([&] {
-            query = std::make_unique<Query>(model);
+            while (idx_t(queries.size()) < std::min<idx_t>(n, kTogether)) {
+                queries.push_back(std::make_unique<Query>(model));
+            }
             top = std::make_unique<TopK>(k, &scope.lists);
         });
-#pragma omp for schedule(dynamic, 8)
-        for (idx_t i = 0; i < n; i++) {
+#pragma omp for schedule(dynamic, 2)
+        for (idx_t g = 0; g < groups; g++) {
             if (!top) {
                 continue; // rethrown below
             }
             rescue.run([&] {
-                top->clear();
-                if (query->set(x + i * model.d)) {
-                    scanned += scan_lists(scope, *query, probes, lists_of(i, *query), *top);
+                const idx_t first = g * kTogether;
+                const int some = int(std::min<idx_t>(kTogether, n - first));
+                bool is_set[kTogether];
+                for (int q = 0; q < some; q++) {
+                    is_set[q] = queries[q]->set(x + (first + q) * model.d);
                 }
-                write_results(*query, *top, k, inner_product, store_pairs, distances + i * k,
-                              labels + i * k);
+                if (ranks && some == kTogether) {
+                    Query::score_together(queries);
+                }
+                for (int q = 0; q < some; q++) {
+                    const idx_t i = first + q;
+                    top->clear();
+                    if (is_set[q]) {
+                        scanned += scan(i, *queries[q], *top);
+                    }
+                    write_results(*queries[q], *top, k, inner_product, store_pairs,
+                                  distances + i * k, labels + i * k);
+                }
             });
         }
     }
     rescue.rethrow();
     return scanned;
+}
+
+/// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
+bool is_worth_threads(const SearchScope& scope, idx_t n, size_t probes, idx_t ntotal) {
+    constexpr double kVectors = 100000;
+    return n == 1 && scope.max_codes == 0 && omp_get_max_threads() > 1 && !omp_in_parallel() &&
+           double(probes) * double(ntotal) / double(scope.lists.nlist) >= kVectors;
 }
 
 /// Adds n rows of k results to as many of FAISS's heaps.
@@ -432,8 +456,10 @@ SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params) const {
         fail("IndexVLC: max_lists_num, ensure_topk_full and max_empty_result_buckets are not supported");
     }
 #endif
-    return {*model, lists(), params ? params->sel : nullptr,
-            params ? params->max_codes : max_codes};
+    const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
+    const size_t most = own ? own->max_probes : max_probes;
+    return {*model, lists(), params ? params->sel : nullptr, params ? params->max_codes : max_codes,
+            std::min(most, nlist)};
 }
 
 void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
@@ -447,9 +473,17 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     check_k(k);
     const auto* ivf = ivf_params(params);
     const size_t probes = probes_of(ivf);
-    const size_t scanned =
-            search_all(scope_of(ivf), n, x, k, probes, store_pairs, distances, labels,
-                       [&](idx_t, Query& query) { return query.rank(int(probes)).data(); });
+    const SearchScope scope = scope_of(ivf);
+    const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
+    const size_t scanned = search_all(
+            scope, n, x, k, true, store_pairs, distances, labels,
+            [&](idx_t, Query& query, TopK& top) {
+                if (!by_lists) {
+                    return scan_nearest(scope, query, probes, size_t(k), top);
+                }
+                const std::vector<int64_t> order = query.rank(int(probes));
+                return scan_lists_parallel(scope, x, probes, order.data(), size_t(k), top);
+            });
     count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
 }
 
@@ -466,17 +500,18 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                  (long long)list_nos[i]);
         }
     }
-    const auto lists_of = [&](idx_t i, Query&) { return list_nos + i * probes; };
+    const SearchScope scope = scope_of(params);
+    const auto scan = [&](idx_t i, Query& query, TopK& top) {
+        return scan_lists(scope, query, probes, list_nos + i * probes, top);
+    };
     size_t scanned;
     if (parallel_mode & PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
         std::vector<float> found(size_t(n) * k);
         std::vector<idx_t> ids(found.size());
-        scanned = search_all(scope_of(params), n, x, k, probes, store_pairs, found.data(), ids.data(),
-                             lists_of);
+        scanned = search_all(scope, n, x, k, false, store_pairs, found.data(), ids.data(), scan);
         push_results(n, k, metric_type, found, ids, distances, labels);
     } else {
-        scanned = search_all(scope_of(params), n, x, k, probes, store_pairs, distances, labels,
-                             lists_of);
+        scanned = search_all(scope, n, x, k, false, store_pairs, distances, labels, scan);
     }
     count_search(stats ? *stats : faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
 }

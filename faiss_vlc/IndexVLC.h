@@ -12,6 +12,11 @@
 
 namespace faiss_vlc {
 
+/// For one search: nprobe, max_codes and sel of FAISS, and IndexVLC's max_probes.
+struct SearchParametersVLC : faiss::SearchParametersIVF {
+    size_t max_probes = 0;
+};
+
 /// Vector-Lattice Compression: an inverted file whose anchors come from annealed, robust clustering
 /// on an OpenCL device (or the CPU), and whose vectors are kept as residual codes on an integer
 /// lattice with two small factors each, so that search can scan codes with byte arithmetic and an
@@ -52,6 +57,9 @@ struct IndexVLC : faiss::IndexIVFFlat {
     IndexVLC& operator=(const IndexVLC&) = delete;
 
     VLCParameters parameters;           ///< of the next training; device also of add()
+    /// Where a selector leaves fewer than k results in nprobe lists, search goes on to the next nearest
+    /// ones, up to this many in all. 0: off. Not stored in files.
+    size_t max_probes = 0;
     std::shared_ptr<const Model> model; ///< null until trained
     std::string trained_on;             ///< device of the last train() in this process
 

@@ -227,6 +227,7 @@ bool Query::set(const float* x) {
         const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * scale));
         rank8_[k] = int8_t(round_even(v));
     }
+    is_scored_ = false;
     unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
     std::fill(is_rotated_.begin(), is_rotated_.end(), uint8_t(0));
     frame_ = -1;
@@ -241,13 +242,39 @@ bool Query::set(const float* x) {
     return true;
 }
 
+namespace {
+
+/// Of a dot product in an anchor's score: |q - a|^2 less |q|^2, or -<q, a>.
+int32_t rank_factor(const Model& model) {
+    return model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2;
+}
+
+} // namespace
+
+void Query::score_together(const std::vector<std::unique_ptr<Query>>& queries) {
+    const Model& model = queries[0]->model_;
+    const int8_t* x[kTogether];
+    int32_t* scores[kTogether];
+    for (int q = 0; q < kTogether; q++) {
+        x[q] = queries[q]->rank8_.data();
+        scores[q] = queries[q]->score_.data();
+        queries[q]->is_scored_ = true;
+    }
+    simd().rank_together(int(model.component_sum.size()) / 16, model.dp() / 4, x, model.ranked.data(),
+                         model.component_sum.data(), model.rank_offset.data(), rank_factor(model),
+                         scores);
+}
+
 const std::vector<int64_t>& Query::rank(int nprobe) {
     const int m = model_.m;
     const int padded = int(score_.size());
     nprobe = std::min(nprobe, m);
-    simd().rank_tiles(padded / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
-                      model_.component_sum.data(), model_.rank_offset.data(),
-                      model_.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2, score_.data());
+    if (!is_scored_) {
+        simd().rank_tiles(padded / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
+                          model_.component_sum.data(), model_.rank_offset.data(), rank_factor(model_),
+                          score_.data());
+        is_scored_ = true;
+    }
 
     // The nprobe-th smallest minimum of groups bounds the nprobe-th smallest score: what lies
     // within it is little more than what is wanted. Group g is the scores g modulo the number of

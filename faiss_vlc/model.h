@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -109,6 +110,10 @@ public:
     /// float d; false if a component is NaN or infinite.
     bool set(const float* x);
 
+    /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster than
+    /// one by one.
+    static void score_together(const std::vector<std::unique_ptr<Query>>& queries);
+
     /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
     /// the smaller number.
     const std::vector<int64_t>& rank(int nprobe);
@@ -126,6 +131,7 @@ private:
     std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
     std::vector<int16_t> scaled_; ///< see Frame::quantize
     float unit_ = 0;
+    bool is_scored_ = false;
     std::vector<float> rotated_; ///< frames x slots, as far as lists have asked for it
     std::vector<uint8_t> is_rotated_;
     std::vector<float> weighted_, zero_;

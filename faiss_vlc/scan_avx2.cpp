@@ -76,6 +76,14 @@ void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
     }
 }
 
+void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                   int32_t* const* scores) {
+    for (int q = 0; q < kTogether; q++) {
+        rank_tiles(tiles, groups, x[q], packed, component_sums, offsets, factor, scores[q]);
+    }
+}
+
 void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
     for (int g = 0; g < groups; g += 8) {
         __m256i least = _mm256_set1_epi32(INT32_MAX);
@@ -249,7 +257,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2",          rotate_tile,     rank_tiles,     group_minima,
+const Simd kAvx2 = {"avx2",          rotate_tile,     rank_tiles,     rank_together, group_minima,
                     select_within,   anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

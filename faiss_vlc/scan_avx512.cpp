@@ -71,6 +71,53 @@ void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
     }
 }
 
+/// Scores `T` tiles for kTogether queries.
+template <int T>
+void rank_some_together(int groups, const int8_t* const* x, const int8_t* packed,
+                        const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                        int32_t* const* scores, int at) {
+    __m512i acc[T][kTogether];
+    for (int t = 0; t < T; t++) {
+        const __m512i sums = _mm512_loadu_si512(component_sums + t * 16);
+        for (int q = 0; q < kTogether; q++) {
+            acc[t][q] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 7));
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        __m512i anchors[T];
+        for (int t = 0; t < T; t++) {
+            anchors[t] = _mm512_loadu_si512(packed + (int64_t(t) * groups + g) * 64);
+        }
+        for (int q = 0; q < kTogether; q++) {
+            const int32_t four = reinterpret_cast<const int32_t*>(x[q])[g] ^ int32_t(0x80808080);
+            for (int t = 0; t < T; t++) {
+                acc[t][q] = _mm512_dpbusd_epi32(acc[t][q], _mm512_set1_epi32(four), anchors[t]);
+            }
+        }
+    }
+    for (int t = 0; t < T; t++) {
+        const __m512i offset = _mm512_loadu_si512(offsets + t * 16);
+        for (int q = 0; q < kTogether; q++) {
+            const __m512i scaled = _mm512_mullo_epi32(acc[t][q], _mm512_set1_epi32(factor));
+            _mm512_storeu_si512(scores[q] + at + t * 16, _mm512_add_epi32(scaled, offset));
+        }
+    }
+}
+
+void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                   int32_t* const* scores) {
+    int t = 0;
+    for (; t + 4 <= tiles; t += 4) {
+        rank_some_together<4>(groups, x, packed + int64_t(t) * groups * 64, component_sums + t * 16,
+                              offsets + t * 16, factor, scores, t * 16);
+    }
+    for (; t < tiles; t++) {
+        rank_some_together<1>(groups, x, packed + int64_t(t) * groups * 64, component_sums + t * 16,
+                              offsets + t * 16, factor, scores, t * 16);
+    }
+}
+
 void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
     for (int g = 0; g < groups; g += 16) {
         __m512i least = _mm512_set1_epi32(INT32_MAX);
@@ -226,7 +273,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",        rotate_tile,     rank_tiles,     group_minima,
+const Simd kAvx512 = {"avx512",        rotate_tile,     rank_tiles,     rank_together, group_minima,
                       select_within,   anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

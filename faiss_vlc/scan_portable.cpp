@@ -41,6 +41,14 @@ void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
     }
 }
 
+void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                   int32_t* const* scores) {
+    for (int q = 0; q < kTogether; q++) {
+        rank_tiles(tiles, groups, x[q], packed, component_sums, offsets, factor, scores[q]);
+    }
+}
+
 void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
     std::fill_n(minima, groups, INT32_MAX);
     for (int i = 0; i < n; i++) {
@@ -145,7 +153,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kPortable;
-const Simd kPortable = {"portable",      rotate_tile,     rank_tiles,     group_minima,
+const Simd kPortable = {"portable",      rotate_tile,     rank_tiles,     rank_together, group_minima,
                         select_within,   anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
@@ -34,17 +36,20 @@ void TopK::shrink() {
 }
 
 void TopK::tighten(const float* estimates, size_t n) {
-    float some[kScanBatch];
-    if (bound_ < std::numeric_limits<float>::max() || n < k_ || n > kScanBatch) {
+    // the k-th least of 32 minima bounds the k-th least of all, and is cheaper to have
+    constexpr size_t kMinima = 32;
+    if (bound_ < std::numeric_limits<float>::max() || n != kScanBatch || k_ > kMinima / 2) {
         return;
     }
-    std::copy_n(estimates, n, some);
-    // what overflowed to no number comes last
-    std::nth_element(some, some + (k_ - 1), some + n,
-                     [](float a, float b) { return a < b || (a == a && b != b); });
-    if (some[k_ - 1] < bound_) {
-        bound_ = some[k_ - 1];
+    float least[kMinima];
+    for (size_t i = 0; i < kMinima; i++) {
+        least[i] = std::min(estimates[i], estimates[i + kMinima]);
+        if (!(least[i] <= std::numeric_limits<float>::max())) {
+            return; // overflowed
+        }
     }
+    std::nth_element(least, least + (k_ - 1), least + kMinima);
+    bound_ = least[k_ - 1];
 }
 
 const std::vector<TopK::Entry>& TopK::sorted() {
@@ -145,6 +150,58 @@ size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const in
                   TopK& top) {
     BestHits hits{scope, top};
     return scan(scope, query, count, lists, hits);
+}
+
+size_t scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
+                           const int64_t* lists, size_t k, TopK& top) {
+    constexpr int64_t kChunk = 4; // lists
+    const int64_t chunks = (int64_t(count) + kChunk - 1) / kChunk;
+    size_t scanned = 0;
+    Rescue rescue;
+#pragma omp parallel reduction(+ : scanned)
+    {
+        std::unique_ptr<Query> query;
+        std::unique_ptr<TopK> part;
+        rescue.run([&] {
+            query = std::make_unique<Query>(scope.model);
+            part = std::make_unique<TopK>(k, &scope.lists);
+            query->set(x);
+        });
+#pragma omp for schedule(dynamic)
+        for (int64_t c = 0; c < chunks; c++) {
+            if (!part) {
+                continue; // rethrown below
+            }
+            rescue.run([&] {
+                const size_t first = size_t(c * kChunk);
+                const size_t some = std::min<size_t>(kChunk, count - first);
+                scanned += scan_lists(scope, *query, some, lists + first, *part);
+            });
+        }
+#pragma omp critical(faiss_vlc_merge_results)
+        if (part) {
+            rescue.run([&] {
+                for (const TopK::Entry& entry : part->sorted()) {
+                    top.push(entry.estimate, entry.place);
+                }
+            });
+        }
+    }
+    rescue.rethrow();
+    return scanned;
+}
+
+size_t scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top) {
+    size_t done = 0;
+    size_t scanned = 0;
+    for (size_t next = probes;; next = std::min(2 * next, scope.max_probes)) {
+        const int64_t* order = query.rank(int(next)).data();
+        scanned += scan_lists(scope, query, next - done, order + done, top);
+        done = next;
+        if (top.size() >= k || done >= scope.max_probes) {
+            return scanned;
+        }
+    }
 }
 
 size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,

@@ -43,9 +43,13 @@ public:
             }
         }
     }
-    /// Where nothing bounds it yet, takes the k-th best of n estimates of different vectors as the bound:
+    /// Where nothing bounds it yet, bounds it by a batch of estimates of different vectors:
     /// so the first ones need not all be pushed.
     void tighten(const float* estimates, size_t n);
+    /// How many it holds, at most k.
+    size_t size() const {
+        return entries_.size() < k_ ? entries_.size() : k_;
+    }
     /// The best ones in order, at most k.
     const std::vector<Entry>& sorted();
 
@@ -64,13 +68,23 @@ struct SearchScope {
     const VLCInvertedLists& lists;
     const faiss::IDSelector* sel = nullptr; ///< null: all
     size_t max_codes = 0;                   ///< stop after the list that reaches it; 0: never
+    size_t max_probes = 0;                  ///< lists to go on to while fewer than k are found
 };
 
 /// Scans the given lists (-1 is skipped) for the query that is set. Returns the vectors scanned.
 size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                   TopK& top);
 
-/// The same, reporting each vector whose estimate is better than the radius (data's units).
+/// The same by all threads, each with a share of the lists and a query of its own (x float d); the
+/// result is the same. max_codes has to be 0.
+size_t scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
+                           const int64_t* lists, size_t k, TopK& top);
+
+/// Ranks lists and scans the first `probes` of them, then others, up to scope.max_probes, as long as
+/// fewer than k vectors are found. Returns the vectors scanned.
+size_t scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top);
+
+/// The same as scan_lists, reporting each vector whose estimate is better than the radius (data's units).
 size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                         float radius, faiss::RangeQueryResult& result);
 

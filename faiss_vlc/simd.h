@@ -7,6 +7,7 @@ namespace faiss_vlc {
 struct ListScan;
 
 constexpr int kScanBatch = 64; ///< vectors scanned at once
+constexpr int kTogether = 4;   ///< queries ranked at once
 
 /// A score and its index as one number that sorts by score, then by index.
 static inline uint64_t rank_key(int32_t score, int index) {
@@ -28,6 +29,11 @@ struct Simd {
     void (*rank_tiles)(int tiles, int groups, const int8_t* x, const int8_t* packed,
                        const int32_t* component_sums, const int32_t* offsets, int32_t factor,
                        int32_t* scores);
+
+    /// The same for kTogether vectors at once: each tile is loaded once for all of them.
+    void (*rank_together)(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                          const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                          int32_t* const* scores);
 
     /// minima[g] = the least of scores[g], scores[g + groups], ...; n and groups are multiples of 16.
     void (*group_minima)(int n, const int32_t* scores, int groups, int32_t* minima);

@@ -106,6 +106,60 @@ TEST(Search, SelectorLeavesOthersOut) {
     }
 }
 
+TEST(Search, GoesOnWhereAFilterLeavesTooFew) {
+    IndexVLC index = filled();
+    faiss::IDSelectorRange range(100, 140);
+    SearchParametersVLC params;
+    params.sel = &range;
+    params.nprobe = 1;
+    const auto found = [](const Results& r) {
+        return std::count_if(r.label.begin(), r.label.end(), [](idx_t id) { return id >= 0; });
+    };
+    const Results few = search(index, 10, &params);
+    EXPECT_LT(found(few), kQueries * 10);
+    params.max_probes = 1000; // as many as there are
+    const Results all = search(index, 10, &params);
+    EXPECT_EQ(found(all), kQueries * 10);
+    for (idx_t id : all.label) {
+        EXPECT_TRUE(id >= 100 && id < 140) << id;
+    }
+    params.max_probes = 3; // a bound: what is in the 3 nearest lists, or fewer lists that have enough
+    const Results bounded = search(index, 10, &params);
+    auto three = probing(3);
+    three.sel = &range;
+    const Results in_three = search(index, 10, &three);
+    for (idx_t q = 0; q < kQueries; q++) {
+        const bool enough = bounded.label[q * 10 + 9] >= 0;
+        if (!enough) {
+            EXPECT_EQ(std::vector<idx_t>(&bounded.label[q * 10], &bounded.label[q * 10] + 10),
+                      std::vector<idx_t>(&in_three.label[q * 10], &in_three.label[q * 10] + 10));
+        }
+    }
+    // of the index itself, where the search brings no parameters of this kind
+    index.max_probes = 1000;
+    auto stock = probing(1);
+    stock.sel = &range;
+    EXPECT_TRUE(search(index, 10, &stock) == all);
+    EXPECT_TRUE(IndexVLC(index).max_probes == 1000);
+}
+
+TEST(Search, ALoneQueryOnManyListsTakesAllThreads) {
+    IndexVLC index(trained());
+    for (int copy = 0; copy < 80; copy++) { // ties by the dozen
+        index.add(kCount, base().data());
+    }
+    const auto all = probing(20);
+    const int threads = omp_get_max_threads();
+    for (idx_t q = 0; q < 4; q++) {
+        const std::vector<float> one(&queries()[q * kDim], &queries()[q * kDim] + kDim);
+        omp_set_num_threads(1);
+        const Results alone = search(index, 100, &all, one);
+        omp_set_num_threads(4);
+        EXPECT_TRUE(search(index, 100, &all, one) == alone) << "query " << q;
+        omp_set_num_threads(threads);
+    }
+}
+
 TEST(Search, MoreThanThereArePadsWithMinusOne) {
     for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
         IndexVLC index(trained(metric));

@@ -143,6 +143,23 @@ TEST(RankTiles, MatchesIntegers) {
                     level->rank_tiles(tiles, groups, x.data(), packed.data(), sums.data(),
                                       offsets.data(), factor, scores.data());
                     ASSERT_EQ(scores, wanted) << level->name << " " << tiles << " " << groups;
+                    std::vector<int8_t> others = random.values<int8_t>(x.size(), -127, 127);
+                    std::vector<int32_t> alone(tiles * 16);
+                    level->rank_tiles(tiles, groups, others.data(), packed.data(), sums.data(),
+                                      offsets.data(), factor, alone.data());
+                    std::vector<std::vector<int32_t>> each(kTogether,
+                                                           std::vector<int32_t>(tiles * 16, 99));
+                    const int8_t* queries[kTogether] = {x.data(), others.data(), x.data(),
+                                                        others.data()};
+                    int32_t* out[kTogether];
+                    for (int q = 0; q < kTogether; q++) {
+                        out[q] = each[q].data();
+                    }
+                    level->rank_together(tiles, groups, queries, packed.data(), sums.data(),
+                                         offsets.data(), factor, out);
+                    for (int q = 0; q < kTogether; q++) {
+                        ASSERT_EQ(each[q], q % 2 ? alone : wanted) << level->name << " " << tiles;
+                    }
                 }
             }
         }
