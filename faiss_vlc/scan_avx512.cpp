@@ -17,19 +17,24 @@ __m512i widen_bytes(const int8_t* p) {
 }
 
 void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
-    __m512i even = _mm512_setzero_si512();
-    __m512i odd = _mm512_setzero_si512();
+    constexpr int kChains = 4; // hide the latency of each other
+    __m512i acc[kChains];
+    for (int c = 0; c < kChains; c++) {
+        acc[c] = _mm512_setzero_si512();
+    }
     const int32_t* x2 = reinterpret_cast<const int32_t*>(x);
     int p = 0;
-    for (; p + 2 <= pairs; p += 2) {
-        even = _mm512_dpwssd_epi32(even, widen_bytes(rows + p * 32), _mm512_set1_epi32(x2[p]));
-        odd =
-            _mm512_dpwssd_epi32(odd, widen_bytes(rows + p * 32 + 32), _mm512_set1_epi32(x2[p + 1]));
+    for (; p + kChains <= pairs; p += kChains) {
+        for (int c = 0; c < kChains; c++) {
+            acc[c] = _mm512_dpwssd_epi32(acc[c], widen_bytes(rows + (p + c) * 32),
+                                         _mm512_set1_epi32(x2[p + c]));
+        }
     }
-    if (p < pairs) {
-        even = _mm512_dpwssd_epi32(even, widen_bytes(rows + p * 32), _mm512_set1_epi32(x2[p]));
+    for (; p < pairs; p++) {
+        acc[0] = _mm512_dpwssd_epi32(acc[0], widen_bytes(rows + p * 32), _mm512_set1_epi32(x2[p]));
     }
-    _mm512_storeu_si512(sums, _mm512_add_epi32(even, odd));
+    _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]),
+                                               _mm512_add_epi32(acc[2], acc[3])));
 }
 
 /// Scores `T` tiles at once, so that one broadcast of the query serves them and latencies overlap.
@@ -253,19 +258,20 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
     if (count == 64) {
         return scan_some<4>(list, blocks, 16, bound, distance);
     }
-    const int code_size = list.layout->code_size();
+    // whole blocks together, then what is left of the last one
     uint64_t within = 0;
-    int first = 0;
-    for (; first + 32 <= count; first += 32) {
-        within |= scan_some<2>(list, blocks + int64_t(first) * code_size, 16, bound,
-                               distance + first)
-                << first;
+    const int whole = count / 16 * 16;
+    if (whole == 48) {
+        within = scan_some<3>(list, blocks, 16, bound, distance);
+    } else if (whole == 32) {
+        within = scan_some<2>(list, blocks, 16, bound, distance);
+    } else if (whole == 16) {
+        within = scan_some<1>(list, blocks, 16, bound, distance);
     }
-    for (; first < count; first += 16) {
-        const int in_block = count - first < 16 ? count - first : 16;
-        within |= scan_some<1>(list, blocks + int64_t(first) * code_size, in_block, bound,
-                               distance + first)
-                << first;
+    if (whole < count) {
+        within |= scan_some<1>(list, blocks + int64_t(whole) * list.layout->code_size(), count - whole,
+                               bound, distance + whole)
+                << whole;
     }
     return within;
 }
