@@ -130,7 +130,9 @@ void search(const Arguments& a) {
             done += step;
             now = seconds();
         }
-        answer({{"nprobe", nprobe}, {"recall", reached[nprobe]}, {"qps", double(done) / (now - start)}});
+        answer({{"nprobe", nprobe},
+                {"recall", reached[nprobe]},
+                {"qps", double(done) / (now - start)}});
     }
 }
 

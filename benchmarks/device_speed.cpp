@@ -158,7 +158,7 @@ json assign_speed(const Options& options) {
             for (const int m : options.m) {
                 AssignStage::Packed packed(*device, m, dp);
                 Buffer constants =
-                    device->allocate<int32_t>(AssignStage::constants_size(m), "constants");
+                        device->allocate<int32_t>(AssignStage::constants_size(m), "constants");
                 std::vector<double> alone, all;
                 stage.row_constants(rows, int(n), dp, row_constant);
                 for (int r = 0; r <= options.repeat; r++) {
@@ -346,7 +346,7 @@ int main(int argc, char** argv) {
         command->add_option("--neighbours", options.neighbours, "anchors per vector, 1 to 4");
         command->add_option("--repeat", options.repeat, "runs");
         command->add_option("--dots", options.dots, "ways to multiply, all by default")
-            ->delimiter(',');
+                ->delimiter(',');
     }
     for (CLI::App* command : {train, index}) {
         command->add_option("--iterations", options.iterations, "of the loop");

@@ -152,7 +152,7 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
 } // namespace
 
 IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricType metric)
-        : parameters(parameters_in) {
+    : parameters(parameters_in) {
     register_hooks();
     check_metric(metric);
     parameters.check(d_in);
@@ -169,19 +169,16 @@ IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricTy
 }
 
 IndexVLC::IndexVLC(int d, int m, float bits_per_dim, faiss::MetricType metric)
-        : IndexVLC(d, simple_parameters(m, bits_per_dim), metric) {}
+    : IndexVLC(d, simple_parameters(m, bits_per_dim), metric) {}
 
 IndexVLC::IndexVLC(std::shared_ptr<const Model> trained, const VLCParameters& parameters)
-        : IndexVLC(trained->d, parameters, trained->metric) {
+    : IndexVLC(trained->d, parameters, trained->metric) {
     set_model(std::move(trained));
 }
 
 IndexVLC::IndexVLC(const IndexVLC& other)
-        : IndexIVFFlat(other),
-          parameters(other.parameters),
-          max_probes(other.max_probes),
-          model(other.model),
-          trained_on(other.trained_on) {
+    : IndexIVFFlat(other), parameters(other.parameters), max_probes(other.max_probes),
+      model(other.model), trained_on(other.trained_on) {
     quantizer = nullptr;
     invlists = nullptr;
     if (const auto* anchors = dynamic_cast<const AnchorQuantizer*>(other.quantizer)) {
@@ -356,8 +353,8 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
 
 namespace {
 
-/// Searches n queries; scan(i, query, top) looks for those of query i, which is set, and returns the
-/// vectors scanned. `ranks`: it will ask for the nearest lists.
+/// Searches n queries; scan(i, query, top) looks for those of query i, which is set, and returns
+/// the vectors scanned. `ranks`: it will ask for the nearest lists.
 template <class Scan>
 size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool ranks,
                   bool store_pairs, float* distances, idx_t* labels, Scan scan) {
@@ -453,7 +450,8 @@ SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params) const {
 #if FAISS_VLC_FAISS_VERSION >= 11500
     if (params && (params->max_lists_num != 0 || params->ensure_topk_full ||
                    params->max_empty_result_buckets != 0)) {
-        fail("IndexVLC: max_lists_num, ensure_topk_full and max_empty_result_buckets are not supported");
+        fail("IndexVLC: max_lists_num, ensure_topk_full and max_empty_result_buckets are not "
+             "supported");
     }
 #endif
     const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
@@ -505,7 +503,8 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
         return scan_lists(scope, query, probes, list_nos + i * probes, top);
     };
     size_t scanned;
-    if (parallel_mode & PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
+    if (parallel_mode &
+        PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
         std::vector<float> found(size_t(n) * k);
         std::vector<idx_t> ids(found.size());
         scanned = search_all(scope, n, x, k, false, store_pairs, found.data(), ids.data(), scan);
@@ -616,7 +615,8 @@ void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, ui
 }
 
 #if FAISS_VLC_FAISS_VERSION >= 11200
-void IndexVLC::decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_nos, float* x) const {
+void IndexVLC::decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_nos,
+                              float* x) const {
     require_trained("decoding");
     for (idx_t i = 0; i < n; i++) {
         if (list_nos[i] < 0 || list_nos[i] >= idx_t(nlist)) {
@@ -642,7 +642,8 @@ void IndexVLC::sa_decode(idx_t n, const uint8_t* bytes, float* x) const {
         const uint8_t* code = bytes + i * (head + code_size);
         const idx_t list_no = decode_listno(code);
         if (list_no < 0 || list_no >= idx_t(nlist)) {
-            fail("sa_decode: code %lld names list %lld of %zu", (long long)i, (long long)list_no, nlist);
+            fail("sa_decode: code %lld names list %lld of %zu", (long long)i, (long long)list_no,
+                 nlist);
         }
         model->decode(int(list_no), code + head, x + i * d);
     }
@@ -653,20 +654,20 @@ namespace {
 /// For FAISS's own algorithms over packed codes: a block of one vector at a time.
 struct VLCScanner : faiss::InvertedListScanner {
     VLCScanner(const IndexVLC& index, bool store_pairs, const faiss::IDSelector* sel)
-            : InvertedListScanner(store_pairs, sel), query_(*index.model), padded_(index.code_size + 64) {
+        : InvertedListScanner(store_pairs, sel), query_(*index.model),
+          padded_(index.code_size + 64) {
         keep_max = index.metric_type == faiss::METRIC_INNER_PRODUCT;
         code_size = index.code_size;
     }
-    void set_query(const float* x) override {
-        usable_ = query_.set(x);
-    }
+    void set_query(const float* x) override { usable_ = query_.set(x); }
     void set_list(idx_t list, float /*coarse_dis*/) override {
         list_no = list;
         scan_ = usable_ ? &query_.list(int(list)) : nullptr;
     }
     float distance_to_code(const uint8_t* code) const override {
         if (!scan_) {
-            return keep_max ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
+            return keep_max ? -std::numeric_limits<float>::max()
+                            : std::numeric_limits<float>::max();
         }
         std::copy_n(code, code_size, padded_.begin());
         float estimate[kBlock];
@@ -683,8 +684,9 @@ private:
 
 } // namespace
 
-faiss::InvertedListScanner* IndexVLC::get_InvertedListScanner(
-        bool store_pairs, const faiss::IDSelector* sel FAISS_VLC_SCANNER_PARAMS()) const {
+faiss::InvertedListScanner*
+IndexVLC::get_InvertedListScanner(bool store_pairs,
+                                  const faiss::IDSelector* sel FAISS_VLC_SCANNER_PARAMS()) const {
     require_trained("scanning");
     return new VLCScanner(*this, store_pairs, sel);
 }

@@ -24,12 +24,13 @@ struct SearchParametersVLC : faiss::SearchParametersIVF {
 ///
 /// Use it where IndexIVFPQ would be used: the same recall takes fewer bytes, and search is several
 /// times faster. It needs training on vectors like those to be added (at least 39 per anchor are
-/// advisable), compresses lossily, and is not for a few thousand vectors, where IndexFlat is as good.
+/// advisable), compresses lossily, and is not for a few thousand vectors, where IndexFlat is as
+/// good.
 ///
-/// It is a faiss::IndexIVF: nprobe, SearchParametersIVF, direct maps, remove_ids, merge_from, IDMap,
-/// PreTransform and Refine work as usual. nlist is the number of anchors m; code_size are the packed
-/// bytes of a vector, factors included, ids not. The base class IndexIVFFlat is there for FAISS's
-/// own input and output only.
+/// It is a faiss::IndexIVF: nprobe, SearchParametersIVF, direct maps, remove_ids, merge_from,
+/// IDMap, PreTransform and Refine work as usual. nlist is the number of anchors m; code_size are
+/// the packed bytes of a vector, factors included, ids not. The base class IndexIVFFlat is there
+/// for FAISS's own input and output only.
 ///
 /// Metrics: METRIC_L2 (squared, estimated, never below 0) and METRIC_INNER_PRODUCT; the estimators
 /// are in estimator.h. Labels of missing results are -1. Equal distances go by the smaller id.
@@ -56,9 +57,9 @@ struct IndexVLC : faiss::IndexIVFFlat {
     IndexVLC(const IndexVLC& other);
     IndexVLC& operator=(const IndexVLC&) = delete;
 
-    VLCParameters parameters;           ///< of the next training; device also of add()
-    /// Where a selector leaves fewer than k results in nprobe lists, search goes on to the next nearest
-    /// ones, up to this many in all. 0: off. Not stored in files.
+    VLCParameters parameters; ///< of the next training; device also of add()
+    /// Where a selector leaves fewer than k results in nprobe lists, search goes on to the next
+    /// nearest ones, up to this many in all. 0: off. Not stored in files.
     size_t max_probes = 0;
     std::shared_ptr<const Model> model; ///< null until trained
     std::string trained_on;             ///< device of the last train() in this process
@@ -104,9 +105,10 @@ struct IndexVLC : faiss::IndexIVFFlat {
     void sa_encode(idx_t n, const float* x, uint8_t* bytes) const override;
     void sa_decode(idx_t n, const uint8_t* bytes, float* x) const override;
 
-    faiss::InvertedListScanner* get_InvertedListScanner(
-            bool store_pairs = false, const faiss::IDSelector* sel = nullptr
-                    FAISS_VLC_SCANNER_PARAMS(= nullptr)) const override;
+    faiss::InvertedListScanner*
+    get_InvertedListScanner(bool store_pairs = false,
+                            const faiss::IDSelector* sel =
+                                    nullptr FAISS_VLC_SCANNER_PARAMS(= nullptr)) const override;
 
     /// Puts other vectors in the place of those with these ids; needs a direct map.
     void update_vectors(int n, const idx_t* ids, const float* x) override;

@@ -26,7 +26,7 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
     }
     const bool inner_product = metric_type == faiss::METRIC_INNER_PRODUCT;
     const float worst =
-        inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
+            inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
     const float* anchors = get_xb();
     const idx_t count = std::min<idx_t>(k, model_->m);
     Rescue rescue;
@@ -47,8 +47,8 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
                     const float* anchor = anchors + lists[r] * d;
                     labels[i * k + r] = lists[r];
                     distances[i * k + r] = inner_product
-                                               ? faiss::fvec_inner_product(x + i * d, anchor, d)
-                                               : faiss::fvec_L2sqr(x + i * d, anchor, d);
+                                                   ? faiss::fvec_inner_product(x + i * d, anchor, d)
+                                                   : faiss::fvec_L2sqr(x + i * d, anchor, d);
                 }
             });
         }

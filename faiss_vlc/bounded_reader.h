@@ -54,9 +54,9 @@ private:
     uint64_t numbers_[2] = {}; ///< the last two 8-byte numbers
     int number_run_ = 0;
     uint64_t mapped_ =
-        UINT64_MAX; ///< vectors of the last IndexIDMap(2), which FAISS does not compare
+            UINT64_MAX; ///< vectors of the last IndexIDMap(2), which FAISS does not compare
     bool payload_met_ =
-        false; ///< ours; behind it, and at the end, 8-byte elements are an IDMap's ids
+            false; ///< ours; behind it, and at the end, 8-byte elements are an IDMap's ids
 };
 
 /// Another reader, guarded.

@@ -53,13 +53,13 @@ void add_json_option(CLI::App& command, Job& job) {
 
 void add_threads_option(CLI::App& command, Job& job) {
     command.add_option("--threads", job.threads, "Threads (default: all cores)")
-        ->type_name("T")
-        ->check(CLI::Range(1, 4096));
+            ->type_name("T")
+            ->check(CLI::Range(1, 4096));
 }
 
 void add_dtype_option(CLI::App& command, std::string& dtype) {
     command.add_option("--dtype", dtype, "Type of a raw file's values")
-        ->check(CLI::IsMember({"float32", "float16", "uint8", "int8"}));
+            ->check(CLI::IsMember({"float32", "float16", "uint8", "int8"}));
 }
 
 VectorFileOptions VectorArgument::options() const {
@@ -129,9 +129,9 @@ void set_nprobe(LoadedIndex& loaded, int nprobe) {
 
 CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes) {
     return command.add_option("--nprobe", nprobes, "Lists to search (default: the index's own)")
-        ->type_name("N[,N...]")
-        ->delimiter(',')
-        ->check(CLI::Range(1, 1 << 30));
+            ->type_name("N[,N...]")
+            ->delimiter(',')
+            ->check(CLI::Range(1, 1 << 30));
 }
 
 DecodedVectors::DecodedVectors(LoadedIndex& loaded)

@@ -42,8 +42,8 @@ void add_decode_command(CLI::App& app, Job& job) {
     auto a = std::make_shared<Arguments>();
     command->add_option("--idx", a->index, "The index")->type_name("FILE")->required();
     command->add_option("--out", a->out, "The vectors: .npy (float32, n x d) or .fvecs")
-        ->type_name("FILE")
-        ->required();
+            ->type_name("FILE")
+            ->required();
     add_threads_option(*command, job);
     add_json_option(*command, job);
     command->callback([a, &job] {

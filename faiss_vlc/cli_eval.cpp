@@ -45,7 +45,7 @@ Truth find_truth(const Arguments& a, LoadedIndex& loaded, const Matrix<float>& q
     Truth truth;
     const faiss::Index& index = *loaded.index;
     const int64_t k =
-        std::clamp<int64_t>(std::max(a.k, kDepth), 1, std::max<int64_t>(1, index.ntotal));
+            std::clamp<int64_t>(std::max(a.k, kDepth), 1, std::max<int64_t>(1, index.ntotal));
     if (!a.gt.empty()) {
         truth.labels = read_labels(a.gt, a.gt_dataset);
         truth.source = "file " + a.gt;
@@ -126,7 +126,7 @@ Json measure(const Arguments& a, LoadedIndex& loaded, const Matrix<float>& queri
     // A run lasts long enough for the clock and for the threads to wake up.
     search(0, queries.n);
     const int passes =
-        1 + int(std::min(1000.0, kRunSeconds / std::max(1e-6, search(0, queries.n))));
+            1 + int(std::min(1000.0, kRunSeconds / std::max(1e-6, search(0, queries.n))));
     std::vector<double> seconds;
     for (int run = 0; run < a.runs; run++) {
         double total = 0;
@@ -223,28 +223,26 @@ void add_eval_command(CLI::App& app, Job& job) {
     auto a = std::make_shared<Arguments>();
     command->add_option("--idx", a->index, "The index")->type_name("FILE")->required();
     command->add_option("--queries", a->queries.path, "Queries, float32 n x d")
-        ->type_name("FILE")
-        ->required();
-    auto* gt =
-        command->add_option("--gt", a->gt, "Their exact neighbours, best first")->type_name("FILE");
-    command
-        ->add_option("--emb", a->emb.path,
-                     "Or the indexed vectors, in which they are looked up; with neither, the "
-                     "decoded vectors are searched instead")
-        ->type_name("FILE")
-        ->excludes(gt);
+            ->type_name("FILE")
+            ->required();
+    auto* gt = command->add_option("--gt", a->gt, "Their exact neighbours, best first")
+                       ->type_name("FILE");
+    command->add_option("--emb", a->emb.path,
+                        "Or the indexed vectors, in which they are looked up; with neither, the "
+                        "decoded vectors are searched instead")
+            ->type_name("FILE")
+            ->excludes(gt);
     command->add_option("--k", a->k, "Neighbours to search for (default: 100)")
-        ->type_name("K")
-        ->check(CLI::Range(1, kMaxResults));
+            ->type_name("K")
+            ->check(CLI::Range(1, kMaxResults));
     add_nprobe_option(*command, a->nprobes);
     command->add_option("--runs", a->runs, "Searches of which the median speed counts (default: 5)")
-        ->type_name("N")
-        ->check(CLI::Range(1, 1000));
+            ->type_name("N")
+            ->check(CLI::Range(1, 1000));
     add_dtype_option(*command, a->queries.dtype);
-    command
-        ->add_option("--dataset", a->queries.dataset,
-                     "HDF5 dataset of the queries (default: test; --gt's is neighbors)")
-        ->type_name("NAME");
+    command->add_option("--dataset", a->queries.dataset,
+                        "HDF5 dataset of the queries (default: test; --gt's is neighbors)")
+            ->type_name("NAME");
     add_threads_option(*command, job);
     add_json_option(*command, job);
     command->callback([a, &job] {

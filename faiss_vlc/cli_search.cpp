@@ -85,24 +85,23 @@ void add_search_command(CLI::App& app, Job& job) {
     auto a = std::make_shared<Arguments>();
     command->add_option("--idx", a->index, "The index")->type_name("FILE")->required();
     command->add_option("--queries", a->queries.path, "Queries; streamed")
-        ->type_name("FILE")
-        ->required();
-    command
-        ->add_option("--out", a->out,
-                     "Labels, best first, -1 where there are none: .npy (int64, n x k) or .ivecs")
-        ->type_name("FILE")
-        ->required();
-    command
-        ->add_option("--distances", a->distances,
-                     "Their distances (l2: squared): .npy (float32, n x k) or .fvecs")
-        ->type_name("FILE");
+            ->type_name("FILE")
+            ->required();
+    command->add_option(
+                   "--out", a->out,
+                   "Labels, best first, -1 where there are none: .npy (int64, n x k) or .ivecs")
+            ->type_name("FILE")
+            ->required();
+    command->add_option("--distances", a->distances,
+                        "Their distances (l2: squared): .npy (float32, n x k) or .fvecs")
+            ->type_name("FILE");
     command->add_option("--k", a->k, "Neighbours (default: 10)")
-        ->type_name("K")
-        ->check(CLI::Range(1, kMaxResults));
+            ->type_name("K")
+            ->check(CLI::Range(1, kMaxResults));
     add_nprobe_option(*command, a->nprobe)->expected(1);
     add_dtype_option(*command, a->queries.dtype);
     command->add_option("--dataset", a->queries.dataset, "HDF5 dataset (default: test)")
-        ->type_name("NAME");
+            ->type_name("NAME");
     add_threads_option(*command, job);
     add_json_option(*command, job);
     command->callback([a, &job] {

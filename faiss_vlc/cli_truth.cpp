@@ -48,8 +48,8 @@ void ExactNeighbours::add(int64_t n, const float* x) {
                 const int64_t row = labels[q * wanted + i];
                 if (row >= 0) {
                     best.emplace_back(
-                        distance(&queries_.data[size_t(q) * queries_.d], x + row * queries_.d),
-                        first_ + row);
+                            distance(&queries_.data[size_t(q) * queries_.d], x + row * queries_.d),
+                            first_ + row);
                 }
             }
             std::sort(best.begin(), best.end());

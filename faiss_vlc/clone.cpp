@@ -23,8 +23,8 @@ namespace {
 
 using IndexPtr = std::unique_ptr<faiss::Index>;
 
-/// A copy of an index with one child. The copy constructor copies pointers, so the child must be there
-/// before anything can throw.
+/// A copy of an index with one child. The copy constructor copies pointers, so the child must be
+/// there before anything can throw.
 template <class Wrapper>
 faiss::Index* clone_wrapper(Cloner& cloner, const Wrapper& from) {
     IndexPtr child(cloner.clone_Index(from.index));
@@ -116,9 +116,9 @@ faiss::Index* Cloner::clone_Index(const faiss::Index* index) {
     }
     if (kind == typeid(faiss::IndexReplicas)) {
         const auto& replicas = dynamic_cast<const faiss::IndexReplicas&>(*index);
-        return clone_members(*this, replicas,
-                             std::make_unique<faiss::IndexReplicas>(replicas.d,
-                                                                    is_threaded(replicas)));
+        return clone_members(
+                *this, replicas,
+                std::make_unique<faiss::IndexReplicas>(replicas.d, is_threaded(replicas)));
     }
     return faiss::Cloner::clone_Index(index);
 }

@@ -11,12 +11,14 @@ namespace faiss_vlc {
 
 const double kUniformStep[kMaxWidth + 1] = {0,         1.7553460, 1.0454710, 0.5860194, 0.3352006,
                                             0.1881388, 0.1040739, 0.0568710, 0.0307623};
-const double kUniformError[kMaxWidth + 1] = {1,          0.3633802, 0.1188461, 0.0374397, 0.0115428,
-                                             0.00349519, 0.00104004, 0.00030433, 0.0000876};
+const double kUniformError[kMaxWidth + 1] = {1,          0.3633802,  0.1188461,
+                                             0.0374397,  0.0115428,  0.00349519,
+                                             0.00104004, 0.00030433, 0.0000876};
 
 namespace {
 
-/// Whether fields of these widths (count of each) fit into `rows` bytes: first fit by falling width.
+/// Whether fields of these widths (count of each) fit into `rows` bytes: first fit by falling
+/// width.
 bool fits(const int* count, int rows) {
     int left[kMaxWidth + 1] = {}; // rows by free bits
     left[8] = rows;
@@ -102,8 +104,8 @@ void place(const std::vector<Run>& runs, int first_row, int rows, std::vector<Fi
                 best = r;
             }
         }
-        fields.push_back({runs[i].first, runs[i].lanes, runs[i].width, used[best],
-                          first_row + best, 0, 0, false});
+        fields.push_back({runs[i].first, runs[i].lanes, runs[i].width, used[best], first_row + best,
+                          0, 0, false});
         used[best] += runs[i].width;
     }
 }
@@ -133,7 +135,8 @@ Layout Layout::allocate(int code_bytes, const std::vector<double>& variance, dou
     std::vector<Field> best;
     double best_error = 1;
     // The narrow rows take the strongest dimensions; how many is a matter of trying.
-    for (int singles = single_row ? 1 : 0; singles <= (single_row ? std::min(8, d) : 0); singles++) {
+    for (int singles = single_row ? 1 : 0; singles <= (single_row ? std::min(8, d) : 0);
+         singles++) {
         const int max_pairs = pair_row ? std::min(8, (d - singles) / 2) : 0;
         for (int pairs = max_pairs > 0 ? 1 : 0; pairs <= max_pairs; pairs++) {
             const int head = singles + 2 * pairs;
@@ -180,8 +183,8 @@ Layout Layout::from_fields(int code_bytes, std::vector<Field> fields) {
         if (f.row < 0 || f.row >= int(layout.row_lanes.size()) ||
             f.lanes != layout.row_lanes[f.row] || f.width < 1 || f.width > kMaxWidth ||
             f.first < 0) {
-            fail("code layout: field of %d dimensions and %d bits in row %d of %zu", f.lanes, f.width,
-                 f.row, layout.row_lanes.size());
+            fail("code layout: field of %d dimensions and %d bits in row %d of %zu", f.lanes,
+                 f.width, f.row, layout.row_lanes.size());
         }
         if (f.row != row) {
             row = f.row;

@@ -29,8 +29,8 @@ struct Field {
 /// is packed as tightly. The factors follow the rows, 2 bytes a vector.
 ///
 /// The fields in order make the slots in which a query, a residual or its levels are kept while
-/// computing: 4 slots a field, the last ones of a narrow field empty. So four query bytes of a field
-/// are one word.
+/// computing: 4 slots a field, the last ones of a narrow field empty. So four query bytes of a
+/// field are one word.
 ///
 /// Codes are uniform scalar levels of a unit Gaussian's residual: dimension i of width b decodes to
 /// (c - (2^b - 1) / 2) * step(b) * sigma_i * (the anchor's spread).
@@ -49,20 +49,16 @@ struct Layout {
     /// Throws when they overlap, leave a gap or exceed code_bytes.
     static Layout from_fields(int code_bytes, std::vector<Field> fields);
 
-    int slots() const {
-        return 4 * int(fields.size());
-    }
+    int slots() const { return 4 * int(fields.size()); }
     /// Per slot its axis, -1 where empty.
     std::vector<int> slot_axis() const;
 
-    int code_size() const {
-        return code_bytes + kFactorBytes;
-    }
+    int code_size() const { return code_bytes + kFactorBytes; }
 };
 
-/// The step of uniform levels for a unit Gaussian at 1 to 8 bits, and the squared error that remains
-/// (Max, 1960); [0] is unused, error 1. At 1 and 2 bits the steps are 10 and 5 % wider than Max's:
-/// residuals have heavier tails, and recall gains .1 to .4 points.
+/// The step of uniform levels for a unit Gaussian at 1 to 8 bits, and the squared error that
+/// remains (Max, 1960); [0] is unused, error 1. At 1 and 2 bits the steps are 10 and 5 % wider than
+/// Max's: residuals have heavier tails, and recall gains .1 to .4 points.
 extern const double kUniformStep[kMaxWidth + 1];
 extern const double kUniformError[kMaxWidth + 1];
 

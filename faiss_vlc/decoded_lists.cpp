@@ -27,9 +27,7 @@ struct Single {
     size_t list_no = 0, offset = 0;
     std::unique_ptr<float[]> buffer;
 
-    const uint8_t* vector() const {
-        return reinterpret_cast<const uint8_t*>(&buffer[kHead]);
-    }
+    const uint8_t* vector() const { return reinterpret_cast<const uint8_t*>(&buffer[kHead]); }
 };
 
 /// A thread's latest ones: IndexIVFFlat never releases those that it reconstructs from.
@@ -42,7 +40,7 @@ thread_local Ring ring;
 } // namespace
 
 DecodedLists::DecodedLists(std::unique_ptr<IndexVLC> whole)
-        : InvertedLists(whole->nlist, size_t(whole->d) * sizeof(float)), index(std::move(whole)) {
+    : InvertedLists(whole->nlist, size_t(whole->d) * sizeof(float)), index(std::move(whole)) {
     index->set_direct_map_type(faiss::DirectMap::NoMap); // the outer index keeps one
 }
 
@@ -120,8 +118,7 @@ std::vector<uint8_t> DecodedLists::encoded(size_t list_no, size_t n, const uint8
     return packed;
 }
 
-size_t DecodedLists::add_entries(size_t list_no, size_t n, const idx_t* ids,
-                                 const uint8_t* codes) {
+size_t DecodedLists::add_entries(size_t list_no, size_t n, const idx_t* ids, const uint8_t* codes) {
     const std::vector<uint8_t> packed = encoded(list_no, n, codes);
     const std::lock_guard<std::mutex> lock(mutex_);
     const size_t at = index->lists().add_entries(list_no, n, ids, packed.data());

@@ -8,10 +8,10 @@
 
 namespace faiss_vlc {
 
-/// What stock FAISS gets to see of an IndexVLC that it has read: its lists with their codes decoded to
-/// float vectors (code_size = 4 d). Searching them is a search by plain decoding. What is written is
-/// encoded into the lists below; a vector that FAISS moves within them keeps its code, but those that
-/// it merges from elsewhere are coded anew from their decoded form.
+/// What stock FAISS gets to see of an IndexVLC that it has read: its lists with their codes decoded
+/// to float vectors (code_size = 4 d). Searching them is a search by plain decoding. What is
+/// written is encoded into the lists below; a vector that FAISS moves within them keeps its code,
+/// but those that it merges from elsewhere are coded anew from their decoded form.
 ///
 /// Thread-safety: as VLCInvertedLists; FAISS writes to different lists from several threads.
 struct DecodedLists : faiss::InvertedLists {

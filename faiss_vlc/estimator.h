@@ -24,13 +24,13 @@ inline float decode_rho(uint16_t factors) {
 /// How distances are estimated. With D = |q - a|^2, E the mean squared residual and
 /// e = 1 - gamma (the share of |r|^2 that decoding misses),
 ///
-///   L2   |q - x|^2 ~ D (1 + c e |r|^2 / E) + |r|^2 (gamma + t1 e) - 2 (1 + t2 (1/gamma - 1)) <q - a, r^>
-///   IP   -<q, x>   ~ -<q, a> + c e |q| |r|^2 / sqrt(E) - (1 + t2 (1/gamma - 1)) <q, r^>
+///   L2   |q - x|^2 ~ D (1 + c e |r|^2 / E) + |r|^2 (gamma + t1 e) - 2 (1 + t2 (1/gamma - 1)) <q -
+///   a, r^> IP   -<q, x>   ~ -<q, a> + c e |q| |r|^2 / sqrt(E) - (1 + t2 (1/gamma - 1)) <q, r^>
 ///
 /// t1 = t2 = c = 0 is plain decoding (up to the difference between <r, r^> and |r^|^2),
-/// t1 = t2 = 1, c = 0 is the unbiased estimate (Gao and Long, RaBitQ, 2024), exact at q = x. Between
-/// them bias is traded for variance; c accounts for the neighbours that noise brings in from the
-/// larger number of vectors farther away. Training chooses all three by recall.
+/// t1 = t2 = 1, c = 0 is the unbiased estimate (Gao and Long, RaBitQ, 2024), exact at q = x.
+/// Between them bias is traded for variance; c accounts for the neighbours that noise brings in
+/// from the larger number of vectors farther away. Training chooses all three by recall.
 struct Estimator {
     float gamma_low = 0.5f; ///< gamma of code 0
     float gamma_step = 1.0f / 64;
@@ -42,9 +42,7 @@ struct Estimator {
     /// <r, r^> <= 0 (a residual that its codes miss altogether) takes the grid's lowest step.
     uint16_t encode(double residual_square, double residual_dot, float spread) const;
 
-    float gamma(int code) const {
-        return gamma_low + float(code) * gamma_step;
-    }
+    float gamma(int code) const { return gamma_low + float(code) * gamma_step; }
 
     /// The tables of one list: distance = D + rho * add[gamma] - mul[gamma] * dot2, where dot2 is
     /// the integer sum of scan.h and dot_scale turns it into <q - a, r^>.

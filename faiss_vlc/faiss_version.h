@@ -4,7 +4,7 @@
 
 /// What changed between the versions of FAISS that this compiles with, 1.7.3 to 1.15, so that
 /// nothing else asks for a version. 1.7.3 is 10703.
-#define FAISS_VLC_FAISS_VERSION                                                                    \
+#define FAISS_VLC_FAISS_VERSION \
     (FAISS_VERSION_MAJOR * 10000 + FAISS_VERSION_MINOR * 100 + FAISS_VERSION_PATCH)
 
 /// Parameters that virtual functions got behind their last one; the argument is a default value, if

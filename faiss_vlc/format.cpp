@@ -188,7 +188,7 @@ Payload read_payload(faiss::IOReader& reader) {
     static_assert(kHeaderSize + kEntrySize * kMaxSections <= kFirstRead, "the table fits");
     read_to(table_end);
     const std::vector<Section> sections =
-        parse_table(header, buffer->data() + kHeaderSize, have - kHeaderSize, origin);
+            parse_table(header, buffer->data() + kHeaderSize, have - kHeaderSize, origin);
 
     uint64_t goal = std::min(header.total_size, kFirstRead);
     read_to(goal);

@@ -15,7 +15,7 @@ namespace faiss_vlc {
 namespace {
 
 constexpr double kUnit = 32767; ///< norm of a vector while it is rotated
-constexpr int kMost = 127;        ///< largest component of a row
+constexpr int kMost = 127;      ///< largest component of a row
 
 double norm_of(int d, const float* x) {
     double lane[4] = {};
@@ -98,7 +98,7 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
         inverse_norm_[s] = inverse_norm(axis);
         for (int k = 0; k < d; k++) {
             packed_[((size_t(s / 16) * pairs + k / 2) * 16 + s % 16) * 2 + k % 2] =
-                rows[size_t(axis) * d + k];
+                    rows[size_t(axis) * d + k];
         }
     }
 }

@@ -32,8 +32,8 @@ struct Frame {
     /// Float d to float slots (rounded up to a multiple of 16, the rest 0).
     void rotate(const float* x, float* y) const;
 
-    /// The same in two steps, for several frames: the first scales x to norm 32767 (int16, d rounded
-    /// up to even) and returns what one of its units is worth, 0 if x is.
+    /// The same in two steps, for several frames: the first scales x to norm 32767 (int16, d
+    /// rounded up to even) and returns what one of its units is worth, 0 if x is.
     static float quantize(int d, const float* x, int16_t* q);
     void rotate(const int16_t* q, float unit, float* y) const;
 

@@ -41,7 +41,8 @@ inline float half_to_float(uint16_t h) {
         f = float(mantissa) * (1.0f / 16777216.0f);
         return sign ? -f : f;
     }
-    const uint32_t x = sign | (exponent == 31 ? 0x7f800000 : (exponent + 112) << 23) | (mantissa << 13);
+    const uint32_t x =
+            sign | (exponent == 31 ? 0x7f800000 : (exponent + 112) << 23) | (mantissa << 13);
     std::memcpy(&f, &x, 4);
     return f;
 }

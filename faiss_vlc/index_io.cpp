@@ -45,9 +45,7 @@ struct Writing {
         collect(const_cast<faiss::Index&>(tree)); // nothing is changed
         writing = &found_;
     }
-    ~Writing() {
-        writing = outer_;
-    }
+    ~Writing() { writing = outer_; }
     Writing(const Writing&) = delete;
     Writing& operator=(const Writing&) = delete;
 
@@ -106,9 +104,7 @@ bool is_registered(const char* classname) {
 
 /// A FAISS writer into an AtomicFile.
 struct AtomicWriter : faiss::IOWriter {
-    explicit AtomicWriter(AtomicFile& target) : file(target) {
-        name = target.path();
-    }
+    explicit AtomicWriter(AtomicFile& target) : file(target) { name = target.path(); }
     size_t operator()(const void* data, size_t size, size_t count) override {
         file.write(data, size * count);
         return count;
@@ -122,12 +118,8 @@ struct PeekedReader : faiss::IOReader {
         name = rest.name;
         size_ = rest(bytes_, 1, sizeof(bytes_));
     }
-    bool is_ours() const {
-        return has_magic(bytes_, size_);
-    }
-    size_t size() const {
-        return size_;
-    }
+    bool is_ours() const { return has_magic(bytes_, size_); }
+    size_t size() const { return size_; }
     size_t operator()(void* out, size_t size, size_t count) override {
         const size_t wanted = checked_mul(size, count, "bytes to read");
         const size_t ready = std::min(wanted, size_ - at_);
@@ -221,7 +213,8 @@ void check_tree(faiss::Index& node, int64_t limit) {
     if (const auto* transform = dynamic_cast<const faiss::IndexPreTransform*>(&node)) {
         for (const faiss::VectorTransform* step : transform->chain) {
             if (step->d_in != d) {
-                fail("FAISS container: a transformation takes %d dimensions, %d arrive", step->d_in, d);
+                fail("FAISS container: a transformation takes %d dimensions, %d arrive", step->d_in,
+                     d);
             }
             d = step->d_out;
         }
@@ -251,8 +244,8 @@ void check_tree(faiss::Index& node, int64_t limit) {
 void register_hooks() {
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
-    // Before main, FAISS's table may not exist yet, and what is put there would be lost: then its own
-    // hooks are missing too, and a later call will do.
+    // Before main, FAISS's table may not exist yet, and what is put there would be lost: then its
+    // own hooks are missing too, and a later call will do.
     if (!is_registered(typeid(faiss::BlockInvertedLists).name())) {
         return;
     }

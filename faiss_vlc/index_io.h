@@ -35,16 +35,17 @@ void write_index(const faiss::Index* index, faiss::IOWriter* writer);
 faiss::Index* read_index(const char* path, int io_flags = 0);
 faiss::Index* read_index(faiss::IOReader* reader, int io_flags = 0);
 
-/// Turns what faiss::read_index made of an IndexVLC (an IndexIVFFlat over decoded lists), anywhere in
-/// a tree, into the IndexVLC that was saved. Takes ownership of `index` and returns its replacement
-/// (the same pointer where the root stays). Members that the tree does not own are left to their owner.
-/// Throws if the container contradicts the payload, or if a tree's parts don't fit together (an id
-/// that an IndexIDMap has no entry for); then `index` is deleted.
+/// Turns what faiss::read_index made of an IndexVLC (an IndexIVFFlat over decoded lists), anywhere
+/// in a tree, into the IndexVLC that was saved. Takes ownership of `index` and returns its
+/// replacement (the same pointer where the root stays). Members that the tree does not own are left
+/// to their owner. Throws if the container contradicts the payload, or if a tree's parts don't fit
+/// together (an id that an IndexIDMap has no entry for); then `index` is deleted.
 faiss::Index* upgrade(faiss::Index* index);
 
-/// Lets faiss::write_index and faiss::read_index handle IndexVLC's lists; what these read is searched
-/// by plain decoding until upgrade(). Called by everything here and by IndexVLC; a program that only
-/// reads through FAISS calls it once. Thread-safe, but FAISS's own reading is not while it registers.
+/// Lets faiss::write_index and faiss::read_index handle IndexVLC's lists; what these read is
+/// searched by plain decoding until upgrade(). Called by everything here and by IndexVLC; a program
+/// that only reads through FAISS calls it once. Thread-safe, but FAISS's own reading is not while
+/// it registers.
 void register_hooks();
 
 } // namespace faiss_vlc

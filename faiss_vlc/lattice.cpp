@@ -54,8 +54,8 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     Lattice lattice;
     lattice.d = d;
     lattice.mean.assign(d, 0);
-    // First the medians of up to a thousand rows, which a few wild values cannot move; then means of
-    // values clamped to a few times the range around them.
+    // First the medians of up to a thousand rows, which a few wild values cannot move; then means
+    // of values clamped to a few times the range around them.
     const int64_t rows = std::min<int64_t>(n, 1001);
     std::vector<float> column(rows);
     for (int k = 0; k < d && rows > 0; k++) {

@@ -15,7 +15,8 @@ bool fits_4_bytes(int64_t id) {
     return id >= 0 && id <= std::numeric_limits<uint32_t>::max();
 }
 
-/// Bytes [0, code_size) of vector v in a block of `count` vectors, moved by copy(block, code, lanes).
+/// Bytes [0, code_size) of vector v in a block of `count` vectors, moved by copy(block, code,
+/// lanes).
 template <class Copy>
 void each_row(const Layout& layout, int count, int v, Copy copy) {
     for (size_t r = 0; r < layout.row_lanes.size(); r++) {
@@ -39,20 +40,18 @@ size_t VLCInvertedLists::list_size(size_t list_no) const {
 void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code) const {
     const size_t first = offset / kBlock * kBlock;
     const uint8_t* block =
-        (list.lent_blocks ? list.lent_blocks : list.blocks.data()) + first * code_size;
+            (list.lent_blocks ? list.lent_blocks : list.blocks.data()) + first * code_size;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
-    each_row(model->layout, count, int(offset - first), [&](size_t at, int to, int bytes) {
-        std::memcpy(code + to, block + at, bytes);
-    });
+    each_row(model->layout, count, int(offset - first),
+             [&](size_t at, int to, int bytes) { std::memcpy(code + to, block + at, bytes); });
 }
 
 void VLCInvertedLists::write_code(List& list, size_t offset, const uint8_t* code) {
     const size_t first = offset / kBlock * kBlock;
     uint8_t* block = list.blocks.data() + first * code_size;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
-    each_row(model->layout, count, int(offset - first), [&](size_t at, int from, int bytes) {
-        std::memcpy(block + at, code + from, bytes);
-    });
+    each_row(model->layout, count, int(offset - first),
+             [&](size_t at, int from, int bytes) { std::memcpy(block + at, code + from, bytes); });
 }
 
 /// Before a change: copies what was lent.
@@ -318,7 +317,8 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
     list.ids4.resize(wide_ids_ ? 0 : n);
     list.ids8.resize(wide_ids_ ? n : 0);
     if (n > 0) {
-        std::memcpy(wide_ids_ ? (void*)list.ids8.data() : (void*)list.ids4.data(), ids, n * id_bytes);
+        std::memcpy(wide_ids_ ? (void*)list.ids8.data() : (void*)list.ids4.data(), ids,
+                    n * id_bytes);
     }
 }
 

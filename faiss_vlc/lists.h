@@ -14,9 +14,9 @@
 namespace faiss_vlc {
 
 /// Inverted lists whose codes lie in the blocks that scanning wants (codec.h): 16 vectors a block,
-/// row by row, the last block of a list as tight as its vectors. FAISS sees ordinary packed codes of
-/// code_size bytes: get_codes() and add_entries() convert. Ids take 4 bytes while all of them fit
-/// (0 to 2^32 - 1), 8 from then on.
+/// row by row, the last block of a list as tight as its vectors. FAISS sees ordinary packed codes
+/// of code_size bytes: get_codes() and add_entries() convert. Ids take 4 bytes while all of them
+/// fit (0 to 2^32 - 1), 8 from then on.
 ///
 /// Lists may be lent bytes of a mapped file. Whatever changes such a list copies it first; the
 /// others stay in the file.
@@ -59,9 +59,7 @@ struct VLCInvertedLists : faiss::InvertedLists {
         return wide_ids_ ? reinterpret_cast<const int64_t*>(ids)[offset]
                          : idx_t(reinterpret_cast<const uint32_t*>(ids)[offset]);
     }
-    bool wide_ids() const {
-        return wide_ids_;
-    }
+    bool wide_ids() const { return wide_ids_; }
 
     /// Removes a list's selected entries; the others keep their order. Returns how many went.
     size_t remove_ids(size_t list_no, const faiss::IDSelector& sel);
@@ -87,12 +85,8 @@ struct VLCInvertedLists : faiss::InvertedLists {
     };
 
     /// Bytes of a list's codes, and of its ids.
-    size_t list_bytes(size_t list_no) const {
-        return list_size(list_no) * code_size;
-    }
-    int id_bytes() const {
-        return wide_ids_ ? 8 : 4;
-    }
+    size_t list_bytes(size_t list_no) const { return list_size(list_no) * code_size; }
+    int id_bytes() const { return wide_ids_ ? 8 : 4; }
 
     /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).
     void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,

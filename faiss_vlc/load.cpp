@@ -244,12 +244,12 @@ void read_lists(const SectionReader& sections, const Head& head, bool lend,
     }
     expect(total == head.ntotal, r, "sum of the list sizes", double(total), "ntotal");
     const uint8_t* ids =
-        sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
+            sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
     if (lend && reinterpret_cast<uintptr_t>(ids) % id_bytes != 0) {
         fail("%s: its ids are not aligned to their size", sections.payload().origin.c_str());
     }
     const uint8_t* codes = sections.view<uint8_t>(
-        section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
+            section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
     for (uint32_t j = 0; j < head.m; j++) {
         if (lend) {
             lists.lend_list(j, sizes[j], codes, ids, int(id_bytes));

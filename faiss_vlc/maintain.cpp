@@ -44,11 +44,12 @@ void apply_moves(const Shape& shape, const Move* moves, int move_count, const in
         const int64_t src_count = std::max(count[move.src], 1);
         for (int k = 0; k < shape.d; k++) {
             if (move.kind == Move::merge) {
-                dst[k] = int32_t(round_div(dst[k] * dst_count + src[k] * src_count,
-                                           dst_count + src_count));
+                dst[k] = int32_t(
+                        round_div(dst[k] * dst_count + src[k] * src_count, dst_count + src_count));
             } else {
                 const int64_t random =
-                        int64_t(hash32(move.salt, uint32_t(move.src), uint32_t(k)) & 0xffff) - 32768;
+                        int64_t(hash32(move.salt, uint32_t(move.src), uint32_t(k)) & 0xffff) -
+                        32768;
                 const int64_t offset = random * spread[move.src] / reach;
                 dst[k] = int32_t(std::clamp<int64_t>(src[k] + offset, -kMaxAnchor, kMaxAnchor));
                 src[k] = int32_t(std::clamp<int64_t>(src[k] - offset, -kMaxAnchor, kMaxAnchor));
@@ -75,15 +76,17 @@ void quantize_anchors(const Shape& shape, AnchorGrid grid, int32_t* anchor, int8
     }
     for (int j = 0; j < shape.m; j++) {
         constexpr float kSpreadUnit = float(1 << kSpreadBits);
-        spread[j] = int32_t(half_to_float(float_to_half(float(spread[j]) / kSpreadUnit)) * kSpreadUnit);
+        spread[j] =
+                int32_t(half_to_float(float_to_half(float(spread[j]) / kSpreadUnit)) * kSpreadUnit);
     }
     refresh_anchors(0, shape.m, shape.dp, anchor, anchor8, norm);
 }
 
 void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
                 const int32_t* count, const int64_t* energy, const int32_t* near_label,
-                const int32_t* near_dist, std::vector<int32_t>& order, std::vector<uint8_t>& touched,
-                std::vector<Move>& merges, std::vector<Move>& splits) {
+                const int32_t* near_dist, std::vector<int32_t>& order,
+                std::vector<uint8_t>& touched, std::vector<Move>& merges,
+                std::vector<Move>& splits) {
     const int m = shape.m;
     merges.clear();
     splits.clear();
@@ -96,8 +99,8 @@ void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
     }
     const double big_count = double(params.split_factor) * double(shape.n_train) / m;
     const double big_energy = double(params.split_factor) * double(total_energy) / m;
-    const double close = double(params.merge_fraction) * params.merge_fraction *
-                         double(total_near) / m;
+    const double close =
+            double(params.merge_fraction) * params.merge_fraction * double(total_near) / m;
 
     // who gives: the most energetic first
     order.resize(m);

@@ -34,7 +34,8 @@ struct MaintainParams {
 /// reserved by the caller), which are to be applied in this order.
 void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
                 const int32_t* count, const int64_t* energy, const int32_t* near_label,
-                const int32_t* near_dist, std::vector<int32_t>& order, std::vector<uint8_t>& touched,
-                std::vector<Move>& merges, std::vector<Move>& splits);
+                const int32_t* near_dist, std::vector<int32_t>& order,
+                std::vector<uint8_t>& touched, std::vector<Move>& merges,
+                std::vector<Move>& splits);
 
 } // namespace faiss_vlc

@@ -190,9 +190,10 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
 }
 
 Query::Query(const Model& model)
-    : model_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2), rotated_(model.frames.size() * model.slots()),
-      is_rotated_(model.frames.size()), weighted_(model.slots()), zero_(model.slots()),
-      rank8_(model.dp()), query8_(model.slots() + 4), score_(model.component_sum.size()) {
+    : model_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2),
+      rotated_(model.frames.size() * model.slots()), is_rotated_(model.frames.size()),
+      weighted_(model.slots()), zero_(model.slots()), rank8_(model.dp()),
+      query8_(model.slots() + 4), score_(model.component_sum.size()) {
     scan_.layout = &model.layout;
     minima_.reserve(score_.size());
     found_.reserve(score_.size());
@@ -260,9 +261,9 @@ void Query::score_together(const std::vector<std::unique_ptr<Query>>& queries) {
         scores[q] = queries[q]->score_.data();
         queries[q]->is_scored_ = true;
     }
-    simd().rank_together(int(model.component_sum.size()) / 16, model.dp() / 4, x, model.ranked.data(),
-                         model.component_sum.data(), model.rank_offset.data(), rank_factor(model),
-                         scores);
+    simd().rank_together(int(model.component_sum.size()) / 16, model.dp() / 4, x,
+                         model.ranked.data(), model.component_sum.data(), model.rank_offset.data(),
+                         rank_factor(model), scores);
 }
 
 const std::vector<int64_t>& Query::rank(int nprobe) {
@@ -271,8 +272,8 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
     nprobe = std::min(nprobe, m);
     if (!is_scored_) {
         simd().rank_tiles(padded / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
-                          model_.component_sum.data(), model_.rank_offset.data(), rank_factor(model_),
-                          score_.data());
+                          model_.component_sum.data(), model_.rank_offset.data(),
+                          rank_factor(model_), score_.data());
         is_scored_ = true;
     }
 
@@ -329,8 +330,8 @@ const ListScan& Query::list(int j) {
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
     const float largest = simd().quantize_query(
-        model.slots(), rotated(frame), &model.anchor_rotated[size_t(j) * model.slots()],
-        model.steps_of(j), weighted_.data(), query8_.data());
+            model.slots(), rotated(frame), &model.anchor_rotated[size_t(j) * model.slots()],
+            model.steps_of(j), weighted_.data(), query8_.data());
     scan_.half = half_of(query8_.data());
     model.estimator.tables(false, scan_.list_distance, 0, spread,
                            largest * spread * (0.5f / 127.0f), scan_.add, scan_.mul);

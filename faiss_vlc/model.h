@@ -76,7 +76,7 @@ public:
     // Derived, read-only.
     std::vector<int32_t> anchor_norm;   ///< m, of anchors8
     std::vector<int32_t> component_sum; ///< m padded to 16
-    std::vector<int32_t> rank_offset; ///< m padded to 16: the norm, or 0 for inner products
+    std::vector<int32_t> rank_offset;   ///< m padded to 16: the norm, or 0 for inner products
     std::vector<int8_t> ranked;         ///< anchors8 in tiles, see Simd::rank_tiles
     std::vector<float> anchor_lattice;  ///< m x dp in lattice coordinates, grid float16 only
     std::vector<float> anchor_rotated;  ///< m x slots
@@ -110,8 +110,8 @@ public:
     /// float d; false if a component is NaN or infinite.
     bool set(const float* x);
 
-    /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster than
-    /// one by one.
+    /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster
+    /// than one by one.
     static void score_together(const std::vector<std::unique_ptr<Query>>& queries);
 
     /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
@@ -128,7 +128,7 @@ public:
 
 private:
     const Model& model_;
-    std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
+    std::vector<float> lattice_;  ///< dp; for inner products without the mean taken off
     std::vector<int16_t> scaled_; ///< see Frame::quantize
     float unit_ = 0;
     bool is_scored_ = false;

@@ -22,7 +22,7 @@ struct VLCParameters {
 
     // The device
     std::string
-        device; ///< auto | reference | opencl:<part of a name>; empty: VLC_DEVICE, else auto
+            device; ///< auto | reference | opencl:<part of a name>; empty: VLC_DEVICE, else auto
     int work_group = 64; ///< 64, 128 or 256 work-items
 
     // The sample
@@ -38,19 +38,19 @@ struct VLCParameters {
     float size_bias = 0.1f;   ///< mean energies added per factor e in list size: evens out lists
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
     Robust robust = Robust::huber; ///< what is done about outliers
-    float kappa = 3.0f;     ///< outliers are kappa median distances away, or farther
-    float max_step = 32.0f; ///< of an anchor's component in one iteration, lattice units
-    float merge_fraction = 0.25f; ///< see maintain.h
-    float split_factor = 4.0f;    ///< see maintain.h
-    float maintain_until = 0.7f;  ///< share of the iterations in which anchors merge and split
-    float stop_changes = 0.001f;  ///< stops when fewer vectors than this share change their anchor
+    float kappa = 3.0f;            ///< outliers are kappa median distances away, or farther
+    float max_step = 32.0f;        ///< of an anchor's component in one iteration, lattice units
+    float merge_fraction = 0.25f;  ///< see maintain.h
+    float split_factor = 4.0f;     ///< see maintain.h
+    float maintain_until = 0.7f;   ///< share of the iterations in which anchors merge and split
+    float stop_changes = 0.001f;   ///< stops when fewer vectors than this share change their anchor
 
     // Choices made on held-out vectors; a value fixes them
-    float tilt = -1;          ///< bits go by variance^(1 + tilt); negative: chosen
-    float t1 = -1;            ///< of the estimate, see estimator.h; negative: chosen
-    float t2 = -1;            ///< the same
-    float c = -1;             ///< the same
-    float coverage = 0.95f;   ///< share of true neighbours' lists that the default nprobe covers
+    float tilt = -1;        ///< bits go by variance^(1 + tilt); negative: chosen
+    float t1 = -1;          ///< of the estimate, see estimator.h; negative: chosen
+    float t2 = -1;          ///< the same
+    float c = -1;           ///< the same
+    float coverage = 0.95f; ///< share of true neighbours' lists that the default nprobe covers
 
     // Long runs
     std::string checkpoint;   ///< file written every checkpoint_every iterations

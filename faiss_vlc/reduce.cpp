@@ -27,8 +27,7 @@ void row_weights(int neighbours, const int32_t* label, const int32_t* dist, cons
         if (label[r] < 0) {
             continue;
         }
-        const int64_t excess =
-                int64_t(dist[r]) + bias[label[r]] - dist[0] - bias[label[0]];
+        const int64_t excess = int64_t(dist[r]) + bias[label[r]] - dist[0] - bias[label[0]];
         const int64_t u = (std::max<int64_t>(excess, 0) * params.inv_t) >> 16;
         weights[r] = table[std::min<int64_t>(u, 255)];
         total += weights[r];
@@ -41,8 +40,9 @@ void row_weights(int neighbours, const int32_t* label, const int32_t* dist, cons
         weights[r] = (256 * weights[r] + total / 2) / total;
         if (params.robust != Robust::none && dist[r] > params.tau2) {
             const int32_t s = int32_t(isqrt(dist[r]));
-            weights[r] =
-                    params.robust == Robust::huber ? int32_t((int64_t(weights[r]) * tau + s / 2) / s) : 0;
+            weights[r] = params.robust == Robust::huber
+                                 ? int32_t((int64_t(weights[r]) * tau + s / 2) / s)
+                                 : 0;
         }
     }
 }

@@ -145,7 +145,7 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
         const __m256i b8 = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i + 8), scale));
         const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b8), 0xd8);
         const __m128i bytes =
-            _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+                _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), bytes);
     }
     return largest;
@@ -158,7 +158,7 @@ __m256i load_lanes(const uint8_t* row, int lanes, int first) {
     }
     if (lanes == 2) {
         return _mm256_cvtepu16_epi32(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
     }
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
 }
@@ -174,8 +174,8 @@ __m256 look_up(const float* table, __m256i index) {
     return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
 }
 
-/// `B` blocks of `count` vectors at once, in halves of 8 vectors: they share the query's broadcasts,
-/// and the latencies of their sums overlap.
+/// `B` blocks of `count` vectors at once, in halves of 8 vectors: they share the query's
+/// broadcasts, and the latencies of their sums overlap.
 template <int B>
 uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float bound,
                    float* distance) {
@@ -199,7 +199,7 @@ uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float
                 const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
                 total[h] = _mm256_add_epi32(total[h], widen(_mm256_maddubs_epi16(low, q)));
                 total[h] = _mm256_add_epi32(
-                    total[h], _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, q)), 4));
+                        total[h], _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, q)), 4));
                 continue;
             }
             const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
@@ -215,14 +215,15 @@ uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float
     uint64_t within = 0;
     for (int h = 0; h < 2 * B; h++) {
         const __m256i dot2 =
-            _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
+                _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const __m256i factors = _mm256_cvtepu16_epi32(
                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(last_row + h % 2 * 16)));
-        const __m256 rho = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
-                                             _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
-                                             _mm256_set1_epi32(int(kRhoBias)))),
-                                         _mm256_set1_ps(kRhoZero));
+        const __m256 rho =
+                _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
+                                      _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
+                                      _mm256_set1_epi32(int(kRhoBias)))),
+                              _mm256_set1_ps(kRhoZero));
         const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
         const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
                                           _mm256_mul_ps(rho, look_up(list.add, gamma)));
@@ -241,15 +242,15 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
     uint64_t within = 0;
     int first = 0;
     for (; first + 32 <= count; first += 32) {
-        within |= scan_some<2>(list, blocks + int64_t(first) * code_size, 16, bound,
-                               distance + first)
+        within |=
+                scan_some<2>(list, blocks + int64_t(first) * code_size, 16, bound, distance + first)
                 << first;
     }
     for (; first < count; first += 16) {
         const int in_block = count - first < 16 ? count - first : 16;
         within |= scan_some<1>(list, blocks + int64_t(first) * code_size, in_block, bound,
                                distance + first)
-                << first;
+                  << first;
     }
     return within;
 }
@@ -257,7 +258,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2",          rotate_tile,     rank_tiles,     rank_together, group_minima,
-                    select_within,   anchor_distance, quantize_query, scan_blocks};
+const Simd kAvx2 = {"avx2",        rotate_tile,     rank_tiles,     rank_together, group_minima,
+                    select_within, anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

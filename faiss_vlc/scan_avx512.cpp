@@ -136,8 +136,8 @@ void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
 int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
     int count = 0;
     for (int i = 0; i < n; i += 16) {
-        uint32_t within = _mm512_cmple_epi32_mask(_mm512_loadu_si512(scores + i),
-                                                  _mm512_set1_epi32(bound));
+        uint32_t within =
+                _mm512_cmple_epi32_mask(_mm512_loadu_si512(scores + i), _mm512_set1_epi32(bound));
         for (; within; within &= within - 1) {
             const int at = i + __builtin_ctz(within);
             found[count++] = rank_key(scores[at], at);
@@ -150,7 +150,7 @@ float anchor_distance(int dp, const float* q, const int8_t* a) {
     __m512 sum = _mm512_setzero_ps();
     for (int k = 0; k < dp; k += 16) {
         const __m512 anchor = _mm512_cvtepi32_ps(
-            _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
+                _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
         const __m512 u = _mm512_sub_ps(_mm512_loadu_ps(q + k), anchor);
         sum = _mm512_add_ps(sum, _mm512_mul_ps(u, u));
     }
@@ -234,17 +234,18 @@ uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float
         const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
         const __m512i factors = _mm512_cvtepu16_epi32(
                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last_row)));
-        const __m512 rho = _mm512_sub_ps(
-                _mm512_castsi512_ps(
-                        _mm512_add_epi32(_mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
-                                         _mm512_set1_epi32(int(kRhoBias)))),
-                _mm512_set1_ps(kRhoZero));
+        const __m512 rho =
+                _mm512_sub_ps(_mm512_castsi512_ps(_mm512_add_epi32(
+                                      _mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
+                                      _mm512_set1_epi32(int(kRhoBias)))),
+                              _mm512_set1_ps(kRhoZero));
         const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
         const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
                                                   _mm512_loadu_ps(list.add + 16));
         const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
                                                   _mm512_loadu_ps(list.mul + 16));
-        const __m512 base = _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
+        const __m512 base =
+                _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
         const __m512 estimate = _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
         _mm512_storeu_ps(distance + b * 16, estimate);
         const uint32_t close = _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bound), _CMP_LE_OQ);
@@ -269,9 +270,9 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
         within = scan_some<1>(list, blocks, 16, bound, distance);
     }
     if (whole < count) {
-        within |= scan_some<1>(list, blocks + int64_t(whole) * list.layout->code_size(), count - whole,
-                               bound, distance + whole)
-                << whole;
+        within |= scan_some<1>(list, blocks + int64_t(whole) * list.layout->code_size(),
+                               count - whole, bound, distance + whole)
+                  << whole;
     }
     return within;
 }
@@ -279,7 +280,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",        rotate_tile,     rank_tiles,     rank_together, group_minima,
-                      select_within,   anchor_distance, quantize_query, scan_blocks};
+const Simd kAvx512 = {"avx512",      rotate_tile,     rank_tiles,     rank_together, group_minima,
+                      select_within, anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

@@ -145,7 +145,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
         const int in_block = std::min(kBlock, count - first);
         within |= uint64_t(scan_block(list, blocks + int64_t(first) * code_size, in_block, bound,
                                       distance + first))
-                << first;
+                  << first;
     }
     return within;
 }
@@ -153,7 +153,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kPortable;
-const Simd kPortable = {"portable",      rotate_tile,     rank_tiles,     rank_together, group_minima,
-                        select_within,   anchor_distance, quantize_query, scan_blocks};
+const Simd kPortable = {"portable",    rotate_tile,     rank_tiles,     rank_together, group_minima,
+                        select_within, anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

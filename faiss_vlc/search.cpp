@@ -11,7 +11,7 @@
 namespace faiss_vlc {
 
 TopK::TopK(size_t k, const VLCInvertedLists* lists)
-        : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
+    : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
     entries_.reserve(std::min<size_t>(capacity_, 4096));
     clear();
 }
@@ -67,9 +67,7 @@ struct BestHits {
     const SearchScope& scope;
     TopK& top;
 
-    float bound() const {
-        return top.bound();
-    }
+    float bound() const { return top.bound(); }
     /// Every vector's estimate of a batch, whether within the bound or not.
     void see(const float* estimates, int n) {
         if (!scope.sel) {
@@ -91,9 +89,7 @@ struct RangeHits {
     float wide; ///< a little wider, as an estimate; then exactly in the data's units
     faiss::RangeQueryResult& result;
 
-    float bound() const {
-        return wide;
-    }
+    float bound() const { return wide; }
     void see(const float*, int) {}
     void hit(float estimate, int64_t place) {
         const float distance = query.distance(estimate);
@@ -108,7 +104,8 @@ struct RangeHits {
 /// Scans lists for the query that is set; `hits` gets each selected vector within its bound.
 /// Returns the vectors scanned.
 template <class Hits>
-size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists, Hits& hits) {
+size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
+            Hits& hits) {
     const auto scan_blocks = simd().scan_blocks;
     const size_t code_size = scope.lists.code_size;
     size_t scanned = 0;
@@ -126,8 +123,8 @@ size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t*
         for (size_t first = 0; first < size; first += kScanBatch) {
             float estimate[kScanBatch];
             const int in_batch = int(std::min<size_t>(kScanBatch, size - first));
-            uint64_t close = scan_blocks(list, blocks + first * code_size, in_batch, hits.bound(),
-                                         estimate);
+            uint64_t close =
+                    scan_blocks(list, blocks + first * code_size, in_batch, hits.bound(), estimate);
             hits.see(estimate, in_batch);
             for (; close; close &= close - 1) {
                 const int v = __builtin_ctzll(close);

@@ -12,8 +12,8 @@
 
 namespace faiss_vlc {
 
-/// The k smallest (estimate, id) pairs: equal estimates go by the smaller id, so the result does not
-/// depend on the order of scanning, nor on threads.
+/// The k smallest (estimate, id) pairs: equal estimates go by the smaller id, so the result does
+/// not depend on the order of scanning, nor on threads.
 class TopK {
 public:
     struct Entry {
@@ -22,7 +22,8 @@ public:
         int64_t place; ///< list << 32 | offset
         bool operator<(const Entry& other) const {
             return estimate != other.estimate ? estimate < other.estimate
-                                              : id != other.id ? id < other.id : place < other.place;
+                   : id != other.id           ? id < other.id
+                                              : place < other.place;
         }
     };
 
@@ -32,9 +33,7 @@ public:
 
     void clear();
     /// What is larger than this needs not be pushed.
-    float bound() const {
-        return bound_;
-    }
+    float bound() const { return bound_; }
     void push(float estimate, int64_t place) {
         if (estimate <= bound_) {
             entries_.push_back({estimate, place, place});
@@ -47,9 +46,7 @@ public:
     /// so the first ones need not all be pushed.
     void tighten(const float* estimates, size_t n);
     /// How many it holds, at most k.
-    size_t size() const {
-        return entries_.size() < k_ ? entries_.size() : k_;
-    }
+    size_t size() const { return entries_.size() < k_ ? entries_.size() : k_; }
     /// The best ones in order, at most k.
     const std::vector<Entry>& sorted();
 
@@ -80,11 +77,12 @@ size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const in
 size_t scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
                            const int64_t* lists, size_t k, TopK& top);
 
-/// Ranks lists and scans the first `probes` of them, then others, up to scope.max_probes, as long as
-/// fewer than k vectors are found. Returns the vectors scanned.
+/// Ranks lists and scans the first `probes` of them, then others, up to scope.max_probes, as long
+/// as fewer than k vectors are found. Returns the vectors scanned.
 size_t scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top);
 
-/// The same as scan_lists, reporting each vector whose estimate is better than the radius (data's units).
+/// The same as scan_lists, reporting each vector whose estimate is better than the radius (data's
+/// units).
 size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                         float radius, faiss::RangeQueryResult& result);
 

@@ -24,9 +24,10 @@ constexpr char kCodes[] = "codes";
 } // namespace section
 
 inline std::vector<std::string> known_sections() {
-    return {section::kIndex, section::kParameters, section::kTraining, section::kLattice,
-            section::kAnchors, section::kSpread, section::kFrame, section::kSigma, section::kLayout,
-            section::kEstimator, section::kLists, section::kIds, section::kCodes};
+    return {section::kIndex,   section::kParameters, section::kTraining, section::kLattice,
+            section::kAnchors, section::kSpread,     section::kFrame,    section::kSigma,
+            section::kLayout,  section::kEstimator,  section::kLists,    section::kIds,
+            section::kCodes};
 }
 
 } // namespace faiss_vlc

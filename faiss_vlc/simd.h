@@ -23,9 +23,10 @@ struct Simd {
     /// sums[i] = sum over pairs p of rows[p][i][0] * x[2p] + rows[p][i][1] * x[2p + 1], i < 16.
     void (*rotate_tile)(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums);
 
-    /// scores[16 t + j] = offsets[16 t + j] + factor <x, a_(16 t + j)>, exact. Anchors come in tiles
-    /// of 16: groups of 4 dimensions x 16 anchors x 4 bytes, all in [-127, 127]; component_sums[j]
-    /// is the sum of a_j's components (an unsigned x signed instruction needs it).
+    /// scores[16 t + j] = offsets[16 t + j] + factor <x, a_(16 t + j)>, exact. Anchors come in
+    /// tiles of 16: groups of 4 dimensions x 16 anchors x 4 bytes, all in [-127, 127];
+    /// component_sums[j] is the sum of a_j's components (an unsigned x signed instruction needs
+    /// it).
     void (*rank_tiles)(int tiles, int groups, const int8_t* x, const int8_t* packed,
                        const int32_t* component_sums, const int32_t* offsets, int32_t factor,
                        int32_t* scores);
@@ -35,11 +36,12 @@ struct Simd {
                           const int32_t* component_sums, const int32_t* offsets, int32_t factor,
                           int32_t* const* scores);
 
-    /// minima[g] = the least of scores[g], scores[g + groups], ...; n and groups are multiples of 16.
+    /// minima[g] = the least of scores[g], scores[g + groups], ...; n and groups are multiples
+    /// of 16.
     void (*group_minima)(int n, const int32_t* scores, int groups, int32_t* minima);
 
-    /// Writes score << 32 | index, order-preserving as unsigned, of each score <= bound, in order of
-    /// index (n a multiple of 16; room for n). Returns how many.
+    /// Writes score << 32 | index, order-preserving as unsigned, of each score <= bound, in order
+    /// of index (n a multiple of 16; room for n). Returns how many.
     int (*select_within)(int n, const int32_t* scores, int32_t bound, uint64_t* found);
 
     /// sum (q_k - a_k)^2 over dp components (a multiple of 16) in numeric.h's canonical order.
@@ -50,9 +52,9 @@ struct Simd {
     float (*quantize_query)(int n, const float* y, const float* b, const float* step, float* w,
                             int8_t* q8);
 
-    /// Distances (float, room for count rounded up to 16) of count <= kScanBatch vectors of a list from the start of a
-    /// block on, see scan.h: only the last block may be one of less than 16. Returns a bit for each
-    /// that is <= bound.
+    /// Distances (float, room for count rounded up to 16) of count <= kScanBatch vectors of a list
+    /// from the start of a block on, see scan.h: only the last block may be one of less than 16.
+    /// Returns a bit for each that is <= bound.
     uint64_t (*scan_blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                             float* distance);
 };

@@ -58,9 +58,9 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
         anchors8[i] = round_anchor(result.anchor[i]);
     }
     const int wanted =
-        params.frames > 0 ? params.frames : choose_groups(shape, params.code_size(shape.d));
-    result.group =
-        group_anchors(shape.m, shape.dp, anchors8.data(), result.count.data(), wanted, params.seed);
+            params.frames > 0 ? params.frames : choose_groups(shape, params.code_size(shape.d));
+    result.group = group_anchors(shape.m, shape.dp, anchors8.data(), result.count.data(), wanted,
+                                 params.seed);
     result.groups = 1 + *std::max_element(result.group.begin(), result.group.end());
     std::vector<std::vector<int32_t>> rows(result.groups);
     std::vector<size_t> sizes(result.groups, 0);
@@ -155,11 +155,11 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         engine.set_labels(state.label.data());
     }
     state.run = params.checkpoint.empty() ? 0 : run_identity(sample, params);
-    const double decay =
-        params.iterations > 1
-            ? stable_exp(stable_log(double(params.end_temperature) / params.start_temperature) /
-                         (params.iterations - 1))
-            : 1.0;
+    const double decay = params.iterations > 1
+                                 ? stable_exp(stable_log(double(params.end_temperature) /
+                                                         params.start_temperature) /
+                                              (params.iterations - 1))
+                                 : 1.0;
     const int64_t decay_q32 = int64_t(decay * 4294967296.0);
     const double octave = 0.69314718055994531; // size_bias counts in factors of e
 
@@ -170,8 +170,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         if (state.iteration == 0) {
             state.first_energy = energy;
             // temperatures have 8 fraction bits
-            state.temperature =
-                std::max<int64_t>(1, int64_t(double(energy) * params.start_temperature * 256.0));
+            state.temperature = std::max<int64_t>(
+                    1, int64_t(double(energy) * params.start_temperature * 256.0));
         }
         const double temperature = double(state.temperature) / 256.0;
 
@@ -190,8 +190,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         update.max_step = clamp32(double(params.max_step) * (1 << kAnchorBits));
         update.mean_count = int32_t(shape.n_train / m);
         update.bias_scale = std::min(kMaxBias, clamp32(params.size_bias * octave * double(energy)));
-        update.noise_scale = std::min(
-            kMaxBias, clamp32(double(params.random_bias) / params.start_temperature * temperature));
+        update.noise_scale = std::min(kMaxBias, clamp32(double(params.random_bias) /
+                                                        params.start_temperature * temperature));
         update.seed = params.seed;
         update.iteration = uint32_t(state.iteration);
         engine.update(update);
@@ -224,7 +224,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         }
         dump.iteration(state.iteration, engine, shape);
         state.temperature =
-            std::max<int64_t>(1, int64_t((__int128(state.temperature) * decay_q32) >> 32));
+                std::max<int64_t>(1, int64_t((__int128(state.temperature) * decay_q32) >> 32));
 
         // Stable, or no longer better where it was not trained: only once it has cooled down.
         const int64_t held = mean_energy(summary.energy_held, shape.n - shape.n_train);

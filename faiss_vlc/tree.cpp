@@ -24,12 +24,8 @@ using Threaded = faiss::ThreadedIndex<faiss::Index>;
 /// Members that ThreadedIndex shows to derived classes only: its interface has no way to put an
 /// index into another one's place.
 struct ThreadedMembers : Threaded {
-    static auto& indices(Threaded& index) {
-        return index.*(&ThreadedMembers::indices_);
-    }
-    static bool threaded(const Threaded& index) {
-        return index.*(&ThreadedMembers::isThreaded_);
-    }
+    static auto& indices(Threaded& index) { return index.*(&ThreadedMembers::indices_); }
+    static bool threaded(const Threaded& index) { return index.*(&ThreadedMembers::isThreaded_); }
 };
 
 /// `slot`'s node, and what is below it.

@@ -7,16 +7,16 @@
 namespace faiss_vlc {
 
 /// Calls visit(child, owned) for each index that `parent` points to: the members of
-/// IndexPreTransform, IndexIDMap(2), IndexRefine(Flat), IndexShards, IndexReplicas, IndexRowwiseMinMax
-/// and IndexSplitVectors, the storage of graphs, the quantizers of IndexIVF and Index2Layer.
-/// `visit` may put another index into the place; `owned` says who deletes what lies there.
-/// An IndexVLC counts as a leaf. Members of an IndexShards or IndexReplicas must be idle.
+/// IndexPreTransform, IndexIDMap(2), IndexRefine(Flat), IndexShards, IndexReplicas,
+/// IndexRowwiseMinMax and IndexSplitVectors, the storage of graphs, the quantizers of IndexIVF and
+/// Index2Layer. `visit` may put another index into the place; `owned` says who deletes what lies
+/// there. An IndexVLC counts as a leaf. Members of an IndexShards or IndexReplicas must be idle.
 void each_child(faiss::Index& parent,
                 const std::function<void(faiss::Index*& child, bool owned)>& visit);
 
-/// Replaces nodes of an index tree, children before parents. `replace` gets each node and returns it
-/// or its replacement, having deleted the original in that case. Children that the tree does not own
-/// are left alone. Owns `root` and returns its replacement; deletes it if `replace` throws.
+/// Replaces nodes of an index tree, children before parents. `replace` gets each node and returns
+/// it or its replacement, having deleted the original in that case. Children that the tree does not
+/// own are left alone. Owns `root` and returns its replacement; deletes it if `replace` throws.
 faiss::Index* replace_nodes(faiss::Index* root,
                             const std::function<faiss::Index*(faiss::Index*)>& replace);
 

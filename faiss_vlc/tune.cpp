@@ -136,7 +136,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const float* steps = model.steps_of(j);
             for (int s = 0; s < slots; s++) {
                 decoded[size_t(i) * slots + s] =
-                    float(2 * coder.level[s] - model.levels_less_one[s]) * (steps[s] * unit);
+                        float(2 * coder.level[s] - model.levels_less_one[s]) * (steps[s] * unit);
             }
         }
     }
@@ -175,7 +175,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
             const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
             terms.square[at] =
-                decode_rho(word) * model.estimator.energy * model.spread[j] * model.spread[j];
+                    decode_rho(word) * model.estimator.energy * model.spread[j] * model.spread[j];
             terms.gamma[at] = model.estimator.gamma(word & (kGammaSteps - 1));
         }
     }
@@ -251,12 +251,12 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
 void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
     constexpr double kPrior = 8; // vectors
     const double total =
-        double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
+            double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
     const double mean = total / double(std::max<int64_t>(1, shape.n_train));
     model.spread.assign(shape.m, 1.0f);
     for (int j = 0; j < shape.m && mean > 0; j++) {
         const double energy =
-            (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
+                (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
         model.spread[j] = half_to_float(float_to_half(float(std::sqrt(energy / mean))));
     }
 }
@@ -440,7 +440,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         for (int j = 0; j < shape.m; j++) {
             for (int k = 0; k < shape.d; k++) {
                 model.anchors16[size_t(j) * shape.d + k] = float_to_half(
-                    float(anchors.anchor[size_t(j) * shape.dp + k]) / float(1 << kAnchorBits));
+                        float(anchors.anchor[size_t(j) * shape.dp + k]) / float(1 << kAnchorBits));
             }
         }
     }
@@ -450,8 +450,8 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     for (int g = 0; g < anchors.groups; g++) {
         const int64_t* covariance = &anchors.covariance[size_t(g) * shape.d * shape.d];
         model.frames.push_back(params.frame == FrameKind::identity
-                                   ? Frame::identity(shape.d, covariance)
-                                   : Frame::principal(shape.d, covariance));
+                                       ? Frame::identity(shape.d, covariance)
+                                       : Frame::principal(shape.d, covariance));
     }
     std::vector<double> variance = axis_variance(sample, anchors, model);
     for (int g = 0; g < anchors.groups; g++) {
@@ -504,8 +504,9 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     best.record.iterations = anchors.iterations;
     best.record.seed = params.seed;
     best.record.energy_train = float(double(train) / double(shape.n_train) * unit);
-    best.record.energy_held =
-        shape.n > shape.n_train ? float(double(held) / double(shape.n - shape.n_train) * unit) : 0;
+    best.record.energy_held = shape.n > shape.n_train
+                                      ? float(double(held) / double(shape.n - shape.n_train) * unit)
+                                      : 0;
     return best;
 }
 

@@ -30,13 +30,13 @@ void update_anchors(const Shape& shape, const UpdateParams& params, const int64_
             const int64_t target = round_div(sum[at] * (1 << kAnchorBits), weight[j]);
             const int64_t delta = ((target - anchor[at]) * params.step) >> 8;
             const int64_t moved =
-                anchor[at] + std::clamp<int64_t>(delta, -params.max_step, params.max_step);
+                    anchor[at] + std::clamp<int64_t>(delta, -params.max_step, params.max_step);
             anchor[at] = int32_t(std::clamp<int64_t>(moved, -kMaxAnchor, kMaxAnchor));
         }
         spread[j] = int32_t(
-            isqrt(uint64_t(energy[j] << (2 * kSpreadBits)) / uint64_t(std::max(count[j], 1))));
+                isqrt(uint64_t(energy[j] << (2 * kSpreadBits)) / uint64_t(std::max(count[j], 1))));
         const int32_t octaves =
-            ilog2_q8(uint32_t(count[j]) + 1) - ilog2_q8(uint32_t(params.mean_count) + 1);
+                ilog2_q8(uint32_t(count[j]) + 1) - ilog2_q8(uint32_t(params.mean_count) + 1);
         const int32_t random = int32_t(hash32(params.seed, params.iteration, uint32_t(j)) & 0xffff);
         const int64_t size_bias = (int64_t(params.bias_scale) * octaves) >> 8;
         const int64_t noise = (int64_t(params.noise_scale) * (random - 32768)) >> 16;

@@ -19,9 +19,9 @@ struct DTypeInfo {
 };
 
 constexpr DTypeInfo kDTypes[] = {
-    {DType::f32, "float32", "f32", 4}, {DType::f16, "float16", "f16", 2},
-    {DType::u8, "uint8", "u8", 1},     {DType::i8, "int8", "i8", 1},
-    {DType::i32, "int32", "i32", 4},   {DType::i64, "int64", "i64", 8},
+        {DType::f32, "float32", "f32", 4}, {DType::f16, "float16", "f16", 2},
+        {DType::u8, "uint8", "u8", 1},     {DType::i8, "int8", "i8", 1},
+        {DType::i32, "int32", "i32", 4},   {DType::i64, "int64", "i64", 8},
 };
 
 const DTypeInfo& info_of(DType dtype) {

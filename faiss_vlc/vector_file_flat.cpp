@@ -205,7 +205,7 @@ private:
 /// Sets n of a layout whose rows fill the file.
 void count_rows(const InputFile& file, FlatLayout& layout) {
     const uint64_t values =
-        checked_mul(uint64_t(layout.d), dtype_size(layout.dtype), file.path().c_str());
+            checked_mul(uint64_t(layout.d), dtype_size(layout.dtype), file.path().c_str());
     const uint64_t row = values + (layout.has_prefix ? kPrefixSize : 0);
     if (row > file.size()) {
         fail("%s: truncated: expected at least one row of %llu bytes (dimension %d of %s), the "

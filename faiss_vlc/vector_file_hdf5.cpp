@@ -196,7 +196,7 @@ private:
         if (!memory.valid() ||
             H5Sselect_hyperslab(space_.get(), H5S_SELECT_SET, start, nullptr, sizes, nullptr) < 0 ||
             H5Dread(dataset_.get(), memory_type, memory.get(), space_.get(), H5P_DEFAULT, out) <
-                0) {
+                    0) {
             fail("%s: cannot read %lld rows at row %lld: %s", where_.c_str(),
                  static_cast<long long>(count), static_cast<long long>(first),
                  hdf5_error().c_str());

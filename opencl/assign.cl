@@ -88,8 +88,8 @@ inline int min_lane(int16 v) {
 
 // The K best of 16 lanes by (score, anchor).
 inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_constant,
-                      __global const int* constant_j, __global const int* norm,
-                      __global int* label, __global int* dist) {
+                      __global const int* constant_j, __global const int* norm, __global int* label,
+                      __global int* dist) {
     const int16 anchor = tile * 16 + LANES;
     for (int r = 0; r < neighbours; r++) {
         const int score = min_lane(best);
@@ -129,20 +129,22 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 // sum += unsigned bytes of a times signed bytes of w, by fours
 #define DOT(sum, a, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w))
 #define SUMS(r) int16 sum##r##0 = 0, sum##r##1 = 0, sum##r##2 = 0, sum##r##3 = 0;
-#define STEP(r) { \
+#define STEP(r)                           \
+    {                                     \
         const int16 w = (int16)(x##r[g]); \
-        DOT(sum##r##0, a0, w); \
-        DOT(sum##r##1, a1, w); \
-        DOT(sum##r##2, a2, w); \
-        DOT(sum##r##3, a3, w); \
+        DOT(sum##r##0, a0, w);            \
+        DOT(sum##r##1, a1, w);            \
+        DOT(sum##r##2, a2, w);            \
+        DOT(sum##r##3, a3, w);            \
     }
-#define PASS { \
+#define PASS                                                                             \
+    {                                                                                    \
         __global const int16* p = (__global const int16*)packed + (size_t)tile * groups; \
-        for (int g = 0; g < groups; g++) { \
-            const int16 a0 = p[g], a1 = p[g + groups]; \
-            const int16 a2 = p[g + 2 * groups], a3 = p[g + 3 * groups]; \
-            EACH_ROW(STEP) \
-        } \
+        for (int g = 0; g < groups; g++) {                                               \
+            const int16 a0 = p[g], a1 = p[g + groups];                                   \
+            const int16 a2 = p[g + 2 * groups], a3 = p[g + 3 * groups];                  \
+            EACH_ROW(STEP)                                                               \
+        }                                                                                \
     }
 #define EACH_SUM(DO, r) \
     DO(r, 0, sum##r##0) DO(r, 1, sum##r##1) DO(r, 2, sum##r##2) DO(r, 3, sum##r##3)
@@ -155,33 +157,36 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 #define WORD int
 #define TILES 1
 // pairs of products stay inside 16 bits: 2 * 127 * 128 < 2^15
-#define DOT(sum, size, sign, w) { \
-        int8 t = w ^ sign; \
+#define DOT(sum, size, sign, w)                                         \
+    {                                                                   \
+        int8 t = w ^ sign;                                              \
         __asm__("vpmaddubsw %1, %2, %0" : "=x"(t) : "x"(t), "x"(size)); \
-        __asm__("vpmaddwd %1, %2, %0" : "=x"(t) : "x"(ones), "x"(t)); \
-        sum += t; \
+        __asm__("vpmaddwd %1, %2, %0" : "=x"(t) : "x"(ones), "x"(t));   \
+        sum += t;                                                       \
     }
-#define SIGN_SIZE(a, sign, size) \
-    int8 sign, size; \
+#define SIGN_SIZE(a, sign, size)                                     \
+    int8 sign, size;                                                 \
     __asm__("vpcmpgtb %1, %2, %0" : "=x"(sign) : "x"(a), "x"(zero)); \
     __asm__("vpabsb %1, %0" : "=x"(size) : "x"(a));
-#define SUMS(r) \
+#define SUMS(r)                              \
     int8 low##r = vload8(2 * tile, start_j); \
     int8 high##r = vload8(2 * tile + 1, start_j);
-#define STEP(r) { \
+#define STEP(r)                         \
+    {                                   \
         const int8 w = (int8)(x##r[g]); \
-        DOT(low##r, size0, sign0, w) \
-        DOT(high##r, size1, sign1, w) \
+        DOT(low##r, size0, sign0, w)    \
+        DOT(high##r, size1, sign1, w)   \
     }
-#define PASS { \
-        const int8 ones = (int8)(0x00010001); \
-        const int8 zero = (int8)(0); \
+#define PASS                                                                               \
+    {                                                                                      \
+        const int8 ones = (int8)(0x00010001);                                              \
+        const int8 zero = (int8)(0);                                                       \
         __global const int8* p = (__global const int8*)packed + (size_t)tile * groups * 2; \
-        for (int g = 0; g < groups; g++) { \
-            SIGN_SIZE(p[2 * g], sign0, size0) \
-            SIGN_SIZE(p[2 * g + 1], sign1, size1) \
-            EACH_ROW(STEP) \
-        } \
+        for (int g = 0; g < groups; g++) {                                                 \
+            SIGN_SIZE(p[2 * g], sign0, size0)                                              \
+            SIGN_SIZE(p[2 * g + 1], sign1, size1)                                          \
+            EACH_ROW(STEP)                                                                 \
+        }                                                                                  \
     }
 #define EACH_SUM(DO, r) DO(r, 0, (int16)(low##r, high##r))
 
@@ -191,17 +196,19 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 #define TILES 1
 // two products of bytes within [-127, 127] fit 16 bits
 #define SUMS(r) int16 sum##r = 0;
-#define STEP(r) { \
-        const short4 w = convert_short4(x##r[g]); \
+#define STEP(r)                                                                                \
+    {                                                                                          \
+        const short4 w = convert_short4(x##r[g]);                                              \
         sum##r += convert_int16(a0 * w.s0 + a1 * w.s1) + convert_int16(a2 * w.s2 + a3 * w.s3); \
     }
-#define PASS { \
-        __global const char16* p = (__global const char16*)packed + (size_t)tile * groups * 4; \
-        for (int g = 0; g < groups; g++) { \
-            const short16 a0 = convert_short16(p[4 * g]), a1 = convert_short16(p[4 * g + 1]); \
+#define PASS                                                                                      \
+    {                                                                                             \
+        __global const char16* p = (__global const char16*)packed + (size_t)tile * groups * 4;    \
+        for (int g = 0; g < groups; g++) {                                                        \
+            const short16 a0 = convert_short16(p[4 * g]), a1 = convert_short16(p[4 * g + 1]);     \
             const short16 a2 = convert_short16(p[4 * g + 2]), a3 = convert_short16(p[4 * g + 3]); \
-            EACH_ROW(STEP) \
-        } \
+            EACH_ROW(STEP)                                                                        \
+        }                                                                                         \
     }
 #define EACH_SUM(DO, r) DO(r, 0, sum##r)
 
@@ -229,29 +236,32 @@ inline int dot4(int a, int b, int sum) {
 #define TILES 1
 #define SUMS(r) int16 sum##r = 0;
 #define DOT(r, lane, w) sum##r.s##lane = dot4(a.s##lane, w, sum##r.s##lane);
-#define DOTS(r, w) \
-    DOT(r, 0, w) DOT(r, 1, w) DOT(r, 2, w) DOT(r, 3, w) DOT(r, 4, w) DOT(r, 5, w) DOT(r, 6, w) \
-    DOT(r, 7, w) DOT(r, 8, w) DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) \
-    DOT(r, e, w) DOT(r, f, w)
+#define DOTS(r, w)                                                                             \
+    DOT(r, 0, w)                                                                               \
+    DOT(r, 1, w)                                                                               \
+    DOT(r, 2, w) DOT(r, 3, w) DOT(r, 4, w) DOT(r, 5, w) DOT(r, 6, w) DOT(r, 7, w) DOT(r, 8, w) \
+            DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) DOT(r, e, w)      \
+                    DOT(r, f, w)
 #define FETCH(r) const int4 word##r = x##r[g];
 #define STEP0(r) DOTS(r, word##r.s0)
 #define STEP1(r) DOTS(r, word##r.s1)
 #define STEP2(r) DOTS(r, word##r.s2)
 #define STEP3(r) DOTS(r, word##r.s3)
 // rows are multiples of 16 bytes
-#define PASS { \
+#define PASS                                                                             \
+    {                                                                                    \
         __global const int16* p = (__global const int16*)packed + (size_t)tile * groups; \
-        for (int g = 0; g < groups / 4; g++, p += 4) { \
-            EACH_ROW(FETCH) \
-            int16 a = p[0]; \
-            EACH_ROW(STEP0) \
-            a = p[1]; \
-            EACH_ROW(STEP1) \
-            a = p[2]; \
-            EACH_ROW(STEP2) \
-            a = p[3]; \
-            EACH_ROW(STEP3) \
-        } \
+        for (int g = 0; g < groups / 4; g++, p += 4) {                                   \
+            EACH_ROW(FETCH)                                                              \
+            int16 a = p[0];                                                              \
+            EACH_ROW(STEP0)                                                              \
+            a = p[1];                                                                    \
+            EACH_ROW(STEP1)                                                              \
+            a = p[2];                                                                    \
+            EACH_ROW(STEP2)                                                              \
+            a = p[3];                                                                    \
+            EACH_ROW(STEP3)                                                              \
+        }                                                                                \
     }
 #define EACH_SUM(DO, r) DO(r, 0, sum##r)
 
@@ -263,40 +273,40 @@ inline int dot4(int a, int b, int sum) {
 __kernel void assign(__global const char* rows, __global const int* row_constant,
                      __global const uchar* packed, __global const int* start_j,
                      __global const int* constant_j, __global const int* norm, int n, int m, int dp,
-                     int neighbours, int skip_own,
-                     __global int* label, __global int* dist) {
+                     int neighbours, int skip_own, __global int* label, __global int* dist) {
     const int first = (int)get_global_id(0) * ROWS;
     if (first >= n) {
         return;
     }
     const int groups = dp / 4;
     const int tiles = (m + 15) / 16;
-#define OPEN(r) \
-    __global const WORD* x##r = \
+#define OPEN(r)                                                                        \
+    __global const WORD* x##r =                                                        \
             (__global const WORD*)(rows + (size_t)min(first + r, n - 1) * (size_t)dp); \
-    int16 best##r = NO_SCORE; \
+    int16 best##r = NO_SCORE;                                                          \
     int16 at##r = -1;
     EACH_ROW(OPEN)
     for (int tile = 0; tile < tiles; tile += TILES) {
         EACH_ROW(SUMS)
-        PASS
-        const int has_own = skip_own && first < (tile + TILES) * 16 && first + ROWS > tile * 16;
-#define KEEP(r, t, sum) { \
-            int16 score = vload16(tile + t, constant_j) - 2 * sum; \
-            if (has_own) { \
-                score = select(score, (int16)(SCORE_LIMIT), \
-                               (tile + t) * 16 + LANES == (int16)(first + r)); \
-            } \
-            at##r = select(at##r, (int16)(tile + t), score < best##r); \
-            best##r = min(best##r, score); \
-        }
+        PASS const int has_own =
+                skip_own && first < (tile + TILES) * 16 && first + ROWS > tile * 16;
+#define KEEP(r, t, sum)                                                    \
+    {                                                                      \
+        int16 score = vload16(tile + t, constant_j) - 2 * sum;             \
+        if (has_own) {                                                     \
+            score = select(score, (int16)(SCORE_LIMIT),                    \
+                           (tile + t) * 16 + LANES == (int16)(first + r)); \
+        }                                                                  \
+        at##r = select(at##r, (int16)(tile + t), score < best##r);         \
+        best##r = min(best##r, score);                                     \
+    }
 #define KEEP_ROW(r) EACH_SUM(KEEP, r)
         EACH_ROW(KEEP_ROW)
     }
-#define STORE(r) \
-    if (first + r < n) { \
+#define STORE(r)                                                                              \
+    if (first + r < n) {                                                                      \
         store_row(best##r, at##r, first + r, neighbours, row_constant[first + r], constant_j, \
-                  norm, label, dist); \
+                  norm, label, dist);                                                         \
     }
     EACH_ROW(STORE)
 }

@@ -53,8 +53,8 @@ void AssignStage::assign(const Buffer& rows, const Buffer& row_constant, const A
                          Buffer& dist) {
     if (by_tensor_cores()) {
         TensorAssign(kernels_, dp)
-            .assign(rows, row_constant, anchors.packed.bytes, anchors.constants, anchors.norm, n,
-                    anchors.m, neighbours, skip_own, label, dist);
+                .assign(rows, row_constant, anchors.packed.bytes, anchors.constants, anchors.norm,
+                        n, anchors.m, neighbours, skip_own, label, dist);
         return;
     }
     const size_t items = (size_t(n) + kernels_.dot.rows - 1) / kernels_.dot.rows;

@@ -32,15 +32,15 @@ __kernel void pack_mma(__global const char* anchor8, int m, int dp, int padded,
 }
 
 // c += or = 16 rows x 32 dimensions times 8 anchors
-#define MULTIPLY(c, a, b0, b1) \
-    __asm__("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 " \
+#define MULTIPLY(c, a, b0, b1)                                                \
+    __asm__("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "                \
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
-            : "+r"((c)[0]), "+r"((c)[1]), "+r"((c)[2]), "+r"((c)[3]) \
+            : "+r"((c)[0]), "+r"((c)[1]), "+r"((c)[2]), "+r"((c)[3])          \
             : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"(b0), "r"(b1))
-#define FIRST_MULTIPLY(c, a, b0, b1) \
-    __asm__("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 " \
+#define FIRST_MULTIPLY(c, a, b0, b1)                                              \
+    __asm__("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "                    \
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};" \
-            : "=r"((c)[0]), "=r"((c)[1]), "=r"((c)[2]), "=r"((c)[3]) \
+            : "=r"((c)[0]), "=r"((c)[1]), "=r"((c)[2]), "=r"((c)[3])              \
             : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"(b0), "r"(b1), "r"(0))
 
 // Dimensions of step k of the lane's 4 rows, as mma.sync takes them.
@@ -52,11 +52,11 @@ inline void load_rows(__global const int* const* from, int k, int dp, int (*x)[4
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
-void assign_mma(__global const char* rows, __global const int* row_constant,
-                __global const uchar* packed, __global const int* constants,
-                __global const int* norm, int n, int m, int dp, int neighbours, int skip_own,
-                __global int* label, __global int* dist) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+assign_mma(__global const char* rows, __global const int* row_constant,
+           __global const uchar* packed, __global const int* constants, __global const int* norm,
+           int n, int m, int dp, int neighbours, int skip_own, __global int* label,
+           __global int* dist) {
     __local int2 kept[16][THREADS]; // (score, tile) of the winners: touched every 2^bits tiles
     const int id = (int)get_local_id(0);
     const int lane = id % 32;
@@ -128,18 +128,16 @@ void assign_mma(__global const char* rows, __global const int* row_constant,
                 (__global const int4*)(constants + CONSTANTS_FROM + at / 64 * 64 + at % 64 / 4) +
                 q * 4;
 // for each of a row's classes i and each 16 anchors t
-#define KEEP(VALUE) \
-    _Pragma("unroll") \
-    for (int t = 0; t < N_TILE / 16; t++) { \
-        const int4 plus = add[t]; \
-        const int constant_of[4] = {plus.x, plus.y, plus.z, plus.w}; \
-        _Pragma("unroll") \
-        for (int i = 0; i < 16; i++) { \
-            const int h = i / 4; \
-            const int value = c[h / 2][2 * t + i % 4 / 2][h % 2 * 2 + i % 2] * scale + \
-                              constant_of[i % 4]; \
-            best[i] = max(best[i], VALUE); \
-        } \
+#define KEEP(VALUE)                                                                              \
+    _Pragma("unroll") for (int t = 0; t < N_TILE / 16; t++) {                                    \
+        const int4 plus = add[t];                                                                \
+        const int constant_of[4] = {plus.x, plus.y, plus.z, plus.w};                             \
+        _Pragma("unroll") for (int i = 0; i < 16; i++) {                                         \
+            const int h = i / 4;                                                                 \
+            const int value =                                                                    \
+                    c[h / 2][2 * t + i % 4 / 2][h % 2 * 2 + i % 2] * scale + constant_of[i % 4]; \
+            best[i] = max(best[i], VALUE);                                                       \
+        }                                                                                        \
     }
         if (skip_own && first < at + N_TILE && first + 32 > at) {
             const int own = row0 - at - q * 2;

@@ -17,7 +17,8 @@
 
 // Constants follow each other as the items of a quad need them: for 64 anchors 16 numbers each.
 #define CONSTANTS_FROM 16 // reach comes before them
-#define CONSTANT_AT(j) (CONSTANTS_FROM + (j) / 64 * 64 + (j) % 8 / 2 * 16 + (j) % 64 / 8 * 2 + (j) % 2)
+#define CONSTANT_AT(j) \
+    (CONSTANTS_FROM + (j) / 64 * 64 + (j) % 8 / 2 * 16 + (j) % 64 / 8 * 2 + (j) % 2)
 
 inline int score_constant(__global const int* norm, __global const int* bias, int use_bias, int j) {
     return use_bias ? norm[j] + bias[j] : norm[j];
@@ -39,8 +40,10 @@ __kernel void tensor_constants(__global const int* norm, __global const int* bia
         const int bits = TILE_BITS(constants[0], dp);
         const int mask = (1 << bits) - 1;
         // padding, whose dot is 0, never wins
-        constants[CONSTANT_AT(j)] = j >= m ? INT_MIN
-            : -score_constant(norm, bias, use_bias, j) * (1 << bits) + (mask - (j / 16 & mask));
+        constants[CONSTANT_AT(j)] =
+                j >= m ? INT_MIN
+                       : -score_constant(norm, bias, use_bias, j) * (1 << bits) +
+                                 (mask - (j / 16 & mask));
     }
 }
 
@@ -67,19 +70,22 @@ inline long quad_best(long key) {
         int low;
         int high;
         __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, -1;"
-                         : "=r"(low) : "r"((int)key), "r"(step));
+                         : "=r"(low)
+                         : "r"((int)key), "r"(step));
         __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, -1;"
-                         : "=r"(high) : "r"((int)(key >> 32)), "r"(step));
+                         : "=r"(high)
+                         : "r"((int)(key >> 32)), "r"(step));
         const long other = (long)high << 32 | (uint)low;
         key = other > key ? other : key;
     }
     return key;
 }
 
-#define ORDER(a, b) { \
+#define ORDER(a, b)                                            \
+    {                                                          \
         const long larger = key[a] > key[b] ? key[a] : key[b]; \
-        key[b] = key[a] > key[b] ? key[b] : key[a]; \
-        key[a] = larger; \
+        key[b] = key[a] > key[b] ? key[b] : key[a];            \
+        key[a] = larger;                                       \
     }
 
 // The best `neighbours` of a quad's 16 classes for one row; key holds this item's 4.

@@ -82,7 +82,7 @@ void check_tensor_kernels(Device& device, const Dot& dot) {
         const TensorAssign::Plan plan = TensorAssign::make_plan(dot.program, 128);
         const bool wgmma = plan.program == Program::kWgmma;
         Kernel& kernel =
-            device.kernel(wgmma ? "assign_wgmma" : "assign_mma", plan.options, plan.program);
+                device.kernel(wgmma ? "assign_wgmma" : "assign_mma", plan.options, plan.program);
         // On no rows: a driver may refuse the local memory, which is more than it admits to having.
         const Buffer none = device.allocate<int32_t>(1, "nothing");
         device.launch(kernel, plan.threads, plan.threads, none, none, none, none, none, int32_t(0),

@@ -1,6 +1,6 @@
 // The nearest anchors of each row by wgmma, on NVIDIA's Hopper (compute capability 9.0); what it
-// leaves where is told in assign_tensor.cl. A warpgroup takes 64 rows through all anchors, N_TILE at
-// a time. Anchors come through a ring in local memory, which one more warp fills by bulk copies;
+// leaves where is told in assign_tensor.cl. A warpgroup takes 64 rows through all anchors, N_TILE
+// at a time. Anchors come through a ring in local memory, which one more warp fills by bulk copies;
 // while one warpgroup multiplies, the others compare.
 //
 // wgmma exists for the target sm_90a only, and NVIDIA's OpenCL compiler knows sm_90. So lines of
@@ -52,18 +52,24 @@ inline void wait_for(uint at, int parity) {
                      "again: mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
                      "@!done bra again;\n"
                      "}"
-                     : : "r"(at), "r"(parity) : "memory");
+                     :
+                     : "r"(at), "r"(parity)
+                     : "memory");
 }
 
 inline void arrive_with(uint at, int bytes) {
     __asm__ volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;"
-                     : : "r"(at), "r"(bytes) : "memory");
+                     :
+                     : "r"(at), "r"(bytes)
+                     : "memory");
 }
 
 inline void start_copy(uint to, __global const void* from, int bytes, uint at) {
     __asm__ volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
                      "[%0], [%1], %2, [%3];"
-                     : : "r"(to), "l"(from), "r"(bytes), "r"(at) : "memory");
+                     :
+                     : "r"(to), "l"(from), "r"(bytes), "r"(at)
+                     : "memory");
 }
 
 // 16-byte pieces of `rows` rows, then the next 16 dimensions; 8 rows make 128 bytes.
@@ -71,8 +77,9 @@ inline ulong matrix(uint at, int rows) {
     return (ulong)((at & 0x3ffff) >> 4) | (ulong)rows << 16 | (ulong)8 << 32;
 }
 
-#define SUM8(i) "+r"(c[i]), "+r"(c[i + 1]), "+r"(c[i + 2]), "+r"(c[i + 3]), \
-                "+r"(c[i + 4]), "+r"(c[i + 5]), "+r"(c[i + 6]), "+r"(c[i + 7])
+#define SUM8(i)                                                                                 \
+    "+r"(c[i]), "+r"(c[i + 1]), "+r"(c[i + 2]), "+r"(c[i + 3]), "+r"(c[i + 4]), "+r"(c[i + 5]), \
+            "+r"(c[i + 6]), "+r"(c[i + 7])
 // clang-format off
 #if N_TILE == 64
 #define SUM_NUMBERS \
@@ -94,17 +101,20 @@ inline ulong matrix(uint at, int rows) {
 // clang-format on
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
-#define WGMMA HIDDEN "wgmma.mma_async.sync.aligned.m64n" STRING(N_TILE) "k32.s32.s8.s8 {" SUM_NUMBERS "}, "
+#define WGMMA \
+    HIDDEN "wgmma.mma_async.sync.aligned.m64n" STRING(N_TILE) "k32.s32.s8.s8 {" SUM_NUMBERS "}, "
 // c += (add "1") or = (add "0") 64 rows times N_TILE anchors, 32 dimensions
 #ifdef ROWS_IN_LOCAL
 #define MULTIPLY(k, anchors, add) \
-    __asm__ volatile(WGMMA ROW_MATRIX ", " add ";" : SUM_OPERANDS : "l"(x + (k) * 128), "l"(anchors))
+    __asm__ volatile(WGMMA ROW_MATRIX ", " add ";" : SUM_OPERANDS : "l"(x + (k)*128), "l"(anchors))
 #else
-#define MULTIPLY(k, anchors, add) \
-    __asm__ volatile(WGMMA ROW_REGISTERS ", " add ";" : SUM_OPERANDS \
+#define MULTIPLY(k, anchors, add)                     \
+    __asm__ volatile(WGMMA ROW_REGISTERS ", " add ";" \
+                     : SUM_OPERANDS                   \
                      : "r"(x[k][0]), "r"(x[k][1]), "r"(x[k][2]), "r"(x[k][3]), "l"(anchors))
 #endif
-#define ORDER_SUMS(what) __asm__ volatile(HIDDEN "wgmma." what ".sync.aligned;" : SUM_OPERANDS : : "memory")
+#define ORDER_SUMS(what) \
+    __asm__ volatile(HIDDEN "wgmma." what ".sync.aligned;" : SUM_OPERANDS : : "memory")
 
 inline void prefetch_line(__global const char* at) {
     __asm__ volatile("prefetch.global.L2 [%0];" : : "l"(at));
@@ -115,11 +125,11 @@ inline void join_group(int group) {
     __asm__ volatile("bar.sync %0, 128;" : : "r"(group + 1) : "memory");
 }
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
-void assign_wgmma(__global const char* rows, __global const int* row_constant,
-                  __global const uchar* packed, __global const int* constants,
-                  __global const int* norm, int n, int m, int dp, int neighbours, int skip_own,
-                  __global int* label, __global int* dist) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+assign_wgmma(__global const char* rows, __global const int* row_constant,
+             __global const uchar* packed, __global const int* constants, __global const int* norm,
+             int n, int m, int dp, int neighbours, int skip_own, __global int* label,
+             __global int* dist) {
     __local __attribute__((aligned(128))) uchar ring[STAGES * STAGE_BYTES];
 #ifdef ROWS_IN_LOCAL
     // [warpgroup][16 dimensions][row]
@@ -273,16 +283,14 @@ void assign_wgmma(__global const char* rows, __global const int* row_constant,
                 arrive(empty + 8 * before);
             }
 // for each 16 anchors t and each of the rows' classes i
-#define KEEP(VALUE) \
-    _Pragma("unroll") \
-    for (int t = at / 16; t < at / 16 + 4; t++) { \
+#define KEEP(VALUE)                                                              \
+    _Pragma("unroll") for (int t = at / 16; t < at / 16 + 4; t++) {              \
         const int constant_of[4] = {plus[t].x, plus[t].y, plus[t].z, plus[t].w}; \
-        _Pragma("unroll") \
-        for (int i = 0; i < 8; i++) { \
-            const int sum = c[t * 8 + i % 4 / 2 * 4 + i / 4 * 2 + i % 2]; \
-            const int value = sum * scale + constant_of[i % 4]; \
-            best[i] = max(best[i], VALUE); \
-        } \
+        _Pragma("unroll") for (int i = 0; i < 8; i++) {                          \
+            const int sum = c[t * 8 + i % 4 / 2 * 4 + i / 4 * 2 + i % 2];        \
+            const int value = sum * scale + constant_of[i % 4];                  \
+            best[i] = max(best[i], VALUE);                                       \
+        }                                                                        \
     }
 #pragma unroll
             for (int at = 0; at < N_TILE; at += 64) {

@@ -270,8 +270,8 @@ void Device::enqueue(Kernel& kernel, size_t items, size_t work_group) {
         cl_int code = clWaitForEvents(1, &event);
         code |= clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof(start), &start,
                                         nullptr);
-        code |=
-            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof(end), &end, nullptr);
+        code |= clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof(end), &end,
+                                        nullptr);
         check(code, "profiling", kernel.name_.c_str());
         kernel.nanoseconds_ += end - start;
     }

@@ -60,9 +60,9 @@ DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
     cl_uint major = 0;
     cl_uint minor = 0;
     if (clGetDeviceInfo(device(), kComputeCapabilityMajor, sizeof(major), &major, nullptr) ==
-            CL_SUCCESS &&
+                CL_SUCCESS &&
         clGetDeviceInfo(device(), kComputeCapabilityMinor, sizeof(minor), &minor, nullptr) ==
-            CL_SUCCESS &&
+                CL_SUCCESS &&
         info.platform == "NVIDIA CUDA") {
         info.compute_capability = int(10 * major + minor);
     }

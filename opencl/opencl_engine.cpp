@@ -99,10 +99,10 @@ void OpenCLEngine::begin(const Shape& shape, const int8_t* sample) {
     training_.reset();
     if (shape.neighbours < 1 || shape.neighbours > kMaxNeighbours || shape.n_train < 0 ||
         shape.n_train > shape.n || shape.dp != padded_dim(shape.d)) {
-        fail(
-            "training shape is inconsistent: %lld of %lld rows train, %d neighbours, %d dimensions "
-            "padded to %d",
-            (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
+        fail("training shape is inconsistent: %lld of %lld rows train, %d neighbours, %d "
+             "dimensions "
+             "padded to %d",
+             (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
     }
     check_sizes(shape.n, shape.m, shape.d, shape.neighbours);
     training_ = std::make_unique<Training>(kernels_, shape);
@@ -218,8 +218,7 @@ void OpenCLEngine::get_first(const Buffer& from, int32_t* values) {
     if (shape.neighbours > 1) {
         t.assign.take_first(from, int(shape.n), shape.neighbours, t.first);
     }
-    kernels_.device->read(shape.neighbours > 1 ? t.first : from, values,
-                          shape.n * sizeof(int32_t));
+    kernels_.device->read(shape.neighbours > 1 ? t.first : from, values, shape.n * sizeof(int32_t));
 }
 
 void OpenCLEngine::get_labels(int32_t* nearest) {

@@ -195,8 +195,8 @@ __kernel void sum_segments(__global const char* rows, __global const int* dist,
 // One work-item per anchor and 16 dimensions.
 __kernel void combine_segments(__global const int* segment_sum,
                                __global const long* segment_scalars,
-                               __global const int* first_segment, int m, int dp,
-                               __global long* sum, __global long* weight_j, __global int* count_j,
+                               __global const int* first_segment, int m, int dp, __global long* sum,
+                               __global long* weight_j, __global int* count_j,
                                __global long* energy_j) {
     const int columns = dp / 16;
     const size_t id = get_global_id(0);

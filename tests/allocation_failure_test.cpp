@@ -146,17 +146,17 @@ TEST_F(AllocationFailure, SearchesThrowAndHurtNothing) {
     std::vector<float> distances(100);
     std::vector<int64_t> labels(100);
     int failed =
-        fail_each([&] { index.search(20, queries.data(), 5, distances.data(), labels.data()); },
-                  [&] { ASSERT_EQ(search(index, queries), expected); });
+            fail_each([&] { index.search(20, queries.data(), 5, distances.data(), labels.data()); },
+                      [&] { ASSERT_EQ(search(index, queries), expected); });
     EXPECT_GT(failed, 5);
     printf("searching: %d allocations failed\n", failed);
     std::vector<float> recons(100 * kDim);
     failed = fail_each(
-        [&] {
-            index.search_and_reconstruct(20, queries.data(), 5, distances.data(), labels.data(),
-                                         recons.data());
-        },
-        [&] { ASSERT_EQ(search(index, queries), expected); });
+            [&] {
+                index.search_and_reconstruct(20, queries.data(), 5, distances.data(), labels.data(),
+                                             recons.data());
+            },
+            [&] { ASSERT_EQ(search(index, queries), expected); });
     EXPECT_GT(failed, 5);
     failed = fail_each([&] { index.reconstruct_n(0, 50, recons.data()); },
                        [&] { ASSERT_EQ(search(index, queries), expected); });
@@ -174,12 +174,12 @@ TEST_F(AllocationFailure, SavingLeavesTheOldFile) {
     index.nprobe = 3;
     int failed = 0;
     failed = fail_each(
-        [&] { faiss_vlc::write_index(&index, path.c_str()); },
-        [&] {
-            const IndexPtr old(faiss_vlc::read_index(path.c_str()));
-            ASSERT_TRUE(written(*old) == before || written(*old) == written(index));
-            ASSERT_EQ(std::distance(fs::directory_iterator(name), fs::directory_iterator()), 1);
-        });
+            [&] { faiss_vlc::write_index(&index, path.c_str()); },
+            [&] {
+                const IndexPtr old(faiss_vlc::read_index(path.c_str()));
+                ASSERT_TRUE(written(*old) == before || written(*old) == written(index));
+                ASSERT_EQ(std::distance(fs::directory_iterator(name), fs::directory_iterator()), 1);
+            });
     EXPECT_GT(failed, 10);
     printf("saving: %d allocations failed\n", failed);
     fs::remove_all(name);
@@ -195,7 +195,7 @@ TEST_F(AllocationFailure, LoadingThrowsAndKeepsNothing) {
     faiss_vlc::write_index(&index, path.c_str());
     for (const int flags : {0, int(faiss::IO_FLAG_MMAP)}) {
         const int failed =
-            fail_each([&] { IndexPtr(faiss_vlc::read_index(path.c_str(), flags)); }, [] {});
+                fail_each([&] { IndexPtr(faiss_vlc::read_index(path.c_str(), flags)); }, [] {});
         EXPECT_GT(failed, 50);
         printf("loading: %d allocations failed\n", failed);
     }

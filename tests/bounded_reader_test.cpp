@@ -24,13 +24,13 @@ namespace {
 constexpr size_t kBound = size_t(64) << 20; ///< what 2^20 elements take, for small files
 
 const char* const kOthers[] = {
-    "Flat",           "IVF8,Flat",     "IVF8,SQ8",     "IVF8,PQ4x4",
-    "IVF8,PQ4x4fs",   "PQ4x4",         "PQ4x4fs",      "SQ8",
-    "HNSW8,Flat",     "HNSW8,SQ8",     "LSH",          "RQ2x4",
-    "PCA8,Flat",      "OPQ4_16,PQ4x4", "ITQ8,LSH",     "IVF8,RQ2x4",
-    "IVF8_HNSW,Flat", "IMI2x4,Flat",   "IDMap,Flat",   "IDMap2,IVF8,Flat",
-    "RR16,IVF8,Flat", "Flat,RFlat",    "IVF8,PQ4x4+4", "PRQ2x2x4",
-    "L2norm,Flat",    "IVF8,ITQ8,SH"};
+        "Flat",           "IVF8,Flat",     "IVF8,SQ8",     "IVF8,PQ4x4",
+        "IVF8,PQ4x4fs",   "PQ4x4",         "PQ4x4fs",      "SQ8",
+        "HNSW8,Flat",     "HNSW8,SQ8",     "LSH",          "RQ2x4",
+        "PCA8,Flat",      "OPQ4_16,PQ4x4", "ITQ8,LSH",     "IVF8,RQ2x4",
+        "IVF8_HNSW,Flat", "IMI2x4,Flat",   "IDMap,Flat",   "IDMap2,IVF8,Flat",
+        "RR16,IVF8,Flat", "Flat,RFlat",    "IVF8,PQ4x4+4", "PRQ2x2x4",
+        "L2norm,Flat",    "IVF8,ITQ8,SH"};
 
 /// FAISS's readers of the other kinds have faults of their own: only lengths are asked about.
 void read_flipped(const Bytes& good, size_t at, uint8_t flip) {
@@ -107,7 +107,7 @@ TEST(BoundedReader, ListsInAFileOfTheirOwn) {
     const IndexPtr index = filled_tree(kTreeD, "IVF8,Flat", x);
     auto& ivf = dynamic_cast<faiss::IndexIVF&>(*index);
     const auto folder =
-        std::filesystem::temp_directory_path() / ("vlc-lists-" + std::to_string(getpid()));
+            std::filesystem::temp_directory_path() / ("vlc-lists-" + std::to_string(getpid()));
     std::filesystem::create_directory(folder);
     const std::string lists = (folder / "lists").string(), file = (folder / "index").string();
     const Results expected = search(ivf, x);
@@ -122,9 +122,9 @@ TEST(BoundedReader, ListsInAFileOfTheirOwn) {
     const IndexPtr plain = filled_tree(kTreeD, "IVF8,Flat", x);
     faiss_vlc::write_index(plain.get(), file.c_str());
     const IndexPtr mapped(faiss_vlc::read_index(file.c_str(), faiss::IO_FLAG_MMAP));
-    EXPECT_NE(
-        dynamic_cast<faiss::OnDiskInvertedLists*>(dynamic_cast<faiss::IndexIVF&>(*mapped).invlists),
-        nullptr);
+    EXPECT_NE(dynamic_cast<faiss::OnDiskInvertedLists*>(
+                      dynamic_cast<faiss::IndexIVF&>(*mapped).invlists),
+              nullptr);
     EXPECT_EQ(search(*mapped, x), expected);
     std::filesystem::remove_all(folder);
 }

@@ -20,12 +20,23 @@ std::vector<double> variances(int d, int kind, uint64_t seed) {
     std::vector<double> v(d);
     for (int i = 0; i < d; i++) {
         switch (kind) {
-            case 0: v[i] = 1; break;
-            case 1: v[i] = std::exp(-8.0 * i / d); break;
-            case 2: v[i] = double(random.between(0, 3)); break;
-            case 3: v[i] = i < d / 3 ? 2 + random.unit() : 0; break;
-            case 4: v[i] = std::exp(400 * random.unit() - 200); break;
-            default: v[i] = random.unit() * 100;
+        case 0:
+            v[i] = 1;
+            break;
+        case 1:
+            v[i] = std::exp(-8.0 * i / d);
+            break;
+        case 2:
+            v[i] = double(random.between(0, 3));
+            break;
+        case 3:
+            v[i] = i < d / 3 ? 2 + random.unit() : 0;
+            break;
+        case 4:
+            v[i] = std::exp(400 * random.unit() - 200);
+            break;
+        default:
+            v[i] = random.unit() * 100;
         }
     }
     std::sort(v.rbegin(), v.rend());
@@ -151,7 +162,8 @@ TEST(Allocate, MoreVarianceNeverGetsFewerBits) {
         const int d = int(random.between(4, 120));
         const int bytes = 4 * int(random.between(1, std::max(1, d / 4))); // rows of one kind
         const std::vector<double> variance = variances(d, 1 + trial % 5, uint64_t(trial));
-        const std::vector<int> bits = widths(Layout::allocate(bytes, variance, 0.25 * (trial % 3)), d);
+        const std::vector<int> bits =
+                widths(Layout::allocate(bytes, variance, 0.25 * (trial % 3)), d);
         ASSERT_TRUE(std::is_sorted(bits.rbegin(), bits.rend())) << d << " " << bytes;
     }
 }
@@ -192,7 +204,8 @@ TEST(Uniform, ErrorsAreTheBestForAGaussian) {
         double sum = 0;
         const int levels = 1 << bits;
         for (double x = -8; x < 8; x += 1e-3) {
-            const double c = std::clamp(std::round(x / step + (levels - 1) / 2.0), 0.0, levels - 1.0);
+            const double c =
+                    std::clamp(std::round(x / step + (levels - 1) / 2.0), 0.0, levels - 1.0);
             const double miss = x - (c - (levels - 1) / 2.0) * step;
             sum += miss * miss * std::exp(-x * x / 2) / std::sqrt(2 * M_PI) * 1e-3;
         }
@@ -232,7 +245,8 @@ TEST(FromFields, TakesALayoutAndItsOwnFieldsBack) {
 
 TEST(FromFields, RejectsWhatDoesNotFit) {
     // good: two fields share the row of four, and a row of one
-    EXPECT_NO_THROW(Layout::from_fields(5, {field(0, 1, 8, 0, 1), field(1, 4, 4, 0, 0), field(5, 4, 4, 4, 0)}));
+    EXPECT_NO_THROW(Layout::from_fields(
+            5, {field(0, 1, 8, 0, 1), field(1, 4, 4, 0, 0), field(5, 4, 4, 4, 0)}));
     const auto rejected = [](int bytes, std::vector<Field> fields, const char* part) {
         EXPECT_FAULT(Layout::from_fields(bytes, fields), "layout", part);
     };
@@ -253,10 +267,11 @@ TEST(FromFields, RejectsWhatDoesNotFit) {
 }
 
 TEST(SlotAxis, ListsFieldsInOrder) {
-    const Layout layout = Layout::from_fields(
-            7, {field(0, 1, 8, 0, 2), field(1, 2, 3, 0, 1), field(3, 4, 5, 0, 0), field(7, 4, 3, 5, 0)});
+    const Layout layout = Layout::from_fields(7, {field(0, 1, 8, 0, 2), field(1, 2, 3, 0, 1),
+                                                  field(3, 4, 5, 0, 0), field(7, 4, 3, 5, 0)});
     // shift 0: rows 0, 1, 2; then shift 5
-    EXPECT_EQ(layout.slot_axis(), (std::vector<int>{3, 4, 5, 6, 1, 2, -1, -1, 0, -1, -1, -1, 7, 8, 9, 10}));
+    EXPECT_EQ(layout.slot_axis(),
+              (std::vector<int>{3, 4, 5, 6, 1, 2, -1, -1, 0, -1, -1, -1, 7, 8, 9, 10}));
     EXPECT_EQ(layout.axes, 11);
 }
 
@@ -265,12 +280,15 @@ TEST(Pack, RoundTripsAndFillsBitsAsDocumented) {
     for (int trial = 0; trial < 400; trial++) {
         const int d = int(random.between(1, 150));
         const int bytes = int(random.between(1, std::min(70, d)));
-        const Layout layout = Layout::allocate(bytes, variances(d, trial % 6, uint64_t(trial)), 0.5);
-        std::vector<uint8_t> level(layout.slots(), 0), code(bytes + 1, 0xee), back(layout.slots(), 77);
+        const Layout layout =
+                Layout::allocate(bytes, variances(d, trial % 6, uint64_t(trial)), 0.5);
+        std::vector<uint8_t> level(layout.slots(), 0), code(bytes + 1, 0xee),
+                back(layout.slots(), 77);
         for (size_t i = 0; i < layout.fields.size(); i++) {
             const int most = (1 << layout.fields[i].width) - 1;
             for (int l = 0; l < 4; l++) { // what is in empty slots must not matter
-                level[4 * i + l] = l < layout.fields[i].lanes ? uint8_t(random.between(0, most)) : 255;
+                level[4 * i + l] =
+                        l < layout.fields[i].lanes ? uint8_t(random.between(0, most)) : 255;
             }
         }
         pack_code(layout, level.data(), code.data());

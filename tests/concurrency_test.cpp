@@ -71,7 +71,7 @@ TEST(Concurrency, SearchesOfMixedSizesWhileOthersSave) {
         const Bytes bytes = written(own);
         const Results expected = search(own, base());
         const IndexPtr mapped(
-            faiss_vlc::read_index((folder + "/x.vlc").c_str(), faiss::IO_FLAG_MMAP));
+                faiss_vlc::read_index((folder + "/x.vlc").c_str(), faiss::IO_FLAG_MMAP));
         for (const faiss::Index* index :
              std::initializer_list<const faiss::Index*>{&own, mapped.get()}) {
             std::atomic<int> wrong{0};

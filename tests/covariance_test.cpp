@@ -46,7 +46,7 @@ void check(int64_t n, int64_t n_train, int d, int neighbours, bool extreme) {
         for (int k = 0; k < d; k++) {
             for (int l = 0; l < d; l++) {
                 expected[size_t(k) * d + l] +=
-                    int64_t(x[i * dp + k] - a[j * dp + k]) * (x[i * dp + l] - a[j * dp + l]);
+                        int64_t(x[i * dp + k] - a[j * dp + k]) * (x[i * dp + l] - a[j * dp + l]);
             }
         }
     }

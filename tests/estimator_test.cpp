@@ -16,7 +16,8 @@ TEST(Rho, CodesAreASmallFloat) {
     double last = -1;
     for (int code = 0; code < 2048; code++) {
         const double exponent = code >> 6, mantissa = code & 63;
-        const double expected = (64 + mantissa) / 64 * std::pow(2.0, exponent - 16) - std::pow(2.0, -16);
+        const double expected =
+                (64 + mantissa) / 64 * std::pow(2.0, exponent - 16) - std::pow(2.0, -16);
         const float met = decode_rho(uint16_t(code << 5 | (code & 31)));
         EXPECT_NEAR(met, expected, 1e-6 * expected) << code;
         EXPECT_GT(met, last);
@@ -88,9 +89,9 @@ double formula(const Estimator& e, bool inner_product, double D, double q_norm, 
                double gamma, double dot) {
     const double miss = 1 - gamma;
     const double weight = 1 + e.t2 * (1 / gamma - 1);
-    return inner_product
-            ? D + e.c * miss * q_norm * square / std::sqrt(e.energy) - weight * dot
-            : D * (1 + e.c * miss * square / e.energy) + square * (gamma + e.t1 * miss) - 2 * weight * dot;
+    return inner_product ? D + e.c * miss * q_norm * square / std::sqrt(e.energy) - weight * dot
+                         : D * (1 + e.c * miss * square / e.energy) +
+                                   square * (gamma + e.t1 * miss) - 2 * weight * dot;
 }
 
 TEST(Tables, GiveTheDocumentedEstimates) {
@@ -117,8 +118,9 @@ TEST(Tables, GiveTheDocumentedEstimates) {
             const double expected =
                     formula(e, inner_product, D, norm, square, e.gamma(g), dot2 * scale);
             const double met = D + rho * add[g] - mul[g] * dot2;
-            ASSERT_NEAR(met, expected, 2e-5 * (1 + std::fabs(D) + std::fabs(rho * add[g]) +
-                                               std::fabs(mul[g] * dot2)));
+            ASSERT_NEAR(
+                    met, expected,
+                    2e-5 * (1 + std::fabs(D) + std::fabs(rho * add[g]) + std::fabs(mul[g] * dot2)));
         }
     }
 }

@@ -54,11 +54,20 @@ TEST(Factory, TokenSaysAnchorsAndBytes) {
 }
 
 TEST(Factory, BadTokensNameTheGrammar) {
-    for (const char* bad :
-         {"VLC0", "VLC0x4", "VLC256x0", "VLC99999999999", "VLC1048577", "VLC256x4b8", "VLC256b8x4",
-          "VLC256x9", "VLC256x8.01", "VLC256x0.1", "VLC8b2", "VLC8b0", "VLC8b999999", "VLCfoo",
-          "IDMap,VLC-3", "VLC8x", "VLC8b", "VLC8x.5", "VLC8x1.", "VLC8x1e0", "VLC 8", "VLC8 ",
-          "VLC8x4fs", "VLC8.5", "PCA8,VLC8x4np", "VLC8,Refine(VLC8y2)", "VLC8x+4"}) {
+    for (const char* bad : {"VLC0",          "VLC0x4",
+                            "VLC256x0",      "VLC99999999999",
+                            "VLC1048577",    "VLC256x4b8",
+                            "VLC256b8x4",    "VLC256x9",
+                            "VLC256x8.01",   "VLC256x0.1",
+                            "VLC8b2",        "VLC8b0",
+                            "VLC8b999999",   "VLCfoo",
+                            "IDMap,VLC-3",   "VLC8x",
+                            "VLC8b",         "VLC8x.5",
+                            "VLC8x1.",       "VLC8x1e0",
+                            "VLC 8",         "VLC8 ",
+                            "VLC8x4fs",      "VLC8.5",
+                            "PCA8,VLC8x4np", "VLC8,Refine(VLC8y2)",
+                            "VLC8x+4"}) {
         EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad); },
                            "expected VLC[<m>][x<bits>|b<bytes>]"))
                 << bad;

@@ -155,7 +155,7 @@ protected:
 
     void put(const Bytes& bytes) {
         std::ofstream(path_, std::ios::binary)
-            .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
+                .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
     }
 
     fs::path folder_, path_;

@@ -155,7 +155,7 @@ void check_rotation(Frame frame, const std::vector<int>& slot_axis, const std::v
         // each component of x is rounded by half a unit of norm / 32767
         ASSERT_NEAR(y[s], expected,
                     norm * (0.5 / 32767) * std::sqrt(double(frame.d)) * 1.01 + 1e-6 * norm)
-            << frame.d << " slot " << s;
+                << frame.d << " slot " << s;
     }
     std::vector<float> out(frame.d, 1000);
     std::vector<float> expected(frame.d);

@@ -1,5 +1,6 @@
 // The golden file of format version 1 must stay readable for ever.
-// Before the first release it may be made anew: VLC_WRITE_GOLDEN=tests/data <build>/tests/golden_test
+// Before the first release it may be made anew: VLC_WRITE_GOLDEN=tests/data
+// <build>/tests/golden_test
 
 #include <unistd.h>
 

@@ -30,7 +30,7 @@ TEST(Group, NeighboursStayTogether) {
         const std::vector<int8_t> anchors = around_centres(m, dp, centres);
         const std::vector<int32_t> count(m, 10);
         const std::vector<uint8_t> group =
-            group_anchors(m, dp, anchors.data(), count.data(), 16, 1234);
+                group_anchors(m, dp, anchors.data(), count.data(), 16, 1234);
         ASSERT_EQ(group.size(), size_t(m));
         std::set<int> used(group.begin(), group.end());
         EXPECT_GE(used.size(), m >= 100 ? 4u : 1u);

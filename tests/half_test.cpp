@@ -15,7 +15,8 @@ double value_of(int h) {
     const int exponent = h >> 10 & 31;
     const int mantissa = h & 1023;
     const double sign = h & 0x8000 ? -1 : 1;
-    return sign * (exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24));
+    return sign *
+           (exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24));
 }
 
 TEST(Half, AllValuesDecodeAndComeBack) {

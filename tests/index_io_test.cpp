@@ -49,12 +49,8 @@ protected:
         ASSERT_NE(mkdtemp(name.data()), nullptr);
         folder_ = name;
     }
-    void TearDown() override {
-        fs::remove_all(folder_);
-    }
-    std::string path(const char* name) const {
-        return (folder_ / name).string();
-    }
+    void TearDown() override { fs::remove_all(folder_); }
+    std::string path(const char* name) const { return (folder_ / name).string(); }
     size_t files() const {
         return size_t(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
     }

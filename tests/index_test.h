@@ -60,9 +60,8 @@ inline IndexPtr read(const Bytes& bytes) {
 /// The first IndexVLC in a tree, or null.
 inline faiss_vlc::IndexVLC* vlc_of(faiss::Index& index) {
     auto* found = dynamic_cast<faiss_vlc::IndexVLC*>(&index);
-    faiss_vlc::each_child(index, [&](faiss::Index*& child, bool) {
-        found = found ? found : vlc_of(*child);
-    });
+    faiss_vlc::each_child(
+            index, [&](faiss::Index*& child, bool) { found = found ? found : vlc_of(*child); });
     return found;
 }
 

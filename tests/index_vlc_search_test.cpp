@@ -33,8 +33,8 @@ TEST(Search, DistancesAreNearTheTrueOnesAndSorted) {
         double error = 0, size = 0;
         for (idx_t i = 0; i < kQueries * 10; i++) {
             const double truth =
-                true_distance(kDim, &queries()[i / 10 * kDim], &base()[r.label[i] * kDim], ip) *
-                (ip ? -1 : 1);
+                    true_distance(kDim, &queries()[i / 10 * kDim], &base()[r.label[i] * kDim], ip) *
+                    (ip ? -1 : 1);
             error += std::fabs(r.distance[i] - truth);
             size += std::fabs(truth);
             if (!ip) {
@@ -55,11 +55,11 @@ TEST(Search, BatchIsTheSameAsOneByOneAndAsAnyThreadCount) {
         const Results batch = search(index, 7);
         for (idx_t q = 0; q < kQueries; q++) {
             const Results one =
-                search(index, 7, nullptr,
-                       {queries().begin() + q * kDim, queries().begin() + (q + 1) * kDim});
+                    search(index, 7, nullptr,
+                           {queries().begin() + q * kDim, queries().begin() + (q + 1) * kDim});
             ASSERT_TRUE(std::equal(one.label.begin(), one.label.end(), &batch.label[q * 7]));
             ASSERT_TRUE(
-                std::equal(one.distance.begin(), one.distance.end(), &batch.distance[q * 7]));
+                    std::equal(one.distance.begin(), one.distance.end(), &batch.distance[q * 7]));
         }
         const int threads = omp_get_max_threads();
         for (int t : {1, 3, 8}) {
@@ -123,7 +123,8 @@ TEST(Search, GoesOnWhereAFilterLeavesTooFew) {
     for (idx_t id : all.label) {
         EXPECT_TRUE(id >= 100 && id < 140) << id;
     }
-    params.max_probes = 3; // a bound: what is in the 3 nearest lists, or fewer lists that have enough
+    params.max_probes =
+            3; // a bound: what is in the 3 nearest lists, or fewer lists that have enough
     const Results bounded = search(index, 10, &params);
     auto three = probing(3);
     three.sel = &range;

@@ -101,10 +101,10 @@ std::string message_of(Body body) {
     return "nothing thrown";
 }
 
-#define EXPECT_MESSAGE(body, part)                                                                 \
-    do {                                                                                           \
-        const std::string text = message_of([&] { body; });                                        \
-        EXPECT_NE(text.find(part), std::string::npos) << "message: " << text;                      \
+#define EXPECT_MESSAGE(body, part)                                            \
+    do {                                                                      \
+        const std::string text = message_of([&] { body; });                   \
+        EXPECT_NE(text.find(part), std::string::npos) << "message: " << text; \
     } while (0)
 
 inline double recall(const Results& r, idx_t k, const std::vector<float>& x, bool inner_product) {
@@ -114,7 +114,7 @@ inline double recall(const Results& r, idx_t k, const std::vector<float>& x, boo
         std::vector<std::pair<double, idx_t>> order;
         for (idx_t i = 0; i < idx_t(x.size()) / kDim; i++) {
             order.emplace_back(
-                true_distance(kDim, &queries()[q * kDim], &x[i * kDim], inner_product), i);
+                    true_distance(kDim, &queries()[q * kDim], &x[i * kDim], inner_product), i);
         }
         std::partial_sort(order.begin(), order.begin() + k, order.end());
         for (idx_t i = 0; i < k; i++) {

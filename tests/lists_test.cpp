@@ -118,33 +118,32 @@ TEST(Lists, RandomOperationsMatchAPlainModel) {
             const size_t j = size_t(random.between(0, 3));
             const idx_t most = step < 150 ? 0xffffffff : INT64_MAX - 1; // then 8-byte ids
             switch (random.between(0, 4)) {
-                case 0:
-                case 1:
-                    add(lists, plain, j,
-                        random_entries(random, size_t(random.between(0, 40)), lists.code_size, most));
-                    break;
-                case 2: {
-                    const size_t size = plain[j].size();
-                    const size_t offset = size_t(random.between(0, idx_t(size)));
-                    const size_t n = size_t(random.between(0, idx_t(size - offset)));
-                    const std::vector<Entry> entries =
-                            random_entries(random, n, lists.code_size, most);
-                    const auto [ids, codes] = flat(entries);
-                    lists.update_entries(j, offset, n, ids.data(), codes.data());
-                    std::copy(entries.begin(), entries.end(), plain[j].begin() + offset);
-                    break;
+            case 0:
+            case 1:
+                add(lists, plain, j,
+                    random_entries(random, size_t(random.between(0, 40)), lists.code_size, most));
+                break;
+            case 2: {
+                const size_t size = plain[j].size();
+                const size_t offset = size_t(random.between(0, idx_t(size)));
+                const size_t n = size_t(random.between(0, idx_t(size - offset)));
+                const std::vector<Entry> entries = random_entries(random, n, lists.code_size, most);
+                const auto [ids, codes] = flat(entries);
+                lists.update_entries(j, offset, n, ids.data(), codes.data());
+                std::copy(entries.begin(), entries.end(), plain[j].begin() + offset);
+                break;
+            }
+            case 3: {
+                const size_t size = size_t(random.between(0, idx_t(plain[j].size())));
+                lists.resize(j, size); // smaller
+                plain[j].resize(size);
+                break;
+            }
+            default:
+                if (step % 20 == 0) {
+                    lists.reset();
+                    plain.assign(4, {});
                 }
-                case 3: {
-                    const size_t size = size_t(random.between(0, idx_t(plain[j].size())));
-                    lists.resize(j, size); // smaller
-                    plain[j].resize(size);
-                    break;
-                }
-                default:
-                    if (step % 20 == 0) {
-                        lists.reset();
-                        plain.assign(4, {});
-                    }
             }
             if (step % 7 == 0) {
                 expect_equal(lists, plain);
@@ -207,7 +206,8 @@ TEST(Lists, StoredFormRestoresThem) {
         VLCInvertedLists restored(3, lists.model);
         plain.emplace_back();
         for (size_t j = 0; j < 2; j++) {
-            restored.set_list(j, lists.list_size(j), lists.blocks(j), lists.raw_ids(j), lists.id_bytes());
+            restored.set_list(j, lists.list_size(j), lists.blocks(j), lists.raw_ids(j),
+                              lists.id_bytes());
         }
         restored.set_list(2, 0, nullptr, nullptr, lists.id_bytes());
         expect_equal(restored, plain);

@@ -32,7 +32,7 @@ Shape shape_of(int m, int d, int64_t n_train = 0) {
 /// Anchors of a shape with everything that moves change.
 struct Anchored {
     explicit Anchored(const Shape& s, std::vector<int32_t> values, uint64_t seed)
-            : shape(s), anchor(std::move(values)), anchor8(anchor.size()), norm(s.m) {
+        : shape(s), anchor(std::move(values)), anchor8(anchor.size()), norm(s.m) {
         for (size_t i = 0; i < anchor.size(); i++) {
             anchor[i] = int(i % s.dp) < s.d ? anchor[i] : 0;
         }
@@ -115,7 +115,8 @@ TEST(Apply, MergesToTheWeightedMean) {
             const double c = std::max(1, a.count[dst]), s = std::max(1, a.count[src]);
             for (int k = 0; k < d; k++) {
                 const double mean = (before.anchor[dst * shape.dp + k] * c +
-                                     before.anchor[src * shape.dp + k] * s) / (c + s);
+                                     before.anchor[src * shape.dp + k] * s) /
+                                    (c + s);
                 ASSERT_NEAR(a.anchor[dst * shape.dp + k], mean, 0.5 + 1e-6);
                 ASSERT_EQ(a.anchor[src * shape.dp + k], before.anchor[src * shape.dp + k]);
             }
@@ -152,7 +153,8 @@ TEST(Apply, SplitsSymmetricallyBySpread) {
             const int dst = src - 1;
             for (int k = 0; k < shape.dp; k++) {
                 const int64_t at = before.anchor[src * shape.dp + k];
-                const int64_t random16 = int64_t(hash32(salt, uint32_t(src), uint32_t(k)) % 65536) - 32768;
+                const int64_t random16 =
+                        int64_t(hash32(salt, uint32_t(src), uint32_t(k)) % 65536) - 32768;
                 const int64_t offset = k < d ? random16 * before.spread[src] / (16 * root) : 0;
                 const auto clamped = [](int64_t v) {
                     return std::clamp<int64_t>(v, -127 * 65536, 127 * 65536);
@@ -207,8 +209,8 @@ TEST(Quantize, SnapsToEachGrid) {
         const double wanted = std::fabs(before.anchor[i] / 65536.0);
         const double met = std::fabs(b.anchor[i] / 65536.0);
         const auto above = std::lower_bound(halves.begin(), halves.end(), wanted);
-        const double nearest = above == halves.begin() ? *above
-                : std::min(*above - wanted, wanted - *(above - 1));
+        const double nearest =
+                above == halves.begin() ? *above : std::min(*above - wanted, wanted - *(above - 1));
         ASSERT_TRUE(std::binary_search(halves.begin(), halves.end(), met)) << met;
         ASSERT_EQ(std::fabs(met - wanted), above == halves.begin() ? *above - wanted : nearest);
     }
@@ -250,7 +252,8 @@ TEST(Plan, NoAnchorIsInTwoMovesOfOneList) {
         std::vector<int64_t> energy(m);
         int64_t n = 0;
         for (int j = 0; j < m; j++) {
-            count[j] = random.between(0, 3) ? int32_t(random.between(0, 5)) : int32_t(random.between(0, 500));
+            count[j] = random.between(0, 3) ? int32_t(random.between(0, 5))
+                                            : int32_t(random.between(0, 500));
             energy[j] = count[j] ? count[j] * random.between(0, 100) : 0;
             n += count[j];
             if (m > 1) {

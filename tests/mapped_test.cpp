@@ -174,7 +174,7 @@ TEST_F(Mapped, ChecksAllButIdsAndCodes) {
             const auto mapped = map(); // as damaged as it is, it hurts nobody
             search(*mapped, base());
             EXPECT_TRUE(
-                throws([&] { SectionReader(map_file(path())).verify_all(); }, section.name));
+                    throws([&] { SectionReader(map_file(path())).verify_all(); }, section.name));
         } else {
             EXPECT_TRUE(throws([&] { map(); }, section.name));
         }
@@ -273,7 +273,8 @@ TEST_F(Mapped, OpensInTimeThatDoesNotDependOnTheVectors) {
         const auto start = std::chrono::steady_clock::now();
         const auto mapped = map("large.vlc");
         best = std::min(
-            best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+                best,
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
         EXPECT_EQ(mapped->ntotal, n);
         EXPECT_LT(mapped->memory(), 1u << 20);
     }

@@ -61,7 +61,8 @@ TEST(Model, SameAsComparesTheTraining) {
     EXPECT_TRUE(a.model->same_as(*a.model));
     EXPECT_TRUE(a.model->same_as(*b.model));
     EXPECT_FALSE(a.model->same_as(*c.model));
-    const Trained ip = train_model(600, 10, x.data(), small_parameters(8), faiss::METRIC_INNER_PRODUCT);
+    const Trained ip =
+            train_model(600, 10, x.data(), small_parameters(8), faiss::METRIC_INNER_PRODUCT);
     EXPECT_FALSE(a.model->same_as(*ip.model));
     Model changed = *a.model;
     changed.spread[3] *= 2;

@@ -110,8 +110,8 @@ TEST(OpenCLDevice, AForkedChildGetsAnError) {
         alarm(20);
         int32_t value;
         int status = 0;
-        status |=
-            error_of([&] { device->read(buffer, &value, 4); }).find("fork") == std::string::npos;
+        status |= error_of([&] { device->read(buffer, &value, 4); }).find("fork") ==
+                  std::string::npos;
         status |= 2 * (error_of([&] { device->allocate<int>(1, "test"); }).empty());
         status |= 4 * (!list_devices().empty());
         status |= 8 * (open_device("auto") != nullptr);

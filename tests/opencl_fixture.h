@@ -91,11 +91,11 @@ struct TestData {
             const int kind = between(0, 4);
             const int c = between(0, 7);
             for (int k = 0; k < d; k++) {
-                anchor[j * dp + k] = kind == 0   ? (n ? rows[(j % n) * dp + k] : 0) * 65536
-                                     : kind == 1 ? anchor[k]
-                                     : kind == 2
-                                         ? (between(0, 1) ? 127 : -127) * 65536
-                                         : centre[c * d + k] * 65536 + between(-2400000, 2400000);
+                anchor[j * dp + k] =
+                        kind == 0   ? (n ? rows[(j % n) * dp + k] : 0) * 65536
+                        : kind == 1 ? anchor[k]
+                        : kind == 2 ? (between(0, 1) ? 127 : -127) * 65536
+                                    : centre[c * d + k] * 65536 + between(-2400000, 2400000);
             }
         }
         anchor8.resize(anchor.size());

@@ -30,7 +30,7 @@ void expect_equal(const KernelSet& kernels, TestData data) {
     SCOPED_TRACE(std::string(kernels.dot.name) + " group " + std::to_string(kernels.work_group) +
                  " d " + std::to_string(s.d) + " m " + std::to_string(s.m));
     std::vector<int32_t> label(s.m), dist(s.m), met_label(s.m), met_dist(s.m), spread(s.m),
-        count(s.m);
+            count(s.m);
     for (int j = 0; j < s.m; j++) {
         spread[j] = j * 7919 % 4000;
         count[j] = j * 31 % 50;

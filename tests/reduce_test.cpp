@@ -118,7 +118,9 @@ TEST(Weights, MatchTheSpecification) {
         ReduceParams params;
         params.inv_t = trial % 7 == 0 ? INT_MAX : int32_t(1 + (random.bits() >> (33 + trial % 30)));
         params.robust = Robust(trial % 3);
-        params.tau2 = trial % 11 == 0 ? 0 : trial % 13 == 0 ? INT_MAX : int32_t(random.between(0, reach));
+        params.tau2 = trial % 11 == 0   ? 0
+                      : trial % 13 == 0 ? INT_MAX
+                                        : int32_t(random.between(0, reach));
         std::vector<int32_t> w(K, -7);
         row_weights(K, label.data(), dist.data(), bias.data(), params, w.data());
         ASSERT_EQ(w, naive_weights(K, label.data(), dist.data(), bias.data(), params)) << trial;
@@ -156,7 +158,8 @@ TEST(Reduce, SumsMatchBruteForce) {
                     const int first = int(random.between(0, m - 1));
                     for (int r = 0; r < K; r++) {
                         label[i * K + r] = r > 0 && i % 5 == 0 ? -1 : (first + r) % m;
-                        dist[i * K + r] = label[i * K + r] < 0 ? INT_MAX : int32_t(random.between(0, 9000));
+                        dist[i * K + r] =
+                                label[i * K + r] < 0 ? INT_MAX : int32_t(random.between(0, 9000));
                     }
                 }
                 ReduceParams params;

@@ -375,7 +375,7 @@ TEST(Save, ForgeriesAreNamed) {
     const SectionReader sections(Payload{{good.data(), good.size()}, "x.vlc", nullptr});
     for (const Section& gone : sections.sections()) {
         const Bytes less =
-            forged(good, [&](const std::string& name, Bytes&) { return name != gone.name; });
+                forged(good, [&](const std::string& name, Bytes&) { return name != gone.name; });
         if (gone.required) {
             EXPECT_TRUE(refused(less, "missing")) << gone.name;
         } else {

@@ -39,8 +39,8 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
     EXPECT_EQ(find_simd("avx2") != nullptr, bool(__builtin_cpu_supports("avx2")));
     EXPECT_EQ(find_simd("avx512") != nullptr,
               __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                  __builtin_cpu_supports("avx512vnni"));
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vnni"));
     EXPECT_EQ(find_simd("neon"), nullptr);
     EXPECT_EQ(find_simd(""), nullptr);
 }
@@ -211,7 +211,7 @@ TEST(AnchorDistance, IsTheSameAndNearTheExact) {
             EXPECT_NEAR(first, expected, 1e-5 * expected);
             for (const Simd* level : levels()) {
                 EXPECT_EQ(level->anchor_distance(dp, q.data(), a.data()), first)
-                    << level->name << dp;
+                        << level->name << dp;
             }
         }
     }
@@ -244,14 +244,14 @@ TEST(QuantizeQuery, IsTheSameAndRounds) {
             for (const Simd* level : levels()) {
                 std::vector<float> w(n, 99);
                 std::vector<int8_t> q8(n, 99);
-                const float largest =
-                    level->quantize_query(n, y.data(), b.data(), step.data(), w.data(), q8.data());
+                const float largest = level->quantize_query(n, y.data(), b.data(), step.data(),
+                                                            w.data(), q8.data());
                 EXPECT_NEAR(largest, most, 1e-6 * most + 1e-44);
                 for (int i = 0; i < n; i++) {
                     ASSERT_NEAR(w[i], exact[i], 1e-6 * most + 1e-44);
                     const double wanted = most > 2e-30 ? 127 * exact[i] / most : 0;
                     ASSERT_LE(std::fabs(q8[i] - wanted), most > 2e-30 || most < 5e-31 ? 0.501 : 127)
-                        << level->name << " " << scale;
+                            << level->name << " " << scale;
                     if (scale == 1 && i != 3) {
                         ASSERT_EQ(q8[i] % 2, 0) << "ties go to even";
                     }
@@ -317,8 +317,8 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
         double dot2 = 0;
         for (size_t i = 0; i < layout.fields.size(); i++) {
             for (int l = 0; l < layout.fields[i].lanes; l++) {
-                dot2 +=
-                    q[4 * i + l] * (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
+                dot2 += q[4 * i + l] *
+                        (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
             }
         }
         const int factors = code[layout.code_bytes] | code[layout.code_bytes + 1] << 8;
@@ -356,7 +356,7 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
         for (float bound : {distance[count / 2], float(expected[0] + 1), -1e30f, 1e30f, NAN}) {
             std::vector<float> again(kScanBatch);
             const uint64_t within =
-                level->scan_blocks(list, block.data(), count, bound, again.data());
+                    level->scan_blocks(list, block.data(), count, bound, again.data());
             uint64_t wanted = 0;
             for (int v = 0; v < count; v++) {
                 wanted |= uint64_t(first[v] <= bound) << v;
@@ -390,7 +390,7 @@ TEST(ScanBlocks, EveryWidthAndShift) {
         for (int width = 1; width <= 8; width++) {
             for (int shift = 0; shift + width <= 8; shift++) {
                 const Layout layout =
-                    Layout::from_fields(lanes, {{0, lanes, width, shift, 0, 0, 0, false}});
+                        Layout::from_fields(lanes, {{0, lanes, width, shift, 0, 0, 0, false}});
                 for (int kind = 0; kind < 4; kind++) {
                     check_scan(layout, 1 + int(random.between(0, 15)), kind, random);
                     ASSERT_FALSE(HasFatalFailure()) << lanes << " " << width << " " << shift;

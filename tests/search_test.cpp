@@ -134,15 +134,15 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
                 for (int k = 0; k < kDim; k++) {
                     const float v = fixture().x[trial * 20 * kDim + k];
                     u[k] = metric == faiss::METRIC_L2
-                               ? (v - model->lattice.mean[k]) * model->lattice.scale
-                               : v;
+                                   ? (v - model->lattice.mean[k]) * model->lattice.scale
+                                   : v;
                     largest = std::max(largest, std::fabs(u[k]));
                 }
                 for (int j = 0; j < m; j++) {
                     int dot = 0, norm = 0;
                     for (int k = 0; k < kDim; k++) {
                         const float v =
-                            metric == faiss::METRIC_L2 ? u[k] : u[k] * (127.0f / largest);
+                                metric == faiss::METRIC_L2 ? u[k] : u[k] * (127.0f / largest);
                         const int q = int(std::lrint(std::min(127.0f, std::max(-127.0f, v))));
                         const int a = model->anchors8[j * 16 + k];
                         dot += q * a;
@@ -239,9 +239,9 @@ TEST(Scan, EstimatesFollowTheFormula) {
                     double exact = 0;
                     const double wanted = formula(model, index.lists(), j, i, x, exact);
                     const double got =
-                        metric == faiss::METRIC_L2
-                            ? estimate / (double(model.lattice.scale) * model.lattice.scale)
-                            : double(query.distance(estimate));
+                            metric == faiss::METRIC_L2
+                                    ? estimate / (double(model.lattice.scale) * model.lattice.scale)
+                                    : double(query.distance(estimate));
                     ASSERT_NEAR(got, wanted, 2e-3 * (1 + std::fabs(wanted))) << q << " " << j;
                     errors += std::fabs(got - exact);
                     sizes += std::fabs(exact);

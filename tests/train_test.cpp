@@ -95,8 +95,8 @@ TEST(Anneal, FindsThreeBlobs) {
         // each anchor is one blob's mean and its rows are that blob's
         std::set<int64_t> blobs;
         for (int j = 0; j < 3; j++) {
-            const int64_t first = std::find(result.label.begin(), result.label.end(), j) -
-                                  result.label.begin();
+            const int64_t first =
+                    std::find(result.label.begin(), result.label.end(), j) - result.label.begin();
             ASSERT_LT(first, n) << "anchor " << j << " is empty, seed " << seed;
             const int64_t blob = sample.rows[first] % 3;
             blobs.insert(blob);
@@ -173,7 +173,8 @@ TEST(Anneal, OutliersDoNotDragAnchors) {
 // T stays the first mean energy; size_bias is 1 / ln 2, so that bias_scale is the mean energy.
 //
 // Points 0 2 4 6 8 10 12 (A) and 40 42 50 (B); the anchors start on rows 0 and 1: 0 and 40.
-// t = 0: A: squared distances 0 4 16 36 64 100 144 = 364, B: 0 4 100 = 104; mean 468 / 10 = 46, T = 46.
+// t = 0: A: squared distances 0 4 16 36 64 100 144 = 364, B: 0 4 100 = 104; mean 468 / 10 = 46, T
+// = 46.
 //        step = 256 * 46 / (46 + 46) = 128, half way. Means 6 and 44: anchors 3 and 42.
 //        spread = isqrt(364 * 256 / 7 = 13312) = 115 and isqrt(104 * 256 / 3 = 8874) = 94.
 //        log2 of counts + 1 = 8 and 4 against 5 + 1 = 6: 3 and 2 against 2.5 (linear in between),
@@ -257,7 +258,7 @@ TEST(Anneal, AllocatesNothingInTheLoop) {
     const std::vector<float> x = clustered(800, 20, 40, 3);
     VLCParameters params;
     params.m = 30;
-    params.held_out = 0;      // nothing stalls
+    params.held_out = 0;     // nothing stalls
     params.random_bias = 10; // and nothing settles
     params.end_temperature = params.start_temperature;
     params.stop_changes = 0;

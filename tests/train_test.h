@@ -24,7 +24,7 @@ class Folder {
 public:
     Folder() {
         std::string name =
-            (std::filesystem::temp_directory_path() / "vlc_train_test.XXXXXX").string();
+                (std::filesystem::temp_directory_path() / "vlc_train_test.XXXXXX").string();
         path_ = mkdtemp(name.data()) ? name : "";
         EXPECT_FALSE(path_.empty());
     }

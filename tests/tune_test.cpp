@@ -175,7 +175,7 @@ TEST(Tune, ModelIsConsistent) {
     EXPECT_TRUE(std::is_sorted(model.sigma.rbegin(), model.sigma.rend()));
     // the mean energy in lattice units is what the anchors leave
     const double energy =
-        double(model.record.energy_held) * model.lattice.scale * model.lattice.scale;
+            double(model.record.energy_held) * model.lattice.scale * model.lattice.scale;
     EXPECT_NEAR(model.estimator.energy, energy, 0.15 * energy);
     EXPECT_GT(model.estimator.gamma_low, 0);
     EXPECT_LT(model.estimator.gamma(31), 1.2);

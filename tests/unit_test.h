@@ -122,8 +122,8 @@ inline std::string run_child(const std::string& test, const std::string& setting
     const size_t begin = output.find("REPORT<");
     const size_t end = output.find(">REPORT");
     return begin == std::string::npos || end == std::string::npos
-            ? "failed"
-            : output.substr(begin + 7, end - begin - 7);
+                   ? "failed"
+                   : output.substr(begin + 7, end - begin - 7);
 }
 
 inline void report(const std::string& text) {

@@ -48,7 +48,8 @@ TEST(Update, MatchesTheSpecification) {
                 p.seed = uint32_t(random.bits());
                 p.iteration = uint32_t(trial);
                 std::vector<int64_t> weight(m), sum(size_t(m) * shape.dp), energy(m);
-                std::vector<int32_t> count(m), bias = random.values<int32_t>(m, -kMaxBias, kMaxBias);
+                std::vector<int32_t> count(m),
+                        bias = random.values<int32_t>(m, -kMaxBias, kMaxBias);
                 std::vector<int32_t> anchor =
                         random.values<int32_t>(size_t(m) * shape.dp, -kMaxAnchor, kMaxAnchor);
                 for (int j = 0; j < m; j++) {
@@ -68,9 +69,9 @@ TEST(Update, MatchesTheSpecification) {
                     int64_t square = 0;
                     for (int k = 0; k < shape.dp; k++) {
                         const size_t at = size_t(j) * shape.dp + k;
-                        const Wide expected = weight[j] > 0
-                                ? naive_component(anchor[at], sum[at], weight[j], p)
-                                : Wide(anchor[at]);
+                        const Wide expected =
+                                weight[j] > 0 ? naive_component(anchor[at], sum[at], weight[j], p)
+                                              : Wide(anchor[at]);
                         ASSERT_EQ(Wide(moved[at]), expected) << m << " " << d << " " << trial;
                         const int rounded = int(std::floor(moved[at] / 65536.0 + 0.5));
                         ASSERT_EQ(anchor8[at], rounded);
@@ -80,14 +81,16 @@ TEST(Update, MatchesTheSpecification) {
                     const double rms = 16 * std::sqrt(double(energy[j]) / std::max(count[j], 1));
                     ASSERT_LE(spread[j], rms + 1e-6);
                     ASSERT_GE(spread[j], rms - 1 - 1e-6);
-                    const Wide size = floor_div(
-                            Wide(p.bias_scale) * (ilog2_q8(uint32_t(count[j] + 1)) -
-                                                  ilog2_q8(uint32_t(p.mean_count + 1))), 256);
+                    const Wide size =
+                            floor_div(Wide(p.bias_scale) * (ilog2_q8(uint32_t(count[j] + 1)) -
+                                                            ilog2_q8(uint32_t(p.mean_count + 1))),
+                                      256);
                     const Wide noise = floor_div(
                             Wide(p.noise_scale) *
-                                    (int(hash32(p.seed, p.iteration, uint32_t(j)) % 65536) - 32768), 65536);
-                    const Wide target = std::max<Wide>(
-                            -kMaxBias, std::min<Wide>(kMaxBias, size + noise));
+                                    (int(hash32(p.seed, p.iteration, uint32_t(j)) % 65536) - 32768),
+                            65536);
+                    const Wide target =
+                            std::max<Wide>(-kMaxBias, std::min<Wide>(kMaxBias, size + noise));
                     ASSERT_EQ(Wide(new_bias[j]), bias[j] + floor_div(target - bias[j], 4));
                 }
             }

@@ -19,9 +19,9 @@ protected:
              const std::vector<T>& values, std::vector<hsize_t> chunk = {}, unsigned level = 0,
              bool write = true) {
         const hid_t id =
-            std::filesystem::exists(path(file))
-                ? H5Fopen(path(file).c_str(), H5F_ACC_RDWR, H5P_DEFAULT)
-                : H5Fcreate(path(file).c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
+                std::filesystem::exists(path(file))
+                        ? H5Fopen(path(file).c_str(), H5F_ACC_RDWR, H5P_DEFAULT)
+                        : H5Fcreate(path(file).c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
         ASSERT_GE(id, 0);
         const hid_t space = H5Screate_simple(int(shape.size()), shape.data(), nullptr);
         const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
@@ -32,7 +32,7 @@ protected:
             H5Pset_deflate(properties, level);
         }
         const hid_t dataset =
-            H5Dcreate2(id, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+                H5Dcreate2(id, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
         ASSERT_GE(dataset, 0);
         if (write) {
             ASSERT_GE(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
@@ -86,7 +86,7 @@ TEST_F(VectorFileHdf5Test, every_numeric_type) {
         if (std::is_integral<decltype(value)>::value) {
             EXPECT_EQ(read_labels(path("a.h5"), name).data,
                       std::vector<int64_t>(values.begin(), values.end()))
-                << name;
+                    << name;
         } else {
             EXPECT_FAULT(read_labels(path("a.h5"), name), name, "integers");
         }
@@ -213,7 +213,7 @@ TEST_F(VectorFileHdf5Test, values_in_another_file_are_refused) {
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_external(properties, path("values").c_str(), 0, 48);
     H5Dclose(
-        H5Dcreate2(id, "train", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+            H5Dcreate2(id, "train", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, properties, H5P_DEFAULT));
     H5Pclose(properties);
     H5Sclose(space);
     H5Fclose(id);

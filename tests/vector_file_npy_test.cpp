@@ -21,17 +21,17 @@ protected:
     std::string npy(const std::string& descr, const std::string& fortran, const std::string& shape,
                     size_t bytes) const {
         return npy("{'descr': " + descr + ", 'fortran_order': " + fortran + ", 'shape': " + shape +
-                       ", }\n",
+                           ", }\n",
                    std::string(bytes, '\0'));
     }
 };
 
 TEST_F(VectorFileNpyTest, headers_in_other_spellings) {
     for (const char* header : {
-             "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
-             "{'descr':'<f4','fortran_order':False,'shape':(2,3)}",
-             "{\"shape\": (2L, 3L), \"descr\": \"<f4\", \"fortran_order\": False}",
-             " { 'fortran_order' : False ,\n 'shape' : ( 2 , 3 , ) ,\t'descr' : '<f4' , } \n",
+                 "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
+                 "{'descr':'<f4','fortran_order':False,'shape':(2,3)}",
+                 "{\"shape\": (2L, 3L), \"descr\": \"<f4\", \"fortran_order\": False}",
+                 " { 'fortran_order' : False ,\n 'shape' : ( 2 , 3 , ) ,\t'descr' : '<f4' , } \n",
          }) {
         auto reader = open_vectors(npy(header, std::string(24, '\0')));
         EXPECT_EQ(reader->n(), 2) << header;
@@ -133,7 +133,7 @@ TEST(SampleData, sift20k_is_what_its_readme_says) {
             float distance = 0;
             for (int j = 0; j < 128; j++) {
                 const float difference =
-                    queries.data[size_t(q * 128 + j)] - base.data[size_t(i * 128 + j)];
+                        queries.data[size_t(q * 128 + j)] - base.data[size_t(i * 128 + j)];
                 distance += difference * difference;
             }
             found.emplace_back(distance, i);
@@ -141,7 +141,7 @@ TEST(SampleData, sift20k_is_what_its_readme_says) {
         std::partial_sort(found.begin(), found.begin() + 100, found.end());
         for (int64_t k = 0; k < 100; k++) {
             ASSERT_EQ(neighbours.data[size_t(q * 100 + k)], found[size_t(k)].second)
-                << "query " << q << ", place " << k;
+                    << "query " << q << ", place " << k;
         }
     }
 }

@@ -179,9 +179,9 @@ TEST_F(VectorFileTest, labels) {
     const std::vector<int64_t> expected = {5, 0, -1, 7, 2147483647, -2147483648};
     const std::vector<int32_t> narrow(expected.begin(), expected.end());
     const std::vector<std::string> paths = {
-        make("a.npy", npy_bytes(dictionary_of("'<i4'", "(2, 3)"), raw_bytes(narrow))),
-        make("b.npy", npy_bytes(dictionary_of("'<i8'", "(2, 3)"), raw_bytes(expected), 2)),
-        make("c.ivecs", xvecs_bytes(narrow, 3))};
+            make("a.npy", npy_bytes(dictionary_of("'<i4'", "(2, 3)"), raw_bytes(narrow))),
+            make("b.npy", npy_bytes(dictionary_of("'<i8'", "(2, 3)"), raw_bytes(expected), 2)),
+            make("c.ivecs", xvecs_bytes(narrow, 3))};
     for (const std::string& path : paths) {
         const Matrix<int64_t> labels = read_labels(path);
         EXPECT_EQ(labels.n, 2) << path;

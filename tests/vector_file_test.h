@@ -74,12 +74,12 @@ inline std::string error_of(const std::function<void()>& function) {
 }
 
 /// The function must throw a FaissException whose message holds all of the parts.
-#define EXPECT_FAULT(function, ...)                                                                \
-    do {                                                                                           \
-        const std::string message = error_of([&] { function; });                                   \
-        EXPECT_FALSE(message.empty()) << "no error from " #function;                               \
-        for (const std::string& part : std::vector<std::string>{__VA_ARGS__}) {                    \
-            EXPECT_NE(message.find(part), std::string::npos)                                       \
-                << "expected '" << part << "' in: " << message;                                    \
-        }                                                                                          \
+#define EXPECT_FAULT(function, ...)                                             \
+    do {                                                                        \
+        const std::string message = error_of([&] { function; });                \
+        EXPECT_FALSE(message.empty()) << "no error from " #function;            \
+        for (const std::string& part : std::vector<std::string>{__VA_ARGS__}) { \
+            EXPECT_NE(message.find(part), std::string::npos)                    \
+                    << "expected '" << part << "' in: " << message;             \
+        }                                                                       \
     } while (false)

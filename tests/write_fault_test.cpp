@@ -172,18 +172,18 @@ TEST_F(WriteFaults, AFullFileSystem) {
     ASSERT_GE(child, 0);
     if (child == 0) {
         const bool mounted =
-            (unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) &&
-            mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-            mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=32k") == 0;
+                (unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) &&
+                mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=32k") == 0;
         if (!mounted) {
             _exit(77);
         }
         std::ofstream(path("old")) << "old";
         const bool thrown =
-            bool(throws([&] { faiss_vlc::write_index(&index_, path("old").c_str()); },
-                        "No space left")) &&
-            bool(throws([&] { faiss_vlc::write_index(&index_, path("new").c_str()); },
-                        "No space left"));
+                bool(throws([&] { faiss_vlc::write_index(&index_, path("old").c_str()); },
+                            "No space left")) &&
+                bool(throws([&] { faiss_vlc::write_index(&index_, path("new").c_str()); },
+                            "No space left"));
         _exit(thrown && files() == 1 && bytes_of(path("old")).size() == 3 ? 0 : 1);
     }
     int status = 0;
@@ -210,8 +210,8 @@ TEST_F(WriteFaults, FoldersAndFilesWithoutPermission) {
             _exit(2);
         }
         const auto refused = [&](const char* name) {
-            return bool(
-                throws([&] { faiss_vlc::write_index(&index_, path(name).c_str()); }, "ermission"));
+            return bool(throws([&] { faiss_vlc::write_index(&index_, path(name).c_str()); },
+                               "ermission"));
         };
         _exit(refused("locked/old") && refused("locked/new") && refused("read-only") ? 0 : 1);
     }

@@ -47,23 +47,23 @@ Function* next(const char* symbol) {
     void* found = dlsym(RTLD_NEXT, symbol);
     if (!found) {
         faiss_vlc::fail(
-            "faiss_vlc_preload, made for FAISS %d.%d.%d, expected %s in the libfaiss that "
-            "this program loads: another version, or none",
-            FAISS_VERSION_MAJOR, FAISS_VERSION_MINOR, FAISS_VERSION_PATCH, symbol);
+                "faiss_vlc_preload, made for FAISS %d.%d.%d, expected %s in the libfaiss that "
+                "this program loads: another version, or none",
+                FAISS_VERSION_MAJOR, FAISS_VERSION_MINOR, FAISS_VERSION_PATCH, symbol);
     }
     return reinterpret_cast<Function*>(found);
 }
 } // namespace
-#define PLUGGED(name, type, ...)                                                                   \
-    type plug_##name(__VA_ARGS__) asm(FAISS_VLC_SYMBOL_##name);                                    \
-    template <class... Arguments>                                                                  \
-    type real_##name(Arguments... arguments) {                                                     \
-        static auto* const function = next<type(__VA_ARGS__)>(FAISS_VLC_SYMBOL_##name);            \
-        return function(arguments...);                                                             \
+#define PLUGGED(name, type, ...)                                                        \
+    type plug_##name(__VA_ARGS__) asm(FAISS_VLC_SYMBOL_##name);                         \
+    template <class... Arguments>                                                       \
+    type real_##name(Arguments... arguments) {                                          \
+        static auto* const function = next<type(__VA_ARGS__)>(FAISS_VLC_SYMBOL_##name); \
+        return function(arguments...);                                                  \
     }
 #else
-#define PLUGGED(name, type, ...)                                                                   \
-    type plug_##name(__VA_ARGS__) asm("__wrap_" FAISS_VLC_SYMBOL_##name);                          \
+#define PLUGGED(name, type, ...)                                          \
+    type plug_##name(__VA_ARGS__) asm("__wrap_" FAISS_VLC_SYMBOL_##name); \
     type real_##name(__VA_ARGS__) asm("__real_" FAISS_VLC_SYMBOL_##name);
 #endif
 

@@ -93,7 +93,7 @@ void check_others() {
     const Temporary file;
     faiss::write_index(flat.get(), file.path.c_str());
     const IndexPtr read(faiss::read_index(file.path.c_str())),
-        clone(faiss::clone_index(flat.get()));
+            clone(faiss::clone_index(flat.get()));
     expect(search(*read) == search(*flat) && search(*clone) == search(*flat), "another index");
     try {
         IndexPtr(faiss::index_factory(d, "nonsense"));

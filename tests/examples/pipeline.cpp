@@ -20,10 +20,10 @@ namespace {
 
 constexpr int kDimensions = 64;
 const std::vector<std::string> kWords = {
-    "river",  "mountain", "harbour", "orchard", "library", "engine",  "violin", "bakery",
-    "sings",  "sleeps",   "grows",   "melts",   "opens",   "turns",   "waits",  "shines",
-    "old",    "new",      "quiet",   "golden",  "broken",  "distant", "gentle", "dawn",
-    "winter", "sea",      "snow",    "rain",    "bridge"};
+        "river",  "mountain", "harbour", "orchard", "library", "engine",  "violin", "bakery",
+        "sings",  "sleeps",   "grows",   "melts",   "opens",   "turns",   "waits",  "shines",
+        "old",    "new",      "quiet",   "golden",  "broken",  "distant", "gentle", "dawn",
+        "winter", "sea",      "snow",    "rain",    "bridge"};
 
 using Text = std::vector<std::string>;
 
@@ -89,7 +89,7 @@ bool run(const std::string& folder) {
 
     // Index: 64 anchors, 24 bytes a vector.
     std::unique_ptr<faiss::Index> index(
-        faiss_vlc::index_factory(kDimensions, "VLC64b24", faiss::METRIC_INNER_PRODUCT));
+            faiss_vlc::index_factory(kDimensions, "VLC64b24", faiss::METRIC_INNER_PRODUCT));
     index->train(corpus.size(), vectors.data());
     index->add_with_ids(corpus.size(), vectors.data(), ids.data());
 
@@ -126,8 +126,8 @@ bool run(const std::string& folder) {
     index->add_with_ids(1, query.data(), &fresh);
     index->search(1, query.data(), 1, scores, found);
     fine &= check(found[0] == fresh, "what was added to be found");
-    fine &=
-        check(size_t(index->ntotal) == corpus.size() - recent.size() + 1, "recent documents gone");
+    fine &= check(size_t(index->ntotal) == corpus.size() - recent.size() + 1,
+                  "recent documents gone");
     std::printf("%lld documents after the update\n", (long long)index->ntotal);
     return fine;
 }

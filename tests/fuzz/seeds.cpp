@@ -61,7 +61,8 @@ void indexes() {
           "IDMap,PCA4,VLC2x1", "IVF3,Flat", "IVF3,SQ8", "IDMap,Flat", "Flat,RFlat", "SQ8"}) {
         for (const int state : {0, 1, 2, 3}) { // untrained, empty, filled, with wide ids or a map
             const std::unique_ptr<faiss::Index> index(faiss_vlc::index_factory(
-                kDim, description, state == 1 ? faiss::METRIC_INNER_PRODUCT : faiss::METRIC_L2));
+                    kDim, description,
+                    state == 1 ? faiss::METRIC_INNER_PRODUCT : faiss::METRIC_L2));
             auto find = [](auto&& self, faiss::Index& node) -> faiss_vlc::IndexVLC* {
                 auto* found = dynamic_cast<faiss_vlc::IndexVLC*>(&node);
                 faiss_vlc::each_child(node, [&](faiss::Index*& child, bool) {

@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
     }
     const char* given = std::getenv("VLC_FUZZ_SEED");
     const uint32_t seed =
-        given ? uint32_t(std::strtoul(given, nullptr, 10)) : std::random_device{}();
+            given ? uint32_t(std::strtoul(given, nullptr, 10)) : std::random_device{}();
     printf("VLC_FUZZ_SEED=%u\n", seed);
     fflush(stdout);
     std::mt19937 random(seed);
