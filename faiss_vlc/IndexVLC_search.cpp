@@ -1,0 +1,307 @@
+#include <faiss_vlc/IndexVLC.h>
+
+#include <omp.h>
+
+#include <algorithm>
+#include <limits>
+
+#include <faiss/IndexIVF.h>
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/utils/Heap.h>
+
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/parallel.h>
+#include <faiss_vlc/search.h>
+#include <faiss_vlc/simd.h>
+
+namespace faiss_vlc {
+
+using idx_t = int64_t;
+
+namespace {
+
+const faiss::SearchParametersIVF* ivf_params(const faiss::SearchParameters* params) {
+    const auto* ivf = dynamic_cast<const faiss::SearchParametersIVF*>(params);
+    if (params && !ivf) {
+        fail("IndexVLC: expected SearchParametersIVF, got another type of search parameters");
+    }
+    return ivf;
+}
+
+/// Adds to FAISS's global statistics, from any number of threads.
+void count_search(faiss::IndexIVFStats& stats, int64_t n, size_t lists, size_t scanned) {
+    __atomic_fetch_add(&stats.nq, size_t(n), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.nlist, lists, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.ndis, scanned, __ATOMIC_RELAXED);
+}
+
+/// Writes a query's results, padded with -1 and the metric's worst distance.
+/// store_pairs: list << 32 | offset as labels instead of ids.
+void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, bool store_pairs,
+                   float* distances, int64_t* labels) {
+    const auto& best = top.sorted();
+    for (idx_t i = 0; i < k; i++) {
+        if (i < idx_t(best.size())) {
+            distances[i] = query.distance(best[i].estimate);
+            labels[i] = store_pairs ? best[i].place : best[i].id;
+        } else {
+            distances[i] = inner_product ? -std::numeric_limits<float>::max()
+                                         : std::numeric_limits<float>::max();
+            labels[i] = -1;
+        }
+    }
+}
+
+/// Searches n queries; scan(i, query, top) looks for those of query i, which is set, and returns
+/// the vectors scanned. `ranks`: it will ask for the nearest lists.
+template <class Scan>
+size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool ranks,
+                  bool store_pairs, float* distances, idx_t* labels, Scan scan) {
+    const Model& model = scope.model;
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const idx_t groups = (n + kTogether - 1) / kTogether;
+    size_t scanned = 0;
+    Rescue rescue;
+#pragma omp parallel if (n > 1) reduction(+ : scanned)
+    {
+        std::vector<std::unique_ptr<Query>> queries;
+        std::unique_ptr<TopK> top;
+        rescue.run([&] {
+            while (idx_t(queries.size()) < std::min<idx_t>(n, kTogether)) {
+                queries.push_back(std::make_unique<Query>(model));
+            }
+            top = std::make_unique<TopK>(k, &scope.lists);
+        });
+#pragma omp for schedule(dynamic, 2)
+        for (idx_t g = 0; g < groups; g++) {
+            if (!top) {
+                continue; // rethrown below
+            }
+            rescue.run([&] {
+                const idx_t first = g * kTogether;
+                const int some = int(std::min<idx_t>(kTogether, n - first));
+                bool is_set[kTogether];
+                for (int q = 0; q < some; q++) {
+                    is_set[q] = queries[q]->set(x + (first + q) * model.d);
+                }
+                if (ranks && some == kTogether) {
+                    Query::score_together(queries);
+                }
+                for (int q = 0; q < some; q++) {
+                    const idx_t i = first + q;
+                    top->clear();
+                    if (is_set[q]) {
+                        scanned += scan(i, *queries[q], *top);
+                    }
+                    write_results(*queries[q], *top, k, inner_product, store_pairs,
+                                  distances + i * k, labels + i * k);
+                }
+            });
+        }
+    }
+    rescue.rethrow();
+    return scanned;
+}
+
+/// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
+bool is_worth_threads(const SearchScope& scope, idx_t n, size_t probes, idx_t ntotal) {
+    constexpr double kVectors = 100000;
+    return n == 1 && scope.max_codes == 0 && omp_get_max_threads() > 1 && !omp_in_parallel() &&
+           double(probes) * double(ntotal) / double(scope.lists.nlist) >= kVectors;
+}
+
+/// Adds n rows of k results to as many of FAISS's heaps.
+void push_results(idx_t n, idx_t k, faiss::MetricType metric, const std::vector<float>& found,
+                  const std::vector<idx_t>& ids, float* distances, idx_t* labels) {
+    for (idx_t i = 0; i < n * k; i++) {
+        float* heap = distances + i / k * k;
+        idx_t* heap_ids = labels + i / k * k;
+        if (ids[i] < 0) {
+            continue;
+        }
+        if (metric == faiss::METRIC_INNER_PRODUCT) {
+            if (found[i] > heap[0]) {
+                faiss::minheap_replace_top(k, heap, heap_ids, found[i], ids[i]);
+            }
+        } else if (found[i] < heap[0]) {
+            faiss::maxheap_replace_top(k, heap, heap_ids, found[i], ids[i]);
+        }
+    }
+}
+
+void check_k(idx_t k) {
+    if (k < 1) {
+        fail("IndexVLC: search expected k >= 1, got %lld", (long long)k);
+    }
+}
+
+} // namespace
+
+size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
+    const size_t probes = std::min(nlist, params ? params->nprobe : nprobe);
+    if (probes < 1) {
+        fail("IndexVLC: search expected nprobe >= 1, got 0");
+    }
+    return probes;
+}
+
+SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params) const {
+#if FAISS_VLC_FAISS_VERSION >= 11500
+    if (params && (params->max_lists_num != 0 || params->ensure_topk_full ||
+                   params->max_empty_result_buckets != 0)) {
+        fail("IndexVLC: max_lists_num, ensure_topk_full and max_empty_result_buckets are not "
+             "supported");
+    }
+#endif
+    const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
+    const size_t most = own ? own->max_probes : max_probes;
+    return {*model, lists(), params ? params->sel : nullptr, params ? params->max_codes : max_codes,
+            std::min(most, nlist)};
+}
+
+void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                      const faiss::SearchParameters* params) const {
+    search_pairs(n, x, k, distances, labels, false, params);
+}
+
+void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                            bool store_pairs, const faiss::SearchParameters* params) const {
+    require_trained("search");
+    check_k(k);
+    const auto* ivf = ivf_params(params);
+    const size_t probes = probes_of(ivf);
+    const SearchScope scope = scope_of(ivf);
+    const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
+    const size_t scanned = search_all(
+            scope, n, x, k, true, store_pairs, distances, labels,
+            [&](idx_t, Query& query, TopK& top) {
+                if (!by_lists) {
+                    return scan_nearest(scope, query, probes, size_t(k), top);
+                }
+                const std::vector<int64_t> order = query.rank(int(probes));
+                return scan_lists_parallel(scope, x, probes, order.data(), size_t(k), top);
+            });
+    count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+}
+
+void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t* list_nos,
+                                  const float* /*centroid_dis*/, float* distances, idx_t* labels,
+                                  bool store_pairs, const faiss::IVFSearchParameters* params,
+                                  faiss::IndexIVFStats* stats) const {
+    require_trained("search");
+    check_k(k);
+    const size_t probes = probes_of(params);
+    for (size_t i = 0; i < size_t(n) * probes; i++) {
+        if (list_nos[i] >= idx_t(nlist)) {
+            fail("search_preassigned: expected lists below %zu, got %lld", nlist,
+                 (long long)list_nos[i]);
+        }
+    }
+    const SearchScope scope = scope_of(params);
+    const auto scan = [&](idx_t i, Query& query, TopK& top) {
+        return scan_lists(scope, query, probes, list_nos + i * probes, top);
+    };
+    size_t scanned;
+    if (parallel_mode &
+        PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
+        std::vector<float> found(size_t(n) * k);
+        std::vector<idx_t> ids(found.size());
+        scanned = search_all(scope, n, x, k, false, store_pairs, found.data(), ids.data(), scan);
+        push_results(n, k, metric_type, found, ids, distances, labels);
+    } else {
+        scanned = search_all(scope, n, x, k, false, store_pairs, distances, labels, scan);
+    }
+    count_search(stats ? *stats : faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+}
+
+void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeSearchResult* result,
+                            const faiss::SearchParameters* params) const {
+    require_trained("range_search");
+    const auto* ivf = ivf_params(params);
+    const size_t probes = probes_of(ivf);
+    const SearchScope scope = scope_of(ivf);
+    size_t scanned = 0;
+    Rescue rescue;
+#pragma omp parallel if (n > 1) reduction(+ : scanned)
+    {
+        // FAISS gathers the threads' parts in finalize(), which all of them must reach.
+        faiss::RangeSearchPartialResult part(result);
+        std::unique_ptr<Query> query;
+        rescue.run([&] { query = std::make_unique<Query>(*model); });
+#pragma omp for schedule(dynamic, 8)
+        for (idx_t i = 0; i < n; i++) {
+            rescue.run([&] {
+                faiss::RangeQueryResult& one = part.new_result(i);
+                if (query && query->set(x + i * d)) {
+                    scanned += scan_lists_range(scope, *query, probes,
+                                                query->rank(int(probes)).data(), radius, one);
+                }
+            });
+        }
+        part.finalize();
+    }
+    rescue.rethrow();
+    count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+}
+
+void IndexVLC::search_and_reconstruct(idx_t n, const float* x, idx_t k, float* distances,
+                                      idx_t* labels, float* recons,
+                                      const faiss::SearchParameters* params) const {
+    search_pairs(n, x, k, distances, labels, true, params);
+    const VLCInvertedLists& own = lists();
+    for (idx_t i = 0; i < n * k; i++) {
+        float* out = recons + i * d;
+        if (labels[i] < 0) {
+            std::fill_n(out, d, std::numeric_limits<float>::quiet_NaN());
+            continue;
+        }
+        const int64_t list_no = labels[i] >> 32;
+        const int64_t offset = labels[i] & 0xffffffff;
+        reconstruct_from_offset(list_no, offset, out);
+        labels[i] = own.id(list_no, offset);
+    }
+}
+
+namespace {
+
+/// For FAISS's own algorithms over packed codes: a block of one vector at a time.
+struct VLCScanner : faiss::InvertedListScanner {
+    VLCScanner(const IndexVLC& index, bool store_pairs, const faiss::IDSelector* sel)
+        : InvertedListScanner(store_pairs, sel), query_(*index.model),
+          padded_(index.code_size + 64) {
+        keep_max = index.metric_type == faiss::METRIC_INNER_PRODUCT;
+        code_size = index.code_size;
+    }
+    void set_query(const float* x) override { usable_ = query_.set(x); }
+    void set_list(idx_t list, float /*coarse_dis*/) override {
+        list_no = list;
+        scan_ = usable_ ? &query_.list(int(list)) : nullptr;
+    }
+    float distance_to_code(const uint8_t* code) const override {
+        if (!scan_) {
+            return keep_max ? -std::numeric_limits<float>::max()
+                            : std::numeric_limits<float>::max();
+        }
+        std::copy_n(code, code_size, padded_.begin());
+        float estimate[kBlock];
+        simd().scan_blocks(*scan_, padded_.data(), 1, 0.0f, estimate);
+        return query_.distance(estimate[0]);
+    }
+
+private:
+    Query query_;
+    mutable std::vector<uint8_t> padded_;
+    const ListScan* scan_ = nullptr;
+    bool usable_ = false;
+};
+
+} // namespace
+
+faiss::InvertedListScanner*
+IndexVLC::get_InvertedListScanner(bool store_pairs,
+                                  const faiss::IDSelector* sel FAISS_VLC_SCANNER_PARAMS()) const {
+    require_trained("scanning");
+    return new VLCScanner(*this, store_pairs, sel);
+}
+
+} // namespace faiss_vlc
