@@ -12,9 +12,9 @@
 
 namespace faiss_vlc {
 
-/// For one search: nprobe, max_codes and sel of FAISS, and IndexVLC's max_probes.
+/// For one search: what SearchParametersIVF has, and IndexVLC's max_probes.
 struct SearchParametersVLC : faiss::SearchParametersIVF {
-    size_t max_probes = 0;
+    size_t max_probes = 0; ///< lists to go on to while a selector leaves fewer than k results
 };
 
 /// Vector-Lattice Compression: an inverted file whose anchors come from annealed, robust clustering
@@ -127,7 +127,7 @@ private:
     void set_model(std::shared_ptr<const Model> trained);
     void require_trained(const char* what) const;
     size_t probes_of(const faiss::SearchParametersIVF* params) const;
-    SearchScope scope_of(const faiss::SearchParametersIVF* params) const;
+    SearchScope scope_of(const faiss::SearchParametersIVF* params, idx_t k) const;
     void search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                       bool store_pairs, const faiss::SearchParameters* params) const;
 };

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 #include <faiss/IndexIVF.h>
@@ -28,12 +29,56 @@ const faiss::SearchParametersIVF* ivf_params(const faiss::SearchParameters* para
     return ivf;
 }
 
-/// Adds to FAISS's global statistics, from any number of threads.
-void count_search(faiss::IndexIVFStats& stats, int64_t n, size_t lists, size_t scanned) {
-    __atomic_fetch_add(&stats.nq, size_t(n), __ATOMIC_RELAXED);
-    __atomic_fetch_add(&stats.nlist, lists, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&stats.ndis, scanned, __ATOMIC_RELAXED);
+double milliseconds() {
+    using namespace std::chrono;
+    return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
 }
+
+/// What a search did, times added up over threads.
+struct Work {
+    Scanned scanned;
+    double ranking = 0, all = 0; ///< ms
+    void add(const Work& part) {
+        scanned += part.scanned;
+        ranking += part.ranking;
+        all += part.all;
+    }
+};
+
+/// Adds to FAISS's statistics, which may be the global ones, from any number of threads.
+void count_search(faiss::IndexIVFStats& stats, int64_t n, const Work& work) {
+    __atomic_fetch_add(&stats.nq, size_t(n), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.nlist, work.scanned.lists, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.ndis, work.scanned.vectors, __ATOMIC_RELAXED);
+#pragma omp atomic
+    stats.quantization_time += work.ranking;
+#pragma omp atomic
+    stats.search_time += work.all;
+}
+
+/// Asks now and then whether the user wants a search to end; only the thread that called it may.
+class Interruption {
+public:
+    bool is_wanted() const { return __atomic_load_n(&wanted_, __ATOMIC_RELAXED); }
+    void ask(double now) {
+        if (omp_get_thread_num() == 0 && now > next_) {
+            next_ = now + kPeriod;
+            if (faiss::InterruptCallback::is_interrupted()) {
+                __atomic_store_n(&wanted_, true, __ATOMIC_RELAXED);
+            }
+        }
+    }
+    void rethrow() const {
+        if (wanted_) {
+            fail("computation interrupted");
+        }
+    }
+
+private:
+    static constexpr double kPeriod = 100; ///< ms: Python has to be waited for
+    double next_ = milliseconds() + kPeriod;
+    bool wanted_ = false;
+};
 
 /// Writes a query's results, padded with -1 and the metric's worst distance.
 /// store_pairs: list << 32 | offset as labels instead of ids.
@@ -52,18 +97,20 @@ void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, b
     }
 }
 
-/// Searches n queries; scan(i, query, top) looks for those of query i, which is set, and returns
-/// the vectors scanned. `ranks`: it will ask for the nearest lists.
+/// Searches n queries; scan(i, query, top) looks for those of query i, which is set. `ranks`: it
+/// will ask for the nearest lists.
 template <class Scan>
-size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool ranks,
-                  bool store_pairs, float* distances, idx_t* labels, Scan scan) {
+Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool ranks,
+                bool store_pairs, float* distances, idx_t* labels, Scan scan) {
     const Model& model = scope.model;
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const idx_t groups = (n + kTogether - 1) / kTogether;
-    size_t scanned = 0;
+    Work work;
     Rescue rescue;
-#pragma omp parallel if (n > 1) reduction(+ : scanned)
+    Interruption interruption;
+#pragma omp parallel if (n > 1)
     {
+        Work mine;
         std::vector<std::unique_ptr<Query>> queries;
         std::unique_ptr<TopK> top;
         rescue.run([&] {
@@ -74,10 +121,11 @@ size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bo
         });
 #pragma omp for schedule(dynamic, 2)
         for (idx_t g = 0; g < groups; g++) {
-            if (!top) {
+            if (!top || interruption.is_wanted()) {
                 continue; // rethrown below
             }
             rescue.run([&] {
+                const double start = milliseconds();
                 const idx_t first = g * kTogether;
                 const int some = int(std::min<idx_t>(kTogether, n - first));
                 bool is_set[kTogether];
@@ -86,21 +134,32 @@ size_t search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bo
                 }
                 if (ranks && some == kTogether) {
                     Query::score_together(queries);
+                } else if (ranks) {
+                    for (int q = 0; q < some; q++) {
+                        queries[q]->score();
+                    }
                 }
+                mine.ranking += milliseconds() - start;
                 for (int q = 0; q < some; q++) {
                     const idx_t i = first + q;
                     top->clear();
                     if (is_set[q]) {
-                        scanned += scan(i, *queries[q], *top);
+                        mine.scanned += scan(i, *queries[q], *top);
                     }
                     write_results(*queries[q], *top, k, inner_product, store_pairs,
                                   distances + i * k, labels + i * k);
                 }
+                const double end = milliseconds();
+                mine.all += end - start;
+                interruption.ask(end);
             });
         }
+#pragma omp critical(faiss_vlc_add_work)
+        work.add(mine);
     }
     rescue.rethrow();
-    return scanned;
+    interruption.rethrow();
+    return work;
 }
 
 /// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
@@ -145,18 +204,24 @@ size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
     return probes;
 }
 
-SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params) const {
-#if FAISS_VLC_FAISS_VERSION >= 11500
-    if (params && (params->max_lists_num != 0 || params->ensure_topk_full ||
-                   params->max_empty_result_buckets != 0)) {
-        fail("IndexVLC: max_lists_num, ensure_topk_full and max_empty_result_buckets are not "
-             "supported");
+SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params,
+                               [[maybe_unused]] idx_t k) const {
+    SearchScope scope{*model, lists()};
+    scope.sel = params ? params->sel : nullptr;
+    scope.max_codes = params ? params->max_codes : max_codes;
+    const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
+    scope.max_probes = std::min(own ? own->max_probes : max_probes, nlist);
+#if FAISS_VLC_HAS_EARLY_STOP
+    if (params) {
+        scope.at_least = params->ensure_topk_full ? size_t(k) : 0;
+        scope.max_empty_lists = params->max_empty_result_buckets;
+        scope.max_lists = params->max_lists_num;
+        if (scope.max_lists && params->ensure_topk_full) {
+            scope.max_lists = std::max(scope.max_lists, size_t(k));
+        }
     }
 #endif
-    const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
-    const size_t most = own ? own->max_probes : max_probes;
-    return {*model, lists(), params ? params->sel : nullptr, params ? params->max_codes : max_codes,
-            std::min(most, nlist)};
+    return scope;
 }
 
 void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
@@ -169,19 +234,19 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     require_trained("search");
     check_k(k);
     const auto* ivf = ivf_params(params);
-    const size_t probes = probes_of(ivf);
-    const SearchScope scope = scope_of(ivf);
+    const SearchScope scope = scope_of(ivf, k);
+    const size_t probes = scope.lists_of(probes_of(ivf));
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
-    const size_t scanned = search_all(
-            scope, n, x, k, true, store_pairs, distances, labels,
-            [&](idx_t, Query& query, TopK& top) {
-                if (!by_lists) {
-                    return scan_nearest(scope, query, probes, size_t(k), top);
-                }
-                const std::vector<int64_t> order = query.rank(int(probes));
-                return scan_lists_parallel(scope, x, probes, order.data(), size_t(k), top);
-            });
-    count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+    const Work work = search_all(scope, n, x, k, true, store_pairs, distances, labels,
+                                 [&](idx_t, Query& query, TopK& top) {
+                                     if (!by_lists) {
+                                         return scan_nearest(scope, query, probes, size_t(k), top);
+                                     }
+                                     const std::vector<int64_t> order = query.rank(int(probes));
+                                     return scan_lists_parallel(scope, x, probes, order.data(),
+                                                                size_t(k), top);
+                                 });
+    count_search(faiss::indexIVF_stats, n, work);
 }
 
 void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t* list_nos,
@@ -197,21 +262,22 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                  (long long)list_nos[i]);
         }
     }
-    const SearchScope scope = scope_of(params);
+    const SearchScope scope = scope_of(params, k);
     const auto scan = [&](idx_t i, Query& query, TopK& top) {
-        return scan_lists(scope, query, probes, list_nos + i * probes, top);
+        return scan_lists(scope, query, scope.lists_of(probes), list_nos + i * probes, top);
     };
-    size_t scanned;
+    Work work;
     if (parallel_mode &
         PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
         std::vector<float> found(size_t(n) * k);
         std::vector<idx_t> ids(found.size());
-        scanned = search_all(scope, n, x, k, false, store_pairs, found.data(), ids.data(), scan);
+        work = search_all(scope, n, x, k, false, store_pairs, found.data(), ids.data(), scan);
         push_results(n, k, metric_type, found, ids, distances, labels);
     } else {
-        scanned = search_all(scope, n, x, k, false, store_pairs, distances, labels, scan);
+        work = search_all(scope, n, x, k, false, store_pairs, distances, labels, scan);
     }
-    count_search(stats ? *stats : faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+    work.ranking = work.all = 0; // IndexIVF's callers add them
+    count_search(stats ? *stats : faiss::indexIVF_stats, n, work);
 }
 
 void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeSearchResult* result,
@@ -219,11 +285,13 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
     require_trained("range_search");
     const auto* ivf = ivf_params(params);
     const size_t probes = probes_of(ivf);
-    const SearchScope scope = scope_of(ivf);
-    size_t scanned = 0;
+    const SearchScope scope = scope_of(ivf, 0);
+    Work work;
     Rescue rescue;
-#pragma omp parallel if (n > 1) reduction(+ : scanned)
+    Interruption interruption;
+#pragma omp parallel if (n > 1)
     {
+        Work mine;
         // FAISS gathers the threads' parts in finalize(), which all of them must reach.
         faiss::RangeSearchPartialResult part(result);
         std::unique_ptr<Query> query;
@@ -232,16 +300,27 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
         for (idx_t i = 0; i < n; i++) {
             rescue.run([&] {
                 faiss::RangeQueryResult& one = part.new_result(i);
-                if (query && query->set(x + i * d)) {
-                    scanned += scan_lists_range(scope, *query, probes,
-                                                query->rank(int(probes)).data(), radius, one);
+                if (!query || interruption.is_wanted()) {
+                    return; // rethrown below
                 }
+                const double start = milliseconds();
+                if (query->set(x + i * d)) {
+                    const int64_t* order = query->rank(int(probes)).data();
+                    mine.ranking += milliseconds() - start;
+                    mine.scanned += scan_lists_range(scope, *query, probes, order, radius, one);
+                }
+                const double end = milliseconds();
+                mine.all += end - start;
+                interruption.ask(end);
             });
         }
+#pragma omp critical(faiss_vlc_add_work)
+        work.add(mine);
         part.finalize();
     }
     rescue.rethrow();
-    count_search(faiss::indexIVF_stats, n, size_t(n) * probes, scanned);
+    interruption.rethrow();
+    count_search(faiss::indexIVF_stats, n, work);
 }
 
 void IndexVLC::search_and_reconstruct(idx_t n, const float* x, idx_t k, float* distances,

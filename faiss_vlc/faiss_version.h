@@ -20,6 +20,9 @@
 #define FAISS_VLC_SCANNER_PARAMS(default_value)
 #endif
 
+/// SearchParametersIVF's max_lists_num, ensure_topk_full and max_empty_result_buckets.
+#define FAISS_VLC_HAS_EARLY_STOP (FAISS_VLC_FAISS_VERSION >= 11402)
+
 /// The member of IndexShards and IndexReplicas that says who deletes their indexes.
 #if FAISS_VLC_FAISS_VERSION >= 10704
 #define FAISS_VLC_OWN_INDICES own_indices

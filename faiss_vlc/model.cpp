@@ -266,15 +266,19 @@ void Query::score_together(const std::vector<std::unique_ptr<Query>>& queries) {
                          rank_factor(model), scores);
 }
 
+void Query::score() {
+    simd().rank_tiles(int(score_.size()) / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
+                      model_.component_sum.data(), model_.rank_offset.data(), rank_factor(model_),
+                      score_.data());
+    is_scored_ = true;
+}
+
 const std::vector<int64_t>& Query::rank(int nprobe) {
     const int m = model_.m;
     const int padded = int(score_.size());
     nprobe = std::min(nprobe, m);
     if (!is_scored_) {
-        simd().rank_tiles(padded / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
-                          model_.component_sum.data(), model_.rank_offset.data(),
-                          rank_factor(model_), score_.data());
-        is_scored_ = true;
+        score();
     }
 
     // The nprobe-th smallest minimum of groups bounds the nprobe-th smallest score: what lies

@@ -113,6 +113,8 @@ public:
     /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster
     /// than one by one.
     static void score_together(const std::vector<std::unique_ptr<Query>>& queries);
+    /// The same for this one.
+    void score();
 
     /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
     /// the smaller number.

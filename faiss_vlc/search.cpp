@@ -79,6 +79,9 @@ struct BestHits {
             top.push(estimate, place);
         }
     }
+    bool is_done(size_t scanned) const {
+        return scope.max_codes && scanned >= scope.max_codes && top.size() >= scope.at_least;
+    }
 };
 
 /// Reports all within a radius.
@@ -88,6 +91,8 @@ struct RangeHits {
     float radius;
     float wide; ///< a little wider, as an estimate; then exactly in the data's units
     faiss::RangeQueryResult& result;
+    size_t found = 0; ///< up to the last list
+    size_t empty = 0; ///< lists in a row that had none
 
     float bound() const { return wide; }
     void see(const float*, int) {}
@@ -99,22 +104,32 @@ struct RangeHits {
             result.add(distance, scope.lists.id(size_t(place >> 32), size_t(place & 0xffffffff)));
         }
     }
+    bool is_done(size_t scanned) {
+        empty = result.nres == found ? empty + 1 : 0;
+        found = result.nres;
+        return (scope.max_codes && scanned >= scope.max_codes) ||
+               (scope.max_empty_lists && empty >= scope.max_empty_lists);
+    }
 };
 
 /// Scans lists for the query that is set; `hits` gets each selected vector within its bound.
-/// Returns the vectors scanned.
 template <class Hits>
-size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-            Hits& hits) {
+Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
+             Hits& hits) {
     const auto scan_blocks = simd().scan_blocks;
     const size_t code_size = scope.lists.code_size;
-    size_t scanned = 0;
-    for (size_t l = 0; l < count; l++) {
+    Scanned scanned;
+    for (size_t l = 0; l < count && (l == 0 || !hits.is_done(scanned.vectors)); l++) {
         const int64_t j = lists[l];
-        const size_t size = j < 0 ? 0 : scope.lists.list_size(j);
+        const size_t in_list = j < 0 ? 0 : scope.lists.list_size(j);
+        size_t size = in_list;
+        if (scope.max_codes && !scope.at_least) {
+            size = std::min(size, scope.max_codes - scanned.vectors);
+        }
         if (size == 0) {
             continue;
         }
+        scanned += {1, size};
         const uint8_t* blocks = scope.lists.blocks(j);
         for (size_t at = 0; at < std::min(size * code_size, kPrefetch); at += 64) {
             __builtin_prefetch(blocks + at); // they arrive while the query is prepared
@@ -122,10 +137,15 @@ size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t*
         const ListScan& list = query.list(int(j));
         for (size_t first = 0; first < size; first += kScanBatch) {
             float estimate[kScanBatch];
-            const int in_batch = int(std::min<size_t>(kScanBatch, size - first));
+            // a block is scanned whole: how its codes lie depends on how many they are
+            const int in_batch = int(std::min<size_t>(kScanBatch, in_list - first));
+            const int wanted = int(std::min<size_t>(in_batch, size - first));
             uint64_t close =
                     scan_blocks(list, blocks + first * code_size, in_batch, hits.bound(), estimate);
-            hits.see(estimate, in_batch);
+            if (wanted < in_batch) {
+                close &= (uint64_t(1) << wanted) - 1;
+            }
+            hits.see(estimate, wanted);
             for (; close; close &= close - 1) {
                 const int v = __builtin_ctzll(close);
                 if (!scope.sel || scope.sel->is_member(scope.lists.id(j, first + v))) {
@@ -133,30 +153,27 @@ size_t scan(const SearchScope& scope, Query& query, size_t count, const int64_t*
                 }
             }
         }
-        scanned += size;
-        if (scope.max_codes && scanned >= scope.max_codes) {
-            break;
-        }
     }
     return scanned;
 }
 
 } // namespace
 
-size_t scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-                  TopK& top) {
+Scanned scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
+                   TopK& top) {
     BestHits hits{scope, top};
     return scan(scope, query, count, lists, hits);
 }
 
-size_t scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
-                           const int64_t* lists, size_t k, TopK& top) {
+Scanned scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
+                            const int64_t* lists, size_t k, TopK& top) {
     constexpr int64_t kChunk = 4; // lists
     const int64_t chunks = (int64_t(count) + kChunk - 1) / kChunk;
-    size_t scanned = 0;
+    Scanned scanned;
     Rescue rescue;
-#pragma omp parallel reduction(+ : scanned)
+#pragma omp parallel
     {
+        Scanned mine;
         std::unique_ptr<Query> query;
         std::unique_ptr<TopK> part;
         rescue.run([&] {
@@ -172,11 +189,12 @@ size_t scan_lists_parallel(const SearchScope& scope, const float* x, size_t coun
             rescue.run([&] {
                 const size_t first = size_t(c * kChunk);
                 const size_t some = std::min<size_t>(kChunk, count - first);
-                scanned += scan_lists(scope, *query, some, lists + first, *part);
+                mine += scan_lists(scope, *query, some, lists + first, *part);
             });
         }
 #pragma omp critical(faiss_vlc_merge_results)
         if (part) {
+            scanned += mine;
             rescue.run([&] {
                 for (const TopK::Entry& entry : part->sorted()) {
                     top.push(entry.estimate, entry.place);
@@ -188,21 +206,26 @@ size_t scan_lists_parallel(const SearchScope& scope, const float* x, size_t coun
     return scanned;
 }
 
-size_t scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top) {
+Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top) {
+    SearchScope rest = scope;
+    Scanned scanned;
     size_t done = 0;
-    size_t scanned = 0;
     for (size_t next = probes;; next = std::min(2 * next, scope.max_probes)) {
         const int64_t* order = query.rank(int(next)).data();
-        scanned += scan_lists(scope, query, next - done, order + done, top);
+        scanned += scan_lists(rest, query, next - done, order + done, top);
         done = next;
-        if (top.size() >= k || done >= scope.max_probes) {
+        const bool is_spent = scope.max_codes && scanned.vectors >= scope.max_codes;
+        if (top.size() >= k || done >= scope.max_probes || (is_spent && !scope.at_least)) {
             return scanned;
+        }
+        if (scope.max_codes) {
+            rest.max_codes = is_spent ? 1 : scope.max_codes - scanned.vectors;
         }
     }
 }
 
-size_t scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-                        float radius, faiss::RangeQueryResult& result) {
+Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
+                         float radius, faiss::RangeQueryResult& result) {
     const float bound = query.estimate(radius);
     RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result};
     return scan(scope, query, count, lists, hits);

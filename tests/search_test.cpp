@@ -228,7 +228,7 @@ TEST(Scan, EstimatesFollowTheFormula) {
             ASSERT_TRUE(query.set(x));
             for (int64_t j = 0; j < 9; j++) {
                 TopK top(kCount, &scope.lists);
-                ASSERT_EQ(scan_lists(scope, query, 1, &j, top), index.lists().list_size(j));
+                ASSERT_EQ(scan_lists(scope, query, 1, &j, top).vectors, index.lists().list_size(j));
                 ASSERT_EQ(top.sorted().size(), index.lists().list_size(j));
                 for (const auto& [estimate, id, place] : top.sorted()) {
                     EXPECT_EQ(place >> 32, int64_t(j));
@@ -264,13 +264,74 @@ TEST(Scan, StopsAfterMaxCodes) {
         SearchScope scope{*index.model, lists};
         scope.max_codes = sum; // reached exactly: the next list is not begun
         TopK top(kCount, &scope.lists);
-        EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top), sum);
+        const Scanned whole = scan_lists(scope, query, 9, order.data(), top);
+        EXPECT_EQ(whole.vectors, sum);
+        EXPECT_EQ(whole.lists, stop);
         EXPECT_EQ(top.sorted().size(), sum);
-        scope.max_codes = sum - lists.list_size(order[stop - 1]) + 1; // within that list
+        const auto in_lists = [&](size_t of, size_t cut) {
+            return std::count_if(top.sorted().begin(), top.sorted().end(),
+                                 [&](const TopK::Entry& entry) {
+                                     return entry.place >> 32 == order[of] &&
+                                            size_t(entry.place & 0xffffffff) < cut;
+                                 });
+        };
+        const size_t last = lists.list_size(order[stop - 1]);
+        const size_t before = sum - last;
+        for (const size_t of_last : {size_t(1), last / 3, last - 1}) { // the last list is cut
+            scope.max_codes = before + of_last;
+            top.clear();
+            EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top).vectors, scope.max_codes);
+            EXPECT_EQ(top.sorted().size(), scope.max_codes);
+            EXPECT_EQ(size_t(in_lists(stop - 1, of_last)), of_last);
+        }
+        scope.max_codes = before + 1; // enough, but for what is asked for
+        scope.at_least = sum;
         top.clear();
-        EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top), sum);
+        EXPECT_EQ(scan_lists(scope, query, 9, order.data(), top).vectors, sum);
     }
     EXPECT_EQ(sum, size_t(kCount));
+}
+
+// A cut list has the same best as the same vectors alone: what lies behind the cut leaves no trace.
+TEST(Scan, WhatMaxCodesCutsOffIsNotSeen) {
+    const IndexVLC& index = *fixture().index;
+    Query query(*index.model);
+    for (size_t q = 0; q < 20; q++) {
+        query.set(&fixture().x[q * 11 * kDim]);
+        const std::vector<int64_t> order = query.rank(9);
+        for (size_t codes = 1; codes < 400; codes += 7) {
+            SearchScope scope{*index.model, index.lists()};
+            scope.max_codes = codes;
+            TopK everything(kCount, &scope.lists), best(5, &scope.lists);
+            scan_lists(scope, query, 9, order.data(), everything);
+            scan_lists(scope, query, 9, order.data(), best);
+            const auto& all = everything.sorted();
+            ASSERT_EQ(all.size(), codes);
+            ASSERT_EQ(best.sorted().size(), std::min<size_t>(5, codes));
+            for (size_t i = 0; i < best.sorted().size(); i++) {
+                ASSERT_EQ(best.sorted()[i].place, all[i].place) << q << " " << codes;
+            }
+        }
+    }
+}
+
+TEST(Scan, RangesEndAfterEmptyLists) {
+    const IndexVLC& index = *fixture().index;
+    Query query(*index.model);
+    query.set(fixture().x.data());
+    const std::vector<int64_t> order = query.rank(9);
+    const auto search = [&](size_t max_empty, float radius) {
+        SearchScope scope{*index.model, index.lists()};
+        scope.max_empty_lists = max_empty;
+        faiss::RangeSearchResult result(1);
+        faiss::RangeSearchPartialResult part(&result);
+        faiss::RangeQueryResult& one = part.new_result(0);
+        return scan_lists_range(scope, query, 9, order.data(), radius, one).lists;
+    };
+    EXPECT_EQ(search(0, -1), 9u); // nothing is that near
+    EXPECT_EQ(search(1, -1), 1u);
+    EXPECT_EQ(search(3, -1), 3u);
+    EXPECT_EQ(search(1, 1e30f), 9u); // everything is
 }
 
 TEST(Scan, EntriesNameListAndOffset) {
@@ -294,7 +355,7 @@ TEST(Scan, SkipsMissingListsAndSelects) {
     SearchScope scope{*index.model, index.lists()};
     order[0] = -1;
     TopK top(kCount, &scope.lists);
-    const size_t scanned = scan_lists(scope, query, 9, order.data(), top);
+    const size_t scanned = scan_lists(scope, query, 9, order.data(), top).vectors;
     EXPECT_LT(scanned, size_t(kCount));
     EXPECT_EQ(top.sorted().size(), scanned);
     faiss::IDSelectorRange range(50, 60);
