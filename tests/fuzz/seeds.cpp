@@ -10,11 +10,13 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
+#include <faiss_vlc/reference_engine.h>
 #include <faiss_vlc/tree.h>
 #include <faiss_vlc/vector_file.h>
 
 #include <hdf5.h>
 
+#include "checkpoint_input.h"
 #include "fuzz.h"
 
 namespace fs = std::filesystem;
@@ -180,6 +182,21 @@ void vector_files() {
     fs::remove_all(scratch);
 }
 
+void checkpoints() {
+    const CheckpointedRun run;
+    const fs::path path = folder / "checkpoint";
+    for (const int every : {1, 4, 5}) {
+        faiss_vlc::VLCParameters params = run.params;
+        params.checkpoint = path;
+        params.checkpoint_every = every;
+        faiss_vlc::ReferenceEngine engine;
+        faiss_vlc::anneal(engine, run.sample, params, false);
+        const Bytes bytes = file_bytes(path);
+        put("checkpoint_fuzz", std::to_string(every), bytes.data(), bytes.size());
+    }
+    fs::remove(path);
+}
+
 void commands() {
     int number = 0;
     for (const char* text :
@@ -210,6 +227,7 @@ int main(int argc, char** argv) {
     indexes();
     descriptions();
     vector_files();
+    checkpoints();
     commands();
     return 0;
 }
