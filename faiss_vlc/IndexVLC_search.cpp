@@ -12,6 +12,7 @@
 
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/parallel.h>
+#include <faiss_vlc/query_group.h>
 #include <faiss_vlc/search.h>
 #include <faiss_vlc/simd.h>
 
@@ -97,56 +98,45 @@ void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, b
     }
 }
 
-/// Searches n queries; scan(i, query, top) looks for those of query i, which is set. `ranks`: it
-/// will ask for the nearest lists.
-template <class Scan>
-Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool ranks,
-                bool store_pairs, float* distances, idx_t* labels, Scan scan) {
+/// Searches n queries; prepare(group, first) ranks a group of them or gives it the lists of the
+/// queries from `first` on, and scan(group, q, top) looks for those of the q-th, which is set.
+template <class Prepare, class Scan>
+Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool store_pairs,
+                float* distances, idx_t* labels, Prepare prepare, Scan scan) {
     const Model& model = scope.model;
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
-    const idx_t groups = (n + kTogether - 1) / kTogether;
+    const int size = QueryGroup::size_for(n, omp_get_max_threads());
     Work work;
     Rescue rescue;
     Interruption interruption;
 #pragma omp parallel if (n > 1)
     {
         Work mine;
-        std::vector<std::unique_ptr<Query>> queries;
+        std::unique_ptr<QueryGroup> group;
         std::unique_ptr<TopK> top;
         rescue.run([&] {
-            while (idx_t(queries.size()) < std::min<idx_t>(n, kTogether)) {
-                queries.push_back(std::make_unique<Query>(model));
-            }
+            group = std::make_unique<QueryGroup>(model, size);
             top = std::make_unique<TopK>(k, &scope.lists);
         });
-#pragma omp for schedule(dynamic, 2)
-        for (idx_t g = 0; g < groups; g++) {
+#pragma omp for schedule(dynamic)
+        for (idx_t first = 0; first < n; first += size) {
             if (!top || interruption.is_wanted()) {
                 continue; // rethrown below
             }
             rescue.run([&] {
                 const double start = milliseconds();
-                const idx_t first = g * kTogether;
-                const int some = int(std::min<idx_t>(kTogether, n - first));
-                bool is_set[kTogether];
-                for (int q = 0; q < some; q++) {
-                    is_set[q] = queries[q]->set(x + (first + q) * model.d);
-                }
-                if (ranks && some == kTogether) {
-                    Query::score_together(queries);
-                } else if (ranks) {
-                    for (int q = 0; q < some; q++) {
-                        queries[q]->score();
-                    }
-                }
+                const int some = int(std::min<idx_t>(size, n - first));
+                group->set(some, x + first * model.d);
+                prepare(*group, first);
+                group->rotate();
                 mine.ranking += milliseconds() - start;
                 for (int q = 0; q < some; q++) {
                     const idx_t i = first + q;
                     top->clear();
-                    if (is_set[q]) {
-                        mine.scanned += scan(i, *queries[q], *top);
+                    if (group->is_set(q)) {
+                        mine.scanned += scan(*group, q, *top);
                     }
-                    write_results(*queries[q], *top, k, inner_product, store_pairs,
+                    write_results((*group)[q], *top, k, inner_product, store_pairs,
                                   distances + i * k, labels + i * k);
                 }
                 const double end = milliseconds();
@@ -237,15 +227,13 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     const SearchScope scope = scope_of(ivf, k);
     const size_t probes = scope.lists_of(probes_of(ivf));
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
-    const Work work = search_all(scope, n, x, k, true, store_pairs, distances, labels,
-                                 [&](idx_t, Query& query, TopK& top) {
-                                     if (!by_lists) {
-                                         return scan_nearest(scope, query, probes, size_t(k), top);
-                                     }
-                                     const std::vector<int64_t> order = query.rank(int(probes));
-                                     return scan_lists_parallel(scope, x, probes, order.data(),
-                                                                size_t(k), top);
-                                 });
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto scan = [&](QueryGroup& group, int q, TopK& top) {
+        return by_lists ? scan_lists_parallel(scope, x, probes, group.lists(q), size_t(k), top)
+                        : scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top,
+                                       group.following(q));
+    };
+    const Work work = search_all(scope, n, x, k, store_pairs, distances, labels, rank, scan);
     count_search(faiss::indexIVF_stats, n, work);
 }
 
@@ -263,18 +251,22 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
         }
     }
     const SearchScope scope = scope_of(params, k);
-    const auto scan = [&](idx_t i, Query& query, TopK& top) {
-        return scan_lists(scope, query, scope.lists_of(probes), list_nos + i * probes, top);
+    const int scanned = int(scope.lists_of(probes));
+    const auto give = [&](QueryGroup& group, idx_t first) {
+        group.give(scanned, list_nos + first * probes, idx_t(probes));
+    };
+    const auto scan = [&](QueryGroup& group, int q, TopK& top) {
+        return scan_lists(scope, group[q], scanned, group.lists(q), top, group.following(q));
     };
     Work work;
     if (parallel_mode &
         PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
         std::vector<float> found(size_t(n) * k);
         std::vector<idx_t> ids(found.size());
-        work = search_all(scope, n, x, k, false, store_pairs, found.data(), ids.data(), scan);
+        work = search_all(scope, n, x, k, store_pairs, found.data(), ids.data(), give, scan);
         push_results(n, k, metric_type, found, ids, distances, labels);
     } else {
-        work = search_all(scope, n, x, k, false, store_pairs, distances, labels, scan);
+        work = search_all(scope, n, x, k, store_pairs, distances, labels, give, scan);
     }
     work.ranking = work.all = 0; // IndexIVF's callers add them
     count_search(stats ? *stats : faiss::indexIVF_stats, n, work);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include <Eigen/Eigenvalues>
@@ -19,7 +20,13 @@ constexpr int kMost = 127;      ///< largest component of a row
 
 double norm_of(int d, const float* x) {
     double lane[4] = {};
-    for (int k = 0; k < d; k++) {
+    int k = 0;
+    for (; k + 4 <= d; k += 4) {
+        for (int i = 0; i < 4; i++) {
+            lane[i] += double(x[k + i]) * x[k + i];
+        }
+    }
+    for (; k < d; k++) {
         lane[k % 4] += double(x[k]) * x[k];
     }
     return std::sqrt((lane[0] + lane[2]) + (lane[1] + lane[3]));
@@ -127,6 +134,27 @@ void Frame::rotate(const int16_t* q, float unit, float* y) const {
         rotate_tile(pairs, q, &packed_[size_t(t) * pairs * 32], sums);
         for (int i = 0; i < 16; i++) {
             y[t * 16 + i] = float(sums[i]) * (unit * inverse_norm_[t * 16 + i]);
+        }
+    }
+}
+
+void Frame::rotate_together(int count, const int16_t* const* q, const float* unit,
+                            float* const* y) const {
+    const int n = slots();
+    // y takes the sums first, then what they are worth: both have 4 bytes
+    const int16_t* x[kTogether];
+    int32_t* sums[kTogether];
+    for (int v = 0; v < kTogether; v++) {
+        const int from = v < count ? v : 0; // again what is missing, to the same place
+        x[v] = q[from];
+        sums[v] = reinterpret_cast<int32_t*>(y[from]);
+    }
+    simd().rotate_together(n / 16, (d + 1) / 2, x, packed_.data(), sums);
+    for (int v = 0; v < count; v++) {
+        for (int s = 0; s < n; s++) {
+            int32_t sum;
+            std::memcpy(&sum, &y[v][s], 4);
+            y[v][s] = float(sum) * (unit[v] * inverse_norm_[s]);
         }
     }
 }

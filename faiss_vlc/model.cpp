@@ -109,6 +109,16 @@ size_t Model::memory() const {
            bytes(step) + bytes(inverse_step) + bytes(levels_less_one);
 }
 
+void Model::prefetch(int j) const {
+    const auto fetch = [](const void* from, size_t bytes) {
+        for (size_t at = 0; at < bytes; at += 64) {
+            __builtin_prefetch(static_cast<const char*>(from) + at);
+        }
+    };
+    fetch(&anchors8[size_t(j) * dp()], size_t(dp()));
+    fetch(&anchor_rotated[size_t(j) * slots()], slots() * sizeof(float));
+}
+
 float Model::anchor_distance(const float* q, int j) const {
     return grid == AnchorGrid::int8 ? simd().anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
                                     : canonical_l2(dp(), q, &anchor_lattice[size_t(j) * dp()]);
@@ -191,7 +201,7 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
 
 Query::Query(const Model& model)
     : model_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2),
-      rotated_(model.frames.size() * model.slots()), is_rotated_(model.frames.size()),
+      rotated_(model.frames.size() * model.slots()), rotation_(model.frames.size()),
       weighted_(model.slots()), zero_(model.slots()), rank8_(model.dp()),
       query8_(model.slots() + 4), score_(model.component_sum.size()) {
     scan_.layout = &model.layout;
@@ -213,24 +223,29 @@ bool Query::set(const float* x) {
     const int d = model_.d;
     constexpr float kMost = std::numeric_limits<float>::max();
     const float with_mean = inner_product ? 0.0f : 1.0f;
-    float largest = 0;
     int finite = 1;
     for (int k = 0; k < d; k++) {
         finite &= int(std::fabs(x[k]) <= kMost);
         lattice_[k] = (x[k] - with_mean * model_.lattice.mean[k]) * model_.lattice.scale;
-        largest = std::max(largest, std::fabs(lattice_[k]));
     }
     if (!finite) {
         return false;
     }
-    const float scale = !inner_product ? 1.0f : largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+    float scale = 1;
+    if (inner_product) {
+        float largest = 0;
+        for (int k = 0; k < d; k++) {
+            largest = std::max(largest, std::fabs(lattice_[k]));
+        }
+        scale = largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+    }
     for (int k = 0; k < d; k++) {
         const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * scale));
         rank8_[k] = int8_t(round_even(v));
     }
     is_scored_ = false;
     unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
-    std::fill(is_rotated_.begin(), is_rotated_.end(), uint8_t(0));
+    std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
     if (inner_product) {
         norm_ = std::sqrt(canonical_dot(d, lattice_.data(), lattice_.data()));
@@ -252,7 +267,7 @@ int32_t rank_factor(const Model& model) {
 
 } // namespace
 
-void Query::score_together(const std::vector<std::unique_ptr<Query>>& queries) {
+void Query::score_together(const std::unique_ptr<Query>* queries) {
     const Model& model = queries[0]->model_;
     const int8_t* x[kTogether];
     int32_t* scores[kTogether];
@@ -305,11 +320,32 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
     return order_;
 }
 
+void Query::want(int j) {
+    Rotation& rotation = rotation_[model_.group[j]];
+    if (rotation == Rotation::none) {
+        rotation = Rotation::wanted;
+    }
+}
+
+void Query::rotate_together(int count, Query* const* queries, int frame) {
+    const Model& model = queries[0]->model_;
+    const int16_t* x[kTogether];
+    float unit[kTogether];
+    float* y[kTogether];
+    for (int q = 0; q < count; q++) {
+        x[q] = queries[q]->scaled_.data();
+        unit[q] = queries[q]->unit_;
+        y[q] = &queries[q]->rotated_[size_t(frame) * model.slots()];
+        queries[q]->rotation_[frame] = Rotation::done;
+    }
+    model.frames[frame].rotate_together(count, x, unit, y);
+}
+
 const float* Query::rotated(int frame) {
     float* y = &rotated_[size_t(frame) * model_.slots()];
-    if (!is_rotated_[frame]) {
+    if (rotation_[frame] != Rotation::done) {
         model_.frames[frame].rotate(scaled_.data(), unit_, y);
-        is_rotated_[frame] = 1;
+        rotation_[frame] = Rotation::done;
     }
     return y;
 }

@@ -72,6 +72,8 @@ public:
     bool same_as(const Model& other) const;
     /// Bytes of memory.
     size_t memory() const;
+    /// Fetches what Query::list(j) will read into the cache.
+    void prefetch(int j) const;
 
     // Derived, read-only.
     std::vector<int32_t> anchor_norm;   ///< m, of anchors8
@@ -112,13 +114,19 @@ public:
 
     /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster
     /// than one by one.
-    static void score_together(const std::vector<std::unique_ptr<Query>>& queries);
+    static void score_together(const std::unique_ptr<Query>* queries);
     /// The same for this one.
     void score();
 
     /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
     /// the smaller number.
     const std::vector<int64_t>& rank(int nprobe);
+
+    /// Says that list j will be asked for, so that its frame may be rotated into before; whether
+    /// that is still to be done; and does it for 2 to kTogether queries that are set.
+    void want(int j);
+    bool wants(int frame) const { return rotation_[frame] == Rotation::wanted; }
+    static void rotate_together(int count, Query* const* queries, int frame);
 
     /// Prepares a scan of list j, see scan.h. Valid until the next call.
     const ListScan& list(int j);
@@ -135,7 +143,8 @@ private:
     float unit_ = 0;
     bool is_scored_ = false;
     std::vector<float> rotated_; ///< frames x slots, as far as lists have asked for it
-    std::vector<uint8_t> is_rotated_;
+    enum class Rotation : uint8_t { none, wanted, done };
+    std::vector<Rotation> rotation_; ///< per frame
     std::vector<float> weighted_, zero_;
     std::vector<int8_t> rank8_, query8_;
     std::vector<int32_t> score_, minima_;

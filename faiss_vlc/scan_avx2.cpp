@@ -38,6 +38,29 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8), high);
 }
 
+void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                     int32_t* const* sums) {
+    for (int t = 0; t < tiles; t++) {
+        __m256i low[kTogether], high[kTogether];
+        for (int v = 0; v < kTogether; v++) {
+            low[v] = high[v] = _mm256_setzero_si256();
+        }
+        for (int p = 0; p < pairs; p++, rows += 32) {
+            const __m256i row_low = widen_bytes(rows);
+            const __m256i row_high = widen_bytes(rows + 16);
+            for (int v = 0; v < kTogether; v++) {
+                const __m256i q = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(x[v])[p]);
+                low[v] = _mm256_add_epi32(low[v], _mm256_madd_epi16(row_low, q));
+                high[v] = _mm256_add_epi32(high[v], _mm256_madd_epi16(row_high, q));
+            }
+        }
+        for (int v = 0; v < kTogether; v++) {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums[v] + t * 16), low[v]);
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums[v] + t * 16 + 8), high[v]);
+        }
+    }
+}
+
 template <int T>
 void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* offsets,
                int32_t factor, int32_t* scores) {
@@ -258,7 +281,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2",        rotate_tile,     rank_tiles,     rank_together, group_minima,
-                    select_within, anchor_distance, quantize_query, scan_blocks};
+const Simd kAvx2 = {"avx2",       rotate_tile,   rotate_together, rank_tiles,     rank_together,
+                    group_minima, select_within, anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

@@ -37,6 +37,46 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
                                                _mm512_add_epi32(acc[2], acc[3])));
 }
 
+/// `T` tiles for kTogether vectors.
+template <int T>
+void rotate_some_together(int pairs, const int16_t* const* x, const int8_t* rows,
+                          int32_t* const* sums, int at) {
+    __m512i acc[T][kTogether];
+    for (int t = 0; t < T; t++) {
+        for (int v = 0; v < kTogether; v++) {
+            acc[t][v] = _mm512_setzero_si512();
+        }
+    }
+    for (int p = 0; p < pairs; p++) {
+        __m512i row[T];
+        for (int t = 0; t < T; t++) {
+            row[t] = widen_bytes(rows + (int64_t(t) * pairs + p) * 32);
+        }
+        for (int v = 0; v < kTogether; v++) {
+            const __m512i q = _mm512_set1_epi32(reinterpret_cast<const int32_t*>(x[v])[p]);
+            for (int t = 0; t < T; t++) {
+                acc[t][v] = _mm512_dpwssd_epi32(acc[t][v], row[t], q);
+            }
+        }
+    }
+    for (int t = 0; t < T; t++) {
+        for (int v = 0; v < kTogether; v++) {
+            _mm512_storeu_si512(sums[v] + at + t * 16, acc[t][v]);
+        }
+    }
+}
+
+void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                     int32_t* const* sums) {
+    int t = 0;
+    for (; t + 4 <= tiles; t += 4) {
+        rotate_some_together<4>(pairs, x, rows + int64_t(t) * pairs * 32, sums, t * 16);
+    }
+    for (; t < tiles; t++) {
+        rotate_some_together<1>(pairs, x, rows + int64_t(t) * pairs * 32, sums, t * 16);
+    }
+}
+
 /// Scores `T` tiles at once, so that one broadcast of the query serves them and latencies overlap.
 template <int T>
 void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* component_sums,
@@ -280,7 +320,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",      rotate_tile,     rank_tiles,     rank_together, group_minima,
-                      select_within, anchor_distance, quantize_query, scan_blocks};
+const Simd kAvx512 = {"avx512",     rotate_tile,   rotate_together, rank_tiles,     rank_together,
+                      group_minima, select_within, anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

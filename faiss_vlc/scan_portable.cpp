@@ -22,6 +22,15 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
     std::memcpy(sums, acc, sizeof(acc));
 }
 
+void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                     int32_t* const* sums) {
+    for (int t = 0; t < tiles; t++) {
+        for (int v = 0; v < kTogether; v++) {
+            rotate_tile(pairs, x[v], rows + int64_t(t) * pairs * 32, sums[v] + t * 16);
+        }
+    }
+}
+
 void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
                 const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
                 int32_t* scores) {
@@ -153,7 +162,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 } // namespace
 
 extern const Simd kPortable;
-const Simd kPortable = {"portable",    rotate_tile,     rank_tiles,     rank_together, group_minima,
-                        select_within, anchor_distance, quantize_query, scan_blocks};
+const Simd kPortable = {"portable",   rotate_tile,   rotate_together, rank_tiles,     rank_together,
+                        group_minima, select_within, anchor_distance, quantize_query, scan_blocks};
 
 } // namespace faiss_vlc

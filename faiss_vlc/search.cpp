@@ -10,57 +10,44 @@
 
 namespace faiss_vlc {
 
-TopK::TopK(size_t k, const VLCInvertedLists* lists)
-    : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
-    entries_.reserve(std::min<size_t>(capacity_, 4096));
-    clear();
-}
-
-void TopK::clear() {
-    entries_.clear();
-    resolved_ = 0;
-    bound_ = std::numeric_limits<float>::max();
-}
-
-void TopK::shrink() {
-    for (; lists_ && resolved_ < entries_.size(); resolved_++) {
-        Entry& entry = entries_[resolved_];
-        entry.id = lists_->id(size_t(entry.place >> 32), size_t(entry.place & 0xffffffff));
-    }
-    if (entries_.size() > k_) {
-        std::nth_element(entries_.begin(), entries_.begin() + (k_ - 1), entries_.end());
-        entries_.resize(k_);
-        bound_ = entries_[k_ - 1].estimate;
-        resolved_ = k_;
-    }
-}
-
-void TopK::tighten(const float* estimates, size_t n) {
-    // the k-th least of 32 minima bounds the k-th least of all, and is cheaper to have
-    constexpr size_t kMinima = 32;
-    if (bound_ < std::numeric_limits<float>::max() || n != kScanBatch || k_ > kMinima / 2) {
-        return;
-    }
-    float least[kMinima];
-    for (size_t i = 0; i < kMinima; i++) {
-        least[i] = std::min(estimates[i], estimates[i + kMinima]);
-        if (!(least[i] <= std::numeric_limits<float>::max())) {
-            return; // overflowed
-        }
-    }
-    std::nth_element(least, least + (k_ - 1), least + kMinima);
-    bound_ = least[k_ - 1];
-}
-
-const std::vector<TopK::Entry>& TopK::sorted() {
-    shrink();
-    std::sort(entries_.begin(), entries_.end());
-    return entries_;
-}
-
 namespace {
 
-constexpr size_t kPrefetch = 2048; ///< bytes of a list
+/// Fetches into the cache what is scanned next, a piece at a time while something else is scanned:
+/// lists are scanned faster than they arrive when they are asked for only then.
+class Ahead {
+public:
+    Ahead(const SearchScope& scope, size_t count, const int64_t* lists, int64_t following)
+        : scope_(scope), count_(count), lists_(lists), following_(following) {}
+
+    /// From now on the l-th list.
+    void next(size_t l) {
+        const int64_t j = l < count_ ? lists_[l] : l == count_ ? following_ : -1;
+        at_ = end_ = nullptr;
+        if (j >= 0) {
+            scope_.model.prefetch(int(j));
+            const size_t bytes = scope_.lists.list_size(j) * scope_.lists.code_size;
+            at_ = scope_.lists.blocks(j);
+            end_ = at_ + std::min(bytes, kMost);
+        }
+    }
+    void fetch(size_t bytes) {
+        const uint8_t* to = at_ + std::min(size_t(end_ - at_), bytes);
+        for (; at_ < to; at_ += 64) {
+            __builtin_prefetch(at_, 0, 2);
+        }
+        at_ = std::min(at_, end_);
+    }
+    void fetch_all() { fetch(kMost); }
+
+private:
+    static constexpr size_t kMost = 16384; ///< bytes of a list; the rest follows by itself
+    const SearchScope& scope_;
+    size_t count_;
+    const int64_t* lists_;
+    int64_t following_;
+    const uint8_t* at_ = nullptr;
+    const uint8_t* end_ = nullptr;
+};
 
 /// Collects the k best.
 struct BestHits {
@@ -68,12 +55,9 @@ struct BestHits {
     TopK& top;
 
     float bound() const { return top.bound(); }
-    /// Every vector's estimate of a batch, whether within the bound or not.
-    void see(const float* estimates, int n) {
-        if (!scope.sel) {
-            top.tighten(estimates, size_t(n));
-        }
-    }
+    /// Whether it wants to see() many estimates before hits of theirs.
+    bool is_open() const { return !scope.sel && top.is_open(); }
+    void see(const float* estimates, size_t n) { top.tighten(estimates, n); }
     void hit(float estimate, int64_t place) {
         if (estimate <= top.bound()) {
             top.push(estimate, place);
@@ -95,7 +79,8 @@ struct RangeHits {
     size_t empty = 0; ///< lists in a row that had none
 
     float bound() const { return wide; }
-    void see(const float*, int) {}
+    bool is_open() const { return false; }
+    void see(const float*, size_t) {}
     void hit(float estimate, int64_t place) {
         const float distance = query.distance(estimate);
         const bool within = scope.model.metric == faiss::METRIC_INNER_PRODUCT ? distance > radius
@@ -112,13 +97,28 @@ struct RangeHits {
     }
 };
 
+constexpr size_t kAtOnce = 512; ///< vectors that are scanned before any becomes a hit, if at all
+
+/// Sets a bit in `close`, per kScanBatch, for each of n estimates within the bound.
+void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
+    for (size_t at = 0; at < n; at += kScanBatch) {
+        uint64_t within = 0;
+        for (size_t v = 0; v < std::min<size_t>(kScanBatch, n - at); v++) {
+            within |= uint64_t(estimate[at + v] <= bound) << v;
+        }
+        close[at / kScanBatch] = within;
+    }
+}
+
 /// Scans lists for the query that is set; `hits` gets each selected vector within its bound.
 template <class Hits>
 Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-             Hits& hits) {
+             int64_t following, Hits& hits) {
     const auto scan_blocks = simd().scan_blocks;
     const size_t code_size = scope.lists.code_size;
     Scanned scanned;
+    Ahead ahead(scope, count, lists, following);
+    ahead.next(0);
     for (size_t l = 0; l < count && (l == 0 || !hits.is_done(scanned.vectors)); l++) {
         const int64_t j = lists[l];
         const size_t in_list = j < 0 ? 0 : scope.lists.list_size(j);
@@ -126,32 +126,42 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
         if (scope.max_codes && !scope.at_least) {
             size = std::min(size, scope.max_codes - scanned.vectors);
         }
+        ahead.fetch_all(); // what is left of this list
+        ahead.next(l + 1);
         if (size == 0) {
             continue;
         }
         scanned += {1, size};
         const uint8_t* blocks = scope.lists.blocks(j);
-        for (size_t at = 0; at < std::min(size * code_size, kPrefetch); at += 64) {
-            __builtin_prefetch(blocks + at); // they arrive while the query is prepared
-        }
         const ListScan& list = query.list(int(j));
-        for (size_t first = 0; first < size; first += kScanBatch) {
-            float estimate[kScanBatch];
+        for (size_t first = 0; first < size;) {
             // a block is scanned whole: how its codes lie depends on how many they are
-            const int in_batch = int(std::min<size_t>(kScanBatch, in_list - first));
-            const int wanted = int(std::min<size_t>(in_batch, size - first));
-            uint64_t close =
-                    scan_blocks(list, blocks + first * code_size, in_batch, hits.bound(), estimate);
-            if (wanted < in_batch) {
-                close &= (uint64_t(1) << wanted) - 1;
+            const bool is_open = hits.is_open();
+            const size_t many = std::min(is_open ? kAtOnce : size_t(kScanBatch), in_list - first);
+            const size_t wanted = std::min(many, size - first);
+            float estimate[kAtOnce];
+            uint64_t close[kAtOnce / kScanBatch];
+            for (size_t at = 0; at < many; at += kScanBatch) {
+                ahead.fetch(kScanBatch * code_size);
+                close[at / kScanBatch] = scan_blocks(list, blocks + (first + at) * code_size,
+                                                     int(std::min<size_t>(kScanBatch, many - at)),
+                                                     hits.bound(), estimate + at);
             }
-            hits.see(estimate, wanted);
-            for (; close; close &= close - 1) {
-                const int v = __builtin_ctzll(close);
-                if (!scope.sel || scope.sel->is_member(scope.lists.id(j, first + v))) {
-                    hits.hit(estimate[v], j << 32 | int64_t(first + v));
+            if (is_open) {
+                hits.see(estimate, wanted);
+                compare(wanted, estimate, hits.bound(), close);
+            } else if (wanted < many) {
+                close[0] &= (uint64_t(1) << wanted) - 1;
+            }
+            for (size_t at = 0; at < wanted; at += kScanBatch) {
+                for (uint64_t left = close[at / kScanBatch]; left; left &= left - 1) {
+                    const size_t v = at + size_t(__builtin_ctzll(left));
+                    if (!scope.sel || scope.sel->is_member(scope.lists.id(j, first + v))) {
+                        hits.hit(estimate[v], j << 32 | int64_t(first + v));
+                    }
                 }
             }
+            first += many;
         }
     }
     return scanned;
@@ -160,9 +170,9 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
 } // namespace
 
 Scanned scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-                   TopK& top) {
+                   TopK& top, int64_t following) {
     BestHits hits{scope, top};
-    return scan(scope, query, count, lists, hits);
+    return scan(scope, query, count, lists, following, hits);
 }
 
 Scanned scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
@@ -206,13 +216,16 @@ Scanned scan_lists_parallel(const SearchScope& scope, const float* x, size_t cou
     return scanned;
 }
 
-Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top) {
+Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, const int64_t* lists,
+                     size_t k, TopK& top, int64_t following) {
     SearchScope rest = scope;
     Scanned scanned;
     size_t done = 0;
     for (size_t next = probes;; next = std::min(2 * next, scope.max_probes)) {
-        const int64_t* order = query.rank(int(next)).data();
-        scanned += scan_lists(rest, query, next - done, order + done, top);
+        if (next > probes) {
+            lists = query.rank(int(next)).data();
+        }
+        scanned += scan_lists(rest, query, next - done, lists + done, top, following);
         done = next;
         const bool is_spent = scope.max_codes && scanned.vectors >= scope.max_codes;
         if (top.size() >= k || done >= scope.max_probes || (is_spent && !scope.at_least)) {
@@ -228,7 +241,7 @@ Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, c
                          float radius, faiss::RangeQueryResult& result) {
     const float bound = query.estimate(radius);
     RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result};
-    return scan(scope, query, count, lists, hits);
+    return scan(scope, query, count, lists, -1, hits);
 }
 
 } // namespace faiss_vlc

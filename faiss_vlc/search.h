@@ -10,55 +10,9 @@
 
 #include <faiss_vlc/lists.h>
 #include <faiss_vlc/model.h>
+#include <faiss_vlc/top_k.h>
 
 namespace faiss_vlc {
-
-/// The k smallest (estimate, id) pairs: equal estimates go by the smaller id, so the result does
-/// not depend on the order of scanning, nor on threads.
-class TopK {
-public:
-    struct Entry {
-        float estimate;
-        int64_t id;
-        int64_t place; ///< list << 32 | offset
-        bool operator<(const Entry& other) const {
-            return estimate != other.estimate ? estimate < other.estimate
-                   : id != other.id           ? id < other.id
-                                              : place < other.place;
-        }
-    };
-
-    /// Ids are looked up in `lists` once they matter: most entries are displaced before.
-    /// Without lists the places are the ids.
-    explicit TopK(size_t k, const VLCInvertedLists* lists = nullptr);
-
-    void clear();
-    /// What is larger than this needs not be pushed.
-    float bound() const { return bound_; }
-    void push(float estimate, int64_t place) {
-        if (estimate <= bound_) {
-            entries_.push_back({estimate, place, place});
-            if (entries_.size() == capacity_) {
-                shrink();
-            }
-        }
-    }
-    /// Where nothing bounds it yet, bounds it by a batch of estimates of different vectors:
-    /// so the first ones need not all be pushed.
-    void tighten(const float* estimates, size_t n);
-    /// How many it holds, at most k.
-    size_t size() const { return entries_.size() < k_ ? entries_.size() : k_; }
-    /// The best ones in order, at most k.
-    const std::vector<Entry>& sorted();
-
-private:
-    const VLCInvertedLists* lists_;
-    size_t k_, capacity_;
-    size_t resolved_ = 0; ///< entries that have their ids
-    float bound_;
-    std::vector<Entry> entries_;
-    void shrink();
-};
 
 /// What a search looks at, common to all queries.
 struct SearchScope {
@@ -89,18 +43,20 @@ struct Scanned {
     }
 };
 
-/// Scans the given lists (-1 is skipped) for the query that is set.
+/// Scans the given lists (-1 is skipped) for the query that is set. `following`, if not -1, is the
+/// list that will be scanned next, for whichever query: it is fetched into the cache meanwhile.
 Scanned scan_lists(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-                   TopK& top);
+                   TopK& top, int64_t following = -1);
 
 /// The same by all threads, each with a share of the lists and a query of its own (x float d); the
 /// result is the same. max_codes has to be 0.
 Scanned scan_lists_parallel(const SearchScope& scope, const float* x, size_t count,
                             const int64_t* lists, size_t k, TopK& top);
 
-/// Ranks lists and scans the first `probes` of them, then others, up to scope.max_probes, as long
-/// as fewer than k vectors are found.
-Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, size_t k, TopK& top);
+/// Scans the nearest lists, of which the first `probes` are given as rank() left them, then others,
+/// up to scope.max_probes, as long as fewer than k vectors are found.
+Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, const int64_t* lists,
+                     size_t k, TopK& top, int64_t following = -1);
 
 /// The same as scan_lists, reporting each vector whose estimate is better than the radius (data's
 /// units).

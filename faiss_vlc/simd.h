@@ -7,7 +7,7 @@ namespace faiss_vlc {
 struct ListScan;
 
 constexpr int kScanBatch = 64; ///< vectors scanned at once
-constexpr int kTogether = 4;   ///< queries ranked at once
+constexpr int kTogether = 4;   ///< queries ranked or rotated at once
 
 /// A score and its index as one number that sorts by score, then by index.
 static inline uint64_t rank_key(int32_t score, int index) {
@@ -22,6 +22,10 @@ struct Simd {
 
     /// sums[i] = sum over pairs p of rows[p][i][0] * x[2p] + rows[p][i][1] * x[2p + 1], i < 16.
     void (*rotate_tile)(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums);
+
+    /// The same of several tiles for kTogether vectors at once; sums[v] gets 16 per tile.
+    void (*rotate_together)(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                            int32_t* const* sums);
 
     /// scores[16 t + j] = offsets[16 t + j] + factor <x, a_(16 t + j)>, exact. Anchors come in
     /// tiles of 16: groups of 4 dimensions x 16 anchors x 4 bytes, all in [-127, 127];

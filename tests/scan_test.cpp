@@ -104,6 +104,39 @@ TEST(RotateTile, MatchesIntegers) {
     }
 }
 
+TEST(RotateTogether, MatchesOneByOne) {
+    Random random(12);
+    for (int tiles : {1, 2, 3, 4, 5, 8, 13}) {
+        for (int pairs : {1, 2, 7, 64, 192}) {
+            const std::vector<int8_t> rows =
+                    random.values<int8_t>(size_t(tiles) * pairs * 32, -127, 127);
+            std::vector<std::vector<int16_t>> vectors;
+            const int16_t* x[kTogether];
+            for (int v = 0; v < kTogether; v++) {
+                vectors.push_back(random.values<int16_t>(2 * pairs, -1600, 1600));
+            }
+            for (const Simd* level : levels()) {
+                std::vector<std::vector<int32_t>> sums(kTogether, std::vector<int32_t>(tiles * 16));
+                int32_t* out[kTogether];
+                for (int v = 0; v < kTogether; v++) {
+                    x[v] = vectors[v].data();
+                    out[v] = sums[v].data();
+                }
+                level->rotate_together(tiles, pairs, x, rows.data(), out);
+                for (int v = 0; v < kTogether; v++) {
+                    for (int t = 0; t < tiles; t++) {
+                        int32_t expected[16];
+                        find_simd("portable")
+                                ->rotate_tile(pairs, x[v], &rows[size_t(t) * pairs * 32], expected);
+                        ASSERT_TRUE(std::equal(expected, expected + 16, &sums[v][t * 16]))
+                                << level->name << " " << tiles << " " << pairs;
+                    }
+                }
+            }
+        }
+    }
+}
+
 TEST(RankTiles, MatchesIntegers) {
     Random random(2);
     for (int tiles : {1, 2, 3, 4, 5, 7, 8, 9, 17}) {

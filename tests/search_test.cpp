@@ -62,6 +62,37 @@ TEST(TopK, MatchesSorting) {
     }
 }
 
+TEST(TopK, TighteningNeverLosesOne) {
+    Random random(3);
+    for (size_t k : {1, 2, 10, 16, 17, 100}) {
+        for (size_t n : {1, 31, 32, 33, 64, 95, 250, 512}) {
+            for (int distinct : {1, 3, 100000}) {
+                std::vector<float> estimates;
+                Pairs all;
+                for (size_t i = 0; i < n; i++) {
+                    estimates.push_back(float(random.between(-distinct, distinct - 1)));
+                    all.emplace_back(estimates.back(), int64_t(n - i));
+                }
+                TopK top(k);
+                EXPECT_EQ(top.is_open(), k <= 16);
+                top.tighten(estimates.data(), n);
+                EXPECT_EQ(top.is_open(), k <= 16 && n < 32);
+                for (const auto& [estimate, id] : all) {
+                    if (estimate <= top.bound()) {
+                        top.push(estimate, id);
+                    }
+                }
+                ASSERT_EQ(pairs(top), best(all, k)) << k << " " << n << " " << distinct;
+            }
+        }
+    }
+    std::vector<float> overflowed(64, 1.0f);
+    overflowed[5] = overflowed[37] = INFINITY;
+    TopK top(10);
+    top.tighten(overflowed.data(), overflowed.size());
+    EXPECT_TRUE(top.is_open());
+}
+
 TEST(TopK, BoundNeverLosesOne) {
     Random random(2);
     Pairs all;
