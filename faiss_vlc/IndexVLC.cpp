@@ -170,6 +170,14 @@ void IndexVLC::train(idx_t n, const float* x) {
     set_model(std::move(trained));
 }
 
+#if FAISS_VLC_FAISS_VERSION >= 10800
+void IndexVLC::train_encoder(idx_t, const float*, const idx_t*) {
+    fail("IndexVLC learns its anchors and its codes together and cannot be trained with the "
+         "anchors of "
+         "another quantizer: call train() of the IndexVLC itself first");
+}
+#endif
+
 void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
     require_trained("assigning");
     std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * model->dp());

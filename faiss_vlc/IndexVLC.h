@@ -97,6 +97,11 @@ struct IndexVLC : faiss::IndexIVFFlat {
 
     void encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,
                         bool include_listnos = false) const override;
+#if FAISS_VLC_FAISS_VERSION >= 10800
+    /// Throws: anchors and codes are learnt together, by train(). IndexIVFIndependentQuantizer can
+    /// take an IndexVLC that is trained.
+    void train_encoder(idx_t n, const float* x, const idx_t* assign) override;
+#endif
 #if FAISS_VLC_FAISS_VERSION >= 11200
     /// The inverse of encode_vectors without list numbers.
     void decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_nos,

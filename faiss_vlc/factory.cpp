@@ -114,7 +114,14 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
         if (bits > 8) { // the stand-in's tables double with each
             fail("index_factory: too many VLC tokens in '%s'", description);
         }
-        tokens.push_back({parse_token(match[2].str()), bits});
+        const std::string token = match[2].str(), behind = match.suffix().str();
+        if (token.find('_') != std::string::npos || behind.compare(0, 1, "(") == 0) {
+            fail("index_factory: VLC takes no quantizer, as its anchors are ranked exactly, by "
+                 "int8 "
+                 "arithmetic: expected '%s', got '%s'",
+                 token.substr(0, token.find('_')).c_str(), (token + behind).c_str());
+        }
+        tokens.push_back({parse_token(token), bits});
         built += match.prefix().str() + match[1].str() + stand_in;
     }
     if (tokens.empty()) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include <faiss/Index.h>
 
 /// What changed between the versions of FAISS that this compiles with, 1.7.3 to 1.15, so that
@@ -36,3 +38,18 @@
 #else
 #define FAISS_VLC_FILE_DESCRIPTOR fileno
 #endif
+
+namespace faiss_vlc {
+
+/// The version of FAISS whose headers this library was compiled with.
+std::string compiled_faiss();
+
+/// The version of the FAISS that this process has: its classes differ even between patch releases.
+/// Before 1.9, where FAISS does not say, by what it has: "1.7.3" is also any before it.
+std::string loaded_faiss();
+
+/// What is wrong unless they are the same, and what to install; then empty. Whatever makes, reads
+/// or writes an index throws it.
+std::string faiss_mismatch(const std::string& loaded = loaded_faiss());
+
+} // namespace faiss_vlc

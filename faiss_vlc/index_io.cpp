@@ -26,6 +26,7 @@
 #include <faiss_vlc/bounded_reader.h>
 #include <faiss_vlc/decoded_lists.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/input_file.h>
 #include <faiss_vlc/load.h>
 #include <faiss_vlc/save.h>
@@ -241,7 +242,9 @@ void check_tree(faiss::Index& node, int64_t limit) {
 
 } // namespace
 
-void register_hooks() {
+namespace {
+
+void add_hooks() {
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
     // Before main, FAISS's table may not exist yet, and what is put there would be lost: then its
@@ -256,12 +259,18 @@ void register_hooks() {
     }
 }
 
-namespace {
-
 // For programs that only load this library, where FAISS is a shared one that was initialised first.
-[[maybe_unused]] const bool registered_at_start = (register_hooks(), true);
+[[maybe_unused]] const bool registered_at_start = (add_hooks(), true);
 
 } // namespace
+
+void register_hooks() {
+    static const std::string mismatch = faiss_mismatch();
+    if (!mismatch.empty()) {
+        fail("%s", mismatch.c_str());
+    }
+    add_hooks();
+}
 
 faiss::Index* upgrade(faiss::Index* index) {
     register_hooks();

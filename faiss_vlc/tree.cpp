@@ -3,6 +3,9 @@
 #include <faiss/Index2Layer.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIVF.h>
+#if __has_include(<faiss/IndexIVFIndependentQuantizer.h>)
+#include <faiss/IndexIVFIndependentQuantizer.h>
+#endif
 #include <faiss/IndexNNDescent.h>
 #include <faiss/IndexNSG.h>
 #include <faiss/IndexPQ.h>
@@ -80,6 +83,13 @@ void each_child(faiss::Index& parent, const std::function<void(faiss::Index*&, b
         offer(layers->q1.quantizer, layers->q1.own_fields);
     } else if (auto* ivf = dynamic_cast<faiss::IndexIVF*>(&parent)) {
         offer(ivf->quantizer, ivf->own_fields);
+#if __has_include(<faiss/IndexIVFIndependentQuantizer.h>)
+    } else if (auto* apart = dynamic_cast<faiss::IndexIVFIndependentQuantizer*>(&parent)) {
+        offer(apart->quantizer, apart->own_fields);
+        faiss::Index* inner = apart->index_ivf;
+        offer(inner, apart->own_fields);
+        apart->index_ivf = dynamic_cast<faiss::IndexIVF*>(inner);
+#endif
     }
 }
 

@@ -74,6 +74,17 @@ TEST(Factory, BadTokensNameTheGrammar) {
     }
 }
 
+TEST(Factory, AQuantizerOfOnesOwnIsRefused) {
+    for (const char* bad :
+         {"VLC64_HNSW32", "PCA8,VLC64x4_HNSW", "VLC64(IVF8,Flat)", "VLC64x4(HNSW32)"}) {
+        EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad); },
+                           "VLC takes no quantizer, as its anchors are ranked exactly"))
+                << bad;
+    }
+    EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(16, "IDMap,VLC64x4_HNSW32,RFlat"); },
+                       "expected 'VLC64x4', got 'VLC64x4_HNSW32,RFlat'"));
+}
+
 TEST(Factory, TokensWhereNothingFitsAreRefused) {
     // the message holds the description as it was given
     for (const char* bad : {"VLC4,VLC5", "IVF8,VLC4", "HNSW8,VLC4", "NSG8,VLC4", "VLC4,Flat",

@@ -10,7 +10,7 @@ import numpy as np
 from faiss.contrib import evaluation, factory_tools, inspect_tools, ivf_tools, ondisk
 
 import faiss_vlc
-from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, VLC, assert_same, make
+from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, TRAIN, VLC, assert_same, make
 
 
 def has(module):
@@ -132,7 +132,7 @@ class OnDisk(unittest.TestCase):
                 index.add_with_ids(BASE[i::2].copy(), np.arange(i, len(BASE), 2))
                 shards.append(os.path.join(folder, f"{i}.vlc"))
                 faiss.write_index(index, shards[-1])
-            with self.assertRaisesRegex(RuntimeError, "merge_from.*write_index.*IO_FLAG_MMAP"):
+            with self.assertRaisesRegex(RuntimeError, "merge_from.*write_index.*IO_FLAG_MMAP.* maps it"):
                 ondisk.merge_ondisk(make(VLC, add=False), shards, os.path.join(folder, "merged"))
             merged = faiss.read_index(shards[0])
             merged.merge_from(faiss.read_index(shards[1]), 0)
@@ -208,6 +208,29 @@ class Later(unittest.TestCase):
             both.reset()
             both.add(np.hstack([BASE] * 2))
             assert_same(both.search(np.hstack([QUERIES] * 2), 5), expected)
+
+    def test_anchors_of_another_quantizer_are_refused(self):
+        self.need("IndexIVFIndependentQuantizer")
+        rows = np.eye(2 * D, dtype="float32")[:D]
+        half = faiss.LinearTransform(2 * D, D, False)
+        faiss.copy_array_to_vector(rows.ravel(), half.A)
+        half.is_trained = True
+        inner = faiss.index_factory(D, VLC)
+        both = faiss.IndexIVFIndependentQuantizer(faiss.IndexFlat(2 * D), inner, half)
+        with self.assertRaisesRegex(RuntimeError, "anchors and its codes together.*call train"):
+            both.train(np.hstack([TRAIN] * 2))
+        self.assertFalse(inner.is_trained)
+
+    def test_independent_quantizers_are_saved(self):
+        self.need("IndexIVFIndependentQuantizer")
+        index = make(VLC)
+        both = faiss.IndexIVFIndependentQuantizer(index.quantizer, index)
+        expected = both.search(QUERIES, 5)
+        again = faiss.deserialize_index(faiss.serialize_index(both))
+        assert_same(again.search(QUERIES, 5), expected)
+        inner = faiss.downcast_index(again.index_ivf)
+        self.assertIs(type(inner), faiss_vlc.IndexVLC)
+        assert_same(inner.search(QUERIES, 5), index.search(QUERIES, 5))
 
     def test_shards_with_one_quantizer(self):
         self.need("IndexShardsIVF")

@@ -33,6 +33,8 @@ class Factory(unittest.TestCase):
 
     def test_errors(self):
         for key, words in [("VLC16y4", r"expected VLC\[<m>\].*got 'VLC16y4'"), ("VLC0", "1048576"),
+                           ("VLC64_HNSW32", "takes no quantizer.*expected 'VLC64', got 'VLC64_HNSW32'"),
+                           ("VLC64(HNSW32)", "takes no quantizer"),
                            ("VLC16,PQ4", "VLC"), ("HNSW8,VLC", "VLC")]:
             with self.assertRaisesRegex(RuntimeError, words):
                 faiss.index_factory(D, key)
@@ -127,6 +129,17 @@ class Parameters(unittest.TestCase):
         with self.assertRaises(RuntimeError):
             faiss.ParameterSpace().set_index_parameter(index, "nothing", 1)
 
+    def test_max_probes(self):
+        for tree in ["{}", "PCA16,{}", "IDMap,{}", "{},RFlat"]:
+            index = make(tree.format(VLC), add=False)
+            faiss.ParameterSpace().set_index_parameters(index, "nprobe=2,max_probes=12")
+            inner, = faiss_vlc._plug.vlcs_in(index)
+            self.assertEqual((inner.nprobe, inner.max_probes), (2, 12))
+            faiss.ParameterSpace().set_index_parameter(index, "max_probes", 7)
+            self.assertEqual(inner.max_probes, 7)
+        with self.assertRaisesRegex(RuntimeError, "max_probes.*no IndexVLC"):
+            faiss.ParameterSpace().set_index_parameter(faiss.IndexFlat(D), "max_probes", 1)
+
     def test_autotune(self):
         flat = faiss.IndexFlat(D)
         flat.add(BASE)
@@ -154,9 +167,10 @@ class Documentation(unittest.TestCase):
             value = getattr(faiss_vlc, name)
             if not isinstance(value, str):
                 self.assertTrue(inspect.getdoc(value), name)
-        for kind in (faiss_vlc.IndexVLC, faiss_vlc.VLCParameters, faiss_vlc.ParameterSpace):
+        for kind in (faiss_vlc.IndexVLC, faiss_vlc.VLCParameters, faiss_vlc.ParameterSpace,
+                     faiss_vlc.SearchParametersVLC):
             for name, value in vars(kind).items():
-                if not name.startswith("_") and name != "thisown" and not name.endswith("_c"):
+                if not name.startswith("_") and not name.endswith("_c") and name not in ("thisown", "original_init"):
                     self.assertTrue(inspect.getdoc(value), f"{kind.__name__}.{name}")
 
     def test_stub(self):
@@ -177,8 +191,14 @@ class Documentation(unittest.TestCase):
         self.assertEqual(members["VLCParameters"] - {"__init__"},
                          set(faiss_vlc.VLCParameters().to_dict()) | {"to_dict", "check", "code_size"})
         for kind, found in members.items():
+            own = vars(getattr(faiss_vlc, kind))
             for name in found:
                 self.assertTrue(hasattr(getattr(faiss_vlc, kind), name), f"{kind}.{name}")
+            if kind in ("IndexVLC", "SearchParametersVLC", "ParameterSpace"):
+                public = {name for name in own if not name.startswith("_")
+                          and name not in ("thisown", "original_init") and not name.endswith("_c")}
+                inherited = set(dir(faiss.IndexIVFFlat)) | set(dir(faiss.SearchParametersIVF))
+                self.assertLessEqual(public - found, inherited, kind)
 
     def test_version(self):
         self.assertRegex(faiss_vlc.__version__, r"^\d+\.\d+\.\d+$")

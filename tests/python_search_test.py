@@ -5,7 +5,8 @@ import unittest
 import faiss
 import numpy as np
 
-from python_fixture import BASE, D, FAISS_VERSION, KEYS, QUERIES, VLC, assert_same, make
+import faiss_vlc
+from python_fixture import BASE, D, FAISS_VERSION, KEYS, QUERIES, TRAIN, VLC, assert_same, make
 
 METRICS = (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
 
@@ -97,6 +98,58 @@ class Search(unittest.TestCase):
             stats.reset()
             index.search(QUERIES, 5, params=params(16, max_codes=100))
             self.assertLess(stats.ndis, len(QUERIES) * len(BASE) // 2)
+            if key == VLC or FAISS_VERSION >= (1, 8): # the last list is cut
+                self.assertEqual(stats.ndis, len(QUERIES) * 100)
+
+    def test_max_codes_of_one_query_and_of_many(self):
+        index = make(VLC)
+        for codes in (1, 10, 99, 333):
+            together = index.search(QUERIES, 5, params=params(16, max_codes=codes))
+            self.assertEqual((together[1] >= 0).sum(), len(QUERIES) * min(5, codes))
+            for q in range(len(QUERIES)):
+                alone = index.search(QUERIES[q:q + 1], 5, params=params(16, max_codes=codes))
+                np.testing.assert_array_equal(alone[0][0], together[0][q])
+                np.testing.assert_array_equal(alone[1][0], together[1][q])
+
+    def test_early_stops(self):
+        more = faiss.SearchParametersIVF(nprobe=16)
+        if not hasattr(more, "ensure_topk_full"):
+            self.skipTest(f"FAISS {faiss.__version__} has none")
+        for key in KEYS:
+            index = make(key)
+            selector = faiss.IDSelectorRange(0, 200)
+            more = faiss.SearchParametersIVF(nprobe=16, max_codes=3, sel=selector)
+            self.assertTrue((index.search(QUERIES, 10, params=more)[1] < 0).any())
+            more.ensure_topk_full = True
+            self.assertTrue((index.search(QUERIES, 10, params=more)[1] >= 0).all())
+            radius = float(np.median(index.search(QUERIES, 50)[0]))
+            more = faiss.SearchParametersIVF(nprobe=16)
+            counts = []
+            for more.max_empty_result_buckets in (0, 3, 1):
+                counts.append(np.diff(index.range_search(QUERIES, radius, params=more)[0].astype(int)))
+            self.assertTrue((counts[0] >= counts[1]).all() and (counts[1] >= counts[2]).all())
+            self.assertTrue((counts[0] > counts[2]).any())
+        index = make(VLC) # FAISS's own: FastScan only
+        few = faiss.SearchParametersIVF(nprobe=16, max_lists_num=3)
+        assert_same(index.search(QUERIES, 5, params=few), index.search(QUERIES, 5, params=params(3)))
+
+    def test_max_probes(self):
+        index = make(VLC)
+        selector = faiss.IDSelectorBatch(np.arange(0, len(BASE), 50))
+        own = faiss_vlc.SearchParametersVLC(nprobe=1, sel=selector)
+        self.assertIsInstance(own, faiss.SearchParametersIVF)
+        self.assertTrue((index.search(QUERIES, 10, params=own)[1] < 0).any())
+        own.max_probes = 16
+        found = index.search(QUERIES, 10, params=own)[1]
+        self.assertTrue((found >= 0).all() and (found % 50 == 0).all())
+        also = faiss_vlc.SearchParametersVLC(max_probes=16, nprobe=1, sel=selector)
+        np.testing.assert_array_equal(index.search(QUERIES, 10, params=also)[1], found)
+        index.max_probes = 16
+        np.testing.assert_array_equal(index.search(QUERIES, 10, params=params(1, selector))[1], found)
+        tree = make("PCA16," + VLC)
+        found = tree.search(QUERIES, 10, params=faiss.SearchParametersPreTransform(index_params=also))[1]
+        self.assertTrue((found >= 0).all() and (found % 50 == 0).all())
+        self.assertRaises((AssertionError, AttributeError), faiss_vlc.SearchParametersVLC, nothing=1)
 
     def test_statistics(self):
         for key in KEYS:
@@ -106,6 +159,12 @@ class Search(unittest.TestCase):
             index.search(QUERIES, 5)
             self.assertEqual((stats.nq, stats.nlist), (len(QUERIES), len(QUERIES) * 8))
             self.assertGreater(stats.ndis, len(QUERIES) * 100)
+            self.assertGreater(stats.quantization_time, 0)
+            self.assertGreater(stats.search_time, stats.quantization_time)
+            before = stats.search_time
+            index.range_search(QUERIES, 1.0)
+            self.assertGreater(stats.search_time, before)
+            self.assertEqual(stats.nq, 2 * len(QUERIES))
             found = faiss.search_with_parameters(index, QUERIES, 5, output_stats=True)
             self.assertGreater(found[2]["ndis"], 0)
 
@@ -150,8 +209,30 @@ class Search(unittest.TestCase):
             index = make(key)
             expected = index.search(QUERIES, 5)
             assert_same(index.search(np.asfortranarray(QUERIES), 5), expected)
-            if FAISS_VERSION < (1, 8):
-                assert_same(index.search(QUERIES.astype("float64"), 5), expected)
+            assert_same(index.search(QUERIES[::-1], 5), (expected[0][::-1], expected[1][::-1]))
+
+    def test_other_numbers(self):
+        # what FAISS makes of them depends on its version: the same for both
+        outcomes = []
+        for key in KEYS:
+            outcome = {}
+            for kind in ("float64", "float16", "uint8", "int32"):
+                index = make(key, add=False)
+                for name, call in [("add", lambda x: index.add(x)), ("search", lambda x: index.search(x, 5)),
+                                   ("assign", lambda x: index.assign(x, 1)),
+                                   ("range_search", lambda x: index.range_search(x, 1.0)),
+                                   ("sa_encode", lambda x: index.sa_encode(x)),
+                                   ("train", lambda x: faiss.index_factory(D, key).train(x))]:
+                    data = np.ascontiguousarray((TRAIN * 20).astype(kind))
+                    try:
+                        call(data)
+                        outcome[kind, name] = "fine"
+                    except Exception as error:
+                        outcome[kind, name] = type(error)
+                    if outcome[kind, name] == "fine" and name == "search":
+                        assert_same(index.search(data, 5), index.search(data.astype("float32"), 5))
+            outcomes.append(outcome)
+        self.assertEqual(outcomes[0], outcomes[1])
 
 
 class Range(unittest.TestCase):

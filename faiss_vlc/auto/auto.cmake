@@ -1,7 +1,7 @@
 # faiss_vlc::auto      a program that links it, and calls nothing but FAISS, understands VLC
 # faiss_vlc_preload    the same for programs that exist already and use a shared libfaiss: LD_PRELOAD
 #
-# Both stand in for a few functions, named here once: ours and FAISS's. FAISS's parameters have changed.
+# Both stand in for a few functions, see auto/plugged.h, whose symbols are named here: ours and FAISS's. FAISS's parameters have changed.
 set(rest_of_factory "")
 set(rest_of_write "")
 if(FAISS_VLC_FAISS_VERSION VERSION_GREATER_EQUAL 1.12)
@@ -34,14 +34,19 @@ set_target_properties(faiss_vlc_auto PROPERTIES EXPORT_NAME auto)
 target_link_libraries(faiss_vlc_auto PUBLIC faiss_vlc_static)
 target_link_options(faiss_vlc_auto INTERFACE ${wraps})
 
-# FAISS's symbols are those of the libfaiss that the program loads.
-add_library(faiss_vlc_preload MODULE faiss_vlc/auto/plug.cpp $<TARGET_OBJECTS:faiss_vlc_objects>)
-target_compile_definitions(faiss_vlc_preload PRIVATE FAISS_VLC_PRELOAD)
-target_include_directories(faiss_vlc_preload PRIVATE
-    $<TARGET_PROPERTY:faiss,INTERFACE_INCLUDE_DIRECTORIES>)
-target_link_libraries(faiss_vlc_preload PRIVATE ${FAISS_VLC_PRIVATE_LIBRARIES} ${CMAKE_DL_LIBS})
+# What is preloaded needs nothing; FAISS's symbols are those of the libfaiss that the program loads.
+add_library(faiss_vlc_preload MODULE faiss_vlc/auto/preload.cpp faiss_vlc/faiss_version.cpp)
+target_link_libraries(faiss_vlc_preload PRIVATE ${CMAKE_DL_LIBS})
+add_library(faiss_vlc_plug MODULE faiss_vlc/auto/plug.cpp $<TARGET_OBJECTS:faiss_vlc_objects>)
+target_compile_definitions(faiss_vlc_plug PRIVATE FAISS_VLC_PRELOAD)
+target_link_libraries(faiss_vlc_plug PRIVATE ${FAISS_VLC_PRIVATE_LIBRARIES})
+add_dependencies(faiss_vlc_preload faiss_vlc_plug)
+foreach(library faiss_vlc_preload faiss_vlc_plug)
+    target_include_directories(${library} PRIVATE
+        $<TARGET_PROPERTY:faiss,INTERFACE_INCLUDE_DIRECTORIES>)
+endforeach()
 
-foreach(library faiss_vlc_auto faiss_vlc_preload)
+foreach(library faiss_vlc_auto faiss_vlc_preload faiss_vlc_plug)
     target_compile_options(${library} PRIVATE -Wall -Wextra)
     target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/auto)
 endforeach()

@@ -71,8 +71,14 @@ class VLCParameters:
     def check(self, d: int) -> None: ...
     def code_size(self, d: int) -> int: ...
 
+class SearchParametersVLC(faiss.SearchParametersIVF):
+    max_probes: int
+    def __init__(self, *, max_probes: int = 0, nprobe: int = 1, max_codes: int = 0, sel: faiss.IDSelector = ...,
+                 **more: Any) -> None: ...
+
 class IndexVLC(faiss.IndexIVFFlat):
     parameters: VLCParameters
+    max_probes: int
     trained_on: str
     def __init__(self, d: Union[int, "IndexVLC"], m: Union[int, VLCParameters] = 0, bits_per_dim: float = 2.0,
                  metric: int = ..., *, parameters: VLCParameters | None = None) -> None: ...

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 
 from faiss_vlc import swigvlc
-from faiss_vlc.swigvlc import IndexVLC, VLCParameters
+from faiss_vlc.swigvlc import IndexVLC, SearchParametersVLC, VLCParameters
 
 
 def _enumeration(name, doc):
@@ -134,10 +134,12 @@ def _replace_invlists(self, invlists, own=False):
     raise RuntimeError(
         "IndexVLC keeps its codes in blocks of its own and cannot take other inverted lists, as "
         "contrib.ondisk would give it. Merge the shards with merge_from and faiss.write_index them: a .vlc "
-        "file is the index on disk, which faiss.read_index(path, faiss.IO_FLAG_MMAP) opens.")
+        "file is the index on disk, and faiss.read_index(path, faiss.IO_FLAG_MMAP) maps it, so that its "
+        "codes stay there and are not inflated.")
 
 
 IndexVLC.__init__ = _index_init
 IndexVLC.assign_lists = _assign_lists
 IndexVLC.replace_invlists = _replace_invlists
 faiss.class_wrappers.handle_Index(IndexVLC)
+faiss.class_wrappers.handle_SearchParameters(SearchParametersVLC) # keywords, and keeping what they name

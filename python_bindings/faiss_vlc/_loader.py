@@ -33,7 +33,16 @@ def load():
     check_version()
     path = faiss_extension().__file__
     ctypes.CDLL(path, mode=os.RTLD_GLOBAL | os.RTLD_NOLOAD | os.RTLD_NOW)
-    from faiss_vlc import swigvlc
+    try:
+        from faiss_vlc import swigvlc
+    except ImportError as error:
+        if "undefined symbol" not in str(error):
+            raise
+        raise ImportError(
+            f"faiss_vlc cannot be bound to {path}, which keeps FAISS's functions to itself (as PyPI's faiss-cpu "
+            "1.11 does) or is another build of FAISS than the headers that faiss_vlc was compiled with. Install "
+            f"another build of FAISS {FAISS_VERSION}, such as Debian's or conda's, or one of the versions in the "
+            f"README's table. ({error})") from error
     try:
         swigvlc.downcast_index(faiss.IndexFlat(1))
     except TypeError as error:

@@ -1,6 +1,7 @@
 """FAISS's functions, taught to handle IndexVLC, and their installation in the faiss package."""
 
 import os
+import re
 
 import faiss
 import numpy as np
@@ -115,28 +116,35 @@ def try_extract_index_ivf(index):
     return _part_of(index, downcast_index(_stock["try_extract_index_ivf"](index)))
 
 
+def _is_ours(name):
+    return name == "max_probes" or name.startswith("vlc_")
+
+
 class ParameterSpace(_stock["ParameterSpace"]):
-    """faiss.ParameterSpace, which also sets the training parameters of every IndexVLC in an index:
-    "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30"."""
+    """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes and the parameters of
+    training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30"."""
 
     def set_index_parameter(self, index, name, value):
         """Sets one parameter by name."""
-        if not name.startswith("vlc_"):
+        if not _is_ours(name):
             super().set_index_parameter(index, name, value)
             return
-        field = name[len("vlc_"):]
+        field = name[len("vlc_"):] if name.startswith("vlc_") else None
         found = vlcs_in(index)
-        if field not in PARAMETERS or not found:
+        if not found or (field is not None and field not in PARAMETERS):
             raise RuntimeError(f"ParameterSpace: could not set {name!r}: " +
                                ("no IndexVLC in the index" if found == [] else
                                 f"expected vlc_ and one of {', '.join(PARAMETERS)}"))
         for vlc in found:
-            kind = type(getattr(vlc.parameters, field))
-            setattr(vlc.parameters, field, kind(value))
+            if field is None:
+                vlc.max_probes = int(value)
+            else:
+                setattr(vlc.parameters, field, type(getattr(vlc.parameters, field))(value))
 
     def set_index_parameters(self, index, parameters):
         """Sets parameters from "name=value,name=value", or those of a combination by its number."""
-        if not isinstance(parameters, str) or "vlc_" not in parameters:
+        if not isinstance(parameters, str) or not any(
+                _is_ours(setting) for setting in re.split("[=, ]+", parameters)):
             super().set_index_parameters(index, parameters)
             return
         for setting in filter(None, parameters.replace(" ", ",").split(",")):
