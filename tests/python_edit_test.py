@@ -5,6 +5,7 @@ import unittest
 import faiss
 import numpy as np
 
+import faiss_vlc
 from python_fixture import BASE, D, KEYS, QUERIES, TRAIN, VLC, assert_same, make
 
 IDS = np.random.RandomState(3).permutation(10 ** 6)[:len(BASE)] + 2 ** 33 # beyond 32 bits
@@ -180,6 +181,31 @@ class Codes(unittest.TestCase):
                 again = make(key, add=False)
                 again.add_sa_codes(codes, ids)
                 assert_same(again.search(QUERIES, 5), index.search(QUERIES, 5))
+
+    def test_decoded_vectors_are_codes_of_their_own(self):
+        for key in KEYS:
+            index = make(key)
+            codes = index.sa_encode(BASE)
+            x = index.sa_decode(codes)
+            again = index.sa_encode(x)
+            # The last two bytes say how far a vector is from its code: a decoded one is not.
+            code = slice(None, -2) if key == VLC else slice(None)
+            self.assertLess((codes[:, code] != again[:, code]).any(1).mean(), 0.02) # at borders of lists
+            self.assertLess((np.abs(index.sa_decode(again) - x).max(1) > 1e-4).mean(), 0.02)
+            third = index.sa_encode(index.sa_decode(again))
+            self.assertLess((third[:, code] != again[:, code]).any(1).mean(), 0.005)
+
+    def test_distances_are_about_those_to_decoded_vectors_if_asked_for(self):
+        for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
+            plain = faiss_vlc.IndexVLC(D, faiss_vlc.VLCParameters(m=16, bits_per_dim=4, t1=0, t2=0, c=0), metric)
+            plain.train(TRAIN)
+            plain.add(BASE)
+            plain.nprobe = 16
+            distances, labels, vectors = plain.search_and_reconstruct(QUERIES, 20)
+            exact = (((QUERIES[:, None] - vectors) ** 2).sum(2) if metric == faiss.METRIC_L2
+                     else (QUERIES[:, None] * vectors).sum(2))
+            # but for the bytes of the factors, which hold their lengths
+            self.assertLess(np.abs(distances - exact).mean(), 0.02 * np.abs(exact).mean())
 
     def test_bad_codes(self):
         index = make(VLC)

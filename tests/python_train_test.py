@@ -56,6 +56,24 @@ class Interrupts(unittest.TestCase):
     def test_chosen_device(self):
         self.stop("auto")
 
+    def test_search(self):
+        index = make(VLC)
+        index.add(np.tile(BASE, (50, 1)))
+        index.nprobe = 16
+        queries = np.tile(QUERIES, (5000, 1)) # 200,000 queries over 102,000 vectors
+        radius = float(np.median(index.search(QUERIES, 1)[0]))
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            for call in (lambda: index.search(queries, 3), lambda: index.range_search(queries, radius)):
+                begun = time.monotonic()
+                signal.setitimer(signal.ITIMER_REAL, 0.5)
+                self.assertRaises(KeyboardInterrupt, call)
+                self.assertLess(time.monotonic() - begun, 8)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        self.assertEqual(index.search(QUERIES, 3)[1].shape, (len(QUERIES), 3)) # and goes on afterwards
+
 
 class Threads(unittest.TestCase):
     def ticks_during(self, call):
