@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <faiss/IndexFlat.h>
+#include <faiss/clone_index.h>
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/anchor_quantizer.h>
@@ -59,8 +60,14 @@ auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
     return run(reference);
 }
 
+/// given: the anchors, if they are not to be trained.
 Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
-                      std::string& device) {
+                      const std::vector<float>& given, std::string& device) {
+    if (!given.empty()) {
+        return run_on_engine(params, device, [&](Engine& engine) {
+            return take_anchors(engine, sample, params, given.data());
+        });
+    }
     if (!params.resume.empty()) {
         read_checkpoint(params.resume, sample, params); // its faults are not the device's
     }
@@ -103,7 +110,7 @@ IndexVLC::IndexVLC(const IndexVLC& other)
     if (const auto* anchors = dynamic_cast<const AnchorQuantizer*>(other.quantizer)) {
         quantizer = new AnchorQuantizer(*anchors);
     } else {
-        quantizer = new faiss::IndexFlat(dynamic_cast<const faiss::IndexFlat&>(*other.quantizer));
+        quantizer = faiss::clone_index(other.quantizer);
     }
     own_fields = true;
     invlists = new VLCInvertedLists(other.lists());
@@ -152,6 +159,23 @@ void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     is_trained = true;
 }
 
+std::vector<float> IndexVLC::given_anchors() const {
+    // those of an earlier training were not given
+    if (quantizer->ntotal == 0 || dynamic_cast<const AnchorQuantizer*>(quantizer)) {
+        return {};
+    }
+    if (quantizer->d != d || (parameters.m > 0 && quantizer->ntotal != parameters.m)) {
+        fail("IndexVLC: its quantizer holds %lld vectors of %d dimensions, expected none (anchors "
+             "are "
+             "trained then) or %d of %d",
+             (long long)quantizer->ntotal, quantizer->d, parameters.m, d);
+    }
+    std::vector<float> anchors(size_t(quantizer->ntotal) * d);
+    quantizer->reconstruct_n(0, quantizer->ntotal, anchors.data());
+    require_finite(anchors.data(), quantizer->ntotal, d, "anchors");
+    return anchors;
+}
+
 void IndexVLC::train(idx_t n, const float* x) {
     if (ntotal > 0) {
         fail("IndexVLC: training needs an empty index, this one holds %lld vectors",
@@ -162,19 +186,25 @@ void IndexVLC::train(idx_t n, const float* x) {
     }
     parameters.check(d);
     require_finite(x, n, d, "training vectors");
-    const Sample sample = draw_sample(n, d, x, parameters);
+    const std::vector<float> given = given_anchors();
+    VLCParameters wanted = parameters;
+    if (!given.empty()) {
+        wanted.m = int(quantizer->ntotal);
+    }
+    const Sample sample = draw_sample(n, d, x, wanted);
     std::string device;
-    const Anchors anchors = train_anchors(sample, parameters, verbose, device);
+    const Anchors anchors = train_anchors(sample, wanted, verbose, given, device);
     auto trained = std::make_shared<Model>(tune_model(sample, anchors, parameters, metric_type));
     trained_on = device;
     set_model(std::move(trained));
 }
 
 #if FAISS_VLC_FAISS_VERSION >= 10800
-void IndexVLC::train_encoder(idx_t, const float*, const idx_t*) {
-    fail("IndexVLC learns its anchors and its codes together and cannot be trained with the "
-         "anchors of "
-         "another quantizer: call train() of the IndexVLC itself first");
+void IndexVLC::train_encoder(idx_t n, const float* x, const idx_t*) {
+    if (given_anchors().empty()) {
+        fail("train_encoder: expected the anchors in the quantizer, which is empty");
+    }
+    train(n, x);
 }
 #endif
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include <faiss/IndexIVFFlat.h>
 
@@ -67,7 +68,9 @@ struct IndexVLC : faiss::IndexIVFFlat {
     const VLCInvertedLists& lists() const;
     VLCInvertedLists& lists();
 
-    /// x float n x d, n >= m. Needs an empty index (reset() first).
+    /// x float n x d, n >= m. Needs an empty index (reset() first). Anchors that somebody put into
+    /// the quantizer before, as many as m (or any number, if m is 0), are taken as they are, put on
+    /// the lattice; codes are learnt for them.
     void train(idx_t n, const float* x) override;
 
     /// x float n x d, finite. ids int64 n, or null for ntotal, ntotal + 1, ...
@@ -98,8 +101,8 @@ struct IndexVLC : faiss::IndexIVFFlat {
     void encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,
                         bool include_listnos = false) const override;
 #if FAISS_VLC_FAISS_VERSION >= 10800
-    /// Throws: anchors and codes are learnt together, by train(). IndexIVFIndependentQuantizer can
-    /// take an IndexVLC that is trained.
+    /// For IndexIVFIndependentQuantizer: train() with the anchors that are in the quantizer. x are
+    /// vectors, not residuals.
     void train_encoder(idx_t n, const float* x, const idx_t* assign) override;
 #endif
 #if FAISS_VLC_FAISS_VERSION >= 11200
@@ -130,6 +133,7 @@ struct IndexVLC : faiss::IndexIVFFlat {
 
 private:
     void set_model(std::shared_ptr<const Model> trained);
+    std::vector<float> given_anchors() const;
     void require_trained(const char* what) const;
     size_t probes_of(const faiss::SearchParametersIVF* params) const;
     SearchScope scope_of(const faiss::SearchParametersIVF* params, idx_t k) const;

@@ -46,8 +46,10 @@ void LengthGuard::check_length(uint64_t length) const {
     }
 }
 
-void LengthGuard::check_ids(uint64_t count) const {
-    if ((payload_met_ || left_ == 0) && mapped_ != UINT64_MAX && count != mapped_) {
+void LengthGuard::check_ids(uint64_t count) {
+    if (count == mapped_) {
+        mapped_ = UINT64_MAX; // these may be they: an IDMap need not be the last part of a tree
+    } else if ((payload_met_ || left_ == 0) && mapped_ != UINT64_MAX && count != mapped_) {
         fail("FAISS container: an IDMap of %" PRIu64 " vectors has %" PRIu64 " ids", mapped_,
              count);
     }

@@ -36,7 +36,7 @@ private:
     void check_number(uint64_t value);
     void check_list_sizes(const uint64_t* values, size_t count);
     void check_length(uint64_t length) const;
-    void check_ids(uint64_t count) const;
+    void check_ids(uint64_t count);
     bool is_header() const;
     void count_part();
 

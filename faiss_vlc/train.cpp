@@ -88,6 +88,25 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
     }
 }
 
+/// Puts the engine's anchors on the grid and finds out about them.
+void describe(Engine& engine, const Shape& shape, const VLCParameters& params, Anchors& result) {
+    result.anchor.resize(size_t(shape.m) * shape.dp);
+    result.count.resize(shape.m);
+    result.energy.resize(shape.m);
+    result.label.resize(shape.n);
+    result.dist.resize(shape.n);
+    engine.quantize(params.grid);
+    engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
+    engine.assign();
+    engine.reduce(ReduceParams{});
+    engine.get_anchors(result.anchor.data());
+    engine.get_labels(result.label.data());
+    engine.get_distances(result.dist.data());
+    engine.get_counts(result.count.data());
+    engine.get_energies(result.energy.data());
+    group_residuals(engine, shape, params, result);
+}
+
 } // namespace
 
 int choose_anchors(int64_t n, int64_t n_train) {
@@ -254,18 +273,28 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     result.iterations = state.iteration;
     result.merges = state.merges;
     result.splits = state.splits;
-    engine.quantize(params.grid);
-    std::fill(near_label.begin(), near_label.end(), 0);
-    engine.set_bias(near_label.data());
-    engine.assign();
-    engine.reduce(ReduceParams{});
-    engine.get_anchors(result.anchor.data());
-    engine.get_labels(result.label.data());
-    engine.get_distances(result.dist.data());
-    engine.get_counts(result.count.data());
-    engine.get_energies(result.energy.data());
-    group_residuals(engine, shape, params, result);
+    describe(engine, shape, params, result);
     dump.result(result, shape);
+    return result;
+}
+
+Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& params,
+                     const float* given) {
+    const Shape& shape = sample.shape;
+    const Lattice& lattice = sample.lattice;
+    Anchors result;
+    result.anchor.assign(size_t(shape.m) * shape.dp, 0);
+    for (int j = 0; j < shape.m; j++) {
+        for (int k = 0; k < shape.d; k++) {
+            const double at = (double(given[size_t(j) * shape.d + k]) - lattice.mean[k]) *
+                              double(lattice.scale) * (1 << kAnchorBits);
+            result.anchor[size_t(j) * shape.dp + k] = int32_t(
+                    std::clamp(std::nearbyint(at), -double(kMaxAnchor), double(kMaxAnchor)));
+        }
+    }
+    engine.begin(shape, sample.x8.data());
+    engine.set_anchors(result.anchor.data());
+    describe(engine, shape, params, result);
     return result;
 }
 

@@ -44,4 +44,9 @@ struct Anchors {
 /// The same integers on every engine. verbose prints a line per iteration.
 Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params, bool verbose);
 
+/// Anchors that are given (float m x d, the data's units), put on the grid and otherwise left
+/// alone, with what anneal() finds out about them.
+Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& params,
+                     const float* given);
+
 } // namespace faiss_vlc

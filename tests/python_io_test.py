@@ -136,6 +136,15 @@ class Files(unittest.TestCase):
                 "except RuntimeError as error:\n"
                 "    print('RuntimeError', str(error).replace('\\n', ' '))\n", self.path), words)
 
+    def test_ids_below_something_else(self):
+        # an IDMap as the quantizer of an inverted file: the last ids of the file are not its own
+        quantizer = faiss.IndexIDMap2(faiss.IndexFlat(D))
+        quantizer.add_with_ids(BASE[:30], np.arange(30))
+        index = faiss.IndexIVFFlat(quantizer, D, 100)
+        faiss.write_index(index, self.path)
+        again = faiss.read_index(self.path)
+        self.assertEqual(again.quantizer.ntotal, 30)
+
     def test_none(self):
         try:
             data = faiss.serialize_index(None)

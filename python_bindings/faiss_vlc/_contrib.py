@@ -42,8 +42,11 @@ def _install_factory_tools(tools):
 
 
 class _ListCodes(np.ndarray):
-    """Codes that know their list, without which an IndexVLC's can't be decoded."""
+    """Codes that know their list, without which an IndexVLC's can't be decoded or searched."""
     list_no = -1
+
+    def __array_finalize__(self, origin):
+        self.list_no = getattr(origin, "list_no", -1)
 
 
 def _install_big_batch_search(module):
@@ -56,7 +59,8 @@ def _install_big_batch_search(module):
         return ids, codes
 
     class BlockComputer(module.BlockComputer):
-        """Computation within one list; an IndexVLC's is decoded first, whatever the method."""
+        """Computation within one list. An IndexVLC is searched by its own estimate of distances, as search()
+        does, unless the caller brings functions of their own: those get decoded vectors."""
 
         def __init__(self, index, method="knn_function", **functions):
             self.is_vlc = isinstance(index, IndexVLC)
@@ -68,9 +72,12 @@ def _install_big_batch_search(module):
             self.index = index
             self.method = method
             self.by_residual = False
-            self.decode_func = self.decode
             self.pairwise_distances = functions.get("pairwise_distances", faiss.pairwise_distances)
             self.knn = functions.get("knn", faiss.knn)
+            self.estimates = (method == "index" or
+                              (method == "knn_function" and self.knn is faiss.knn) or
+                              (method != "knn_function" and self.pairwise_distances is faiss.pairwise_distances))
+            self.decode_func = (lambda codes: codes) if self.estimates else self.decode
 
         def decode(self, codes):
             n, head = len(codes), self.index.sa_code_size() - self.index.code_size
@@ -78,20 +85,38 @@ def _install_big_batch_search(module):
             return self.index.sa_decode(np.hstack((np.tile(coarse, (n, 1)), np.asarray(codes))))
 
         def block_search(self, xq_l, xb_l, list_ids, k, **extra):
-            if not self.is_vlc or self.method != "index" or xq_l.size == 0 or xb_l.size == 0:
+            if not self.is_vlc or not self.estimates or xq_l.size == 0 or xb_l.size == 0:
                 return super().block_search(xq_l, xb_l, list_ids, k, **extra)
-            flat = faiss.IndexFlat(self.index.d, self.index.metric_type)
-            flat.add(xb_l)
-            return flat.search(xq_l, k)
+            n, pointer = len(xq_l), faiss.swig_ptr
+            x = np.ascontiguousarray(xq_l, dtype="float32")
+            lists = np.full(n, xb_l.list_no, dtype="int64")
+            distances, labels = np.empty((n, k), dtype="float32"), np.empty((n, k), dtype="int64")
+            self.index.search_preassigned_c(n, pointer(x), k, pointer(lists), pointer(np.zeros(n, dtype="float32")),
+                                            pointer(distances), pointer(labels), True,
+                                            faiss.SearchParametersIVF(nprobe=1))
+            return distances, np.where(labels < 0, labels, labels & 0xffffffff)
 
     module.get_invlist = get_invlist
     module.BlockComputer = BlockComputer
 
 
+def _install_ivf_tools(tools):
+    stock = tools.permute_invlists
+
+    def permute_invlists(index_ivf, perm):
+        """Puts the inverted lists into another order; not those of an IndexVLC, whose anchors keep theirs."""
+        if isinstance(faiss.downcast_index(index_ivf), IndexVLC):
+            raise RuntimeError("IndexVLC cannot permute its inverted lists: they are in the order of its anchors, "
+                               "by which equal distances are ranked")
+        stock(index_ivf, perm)
+
+    tools.permute_invlists = permute_invlists
+
+
 def install():
     """Changes the modules of faiss.contrib that there are."""
     for name, change in (("factory_tools", _install_factory_tools),
-                         ("big_batch_search", _install_big_batch_search)):
+                         ("big_batch_search", _install_big_batch_search), ("ivf_tools", _install_ivf_tools)):
         module = _module(name)
-        if module:
+        if module and (name != "ivf_tools" or hasattr(module, "permute_invlists")):
             change(module)
