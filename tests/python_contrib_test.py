@@ -127,7 +127,7 @@ class GivenAnchors(unittest.TestCase):
             self.skipTest("not in this version of FAISS")
         for key in KEYS:
             index = faiss.index_factory(D, key)
-            clustering.train_ivf_index_with_2level(index, TRAIN, rebalance=False)
+            clustering.train_ivf_index_with_2level(index, TRAIN)
             index.add(BASE)
             index.nprobe = 16
             self.assertTrue((index.search(QUERIES, 5)[1] >= 0).all())
