@@ -31,13 +31,15 @@ bool is_left_out(const Bytes& bytes) {
             return true;
         }
     }
-    // FAISS 1.7.3 follows an IDMap2's ids to ntotal; what is checked before is one around a payload
-    const char map2[] = "IxM2";
+    // FAISS 1.7.3 follows an IDMap2's ids to ntotal; what is checked before is the outermost one,
+    // right around an IndexVLC
+    const char map2[] = "IxM2", vlc[] = "IwFl";
+    const size_t header = 37; // of an index
     const auto found = std::search(bytes.begin(), bytes.end(), map2, map2 + 4);
     if (found != bytes.end() &&
         (found != bytes.begin() ||
          std::search(found + 1, bytes.end(), map2, map2 + 4) != bytes.end() ||
-         std::search(bytes.begin(), bytes.end(), kPayload, kPayload + 4) == bytes.end())) {
+         bytes.size() < header + 4 || std::memcmp(&bytes[header], vlc, 4) != 0)) {
         return true;
     }
     return false;
