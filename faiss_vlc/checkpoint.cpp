@@ -1,5 +1,7 @@
 #include <faiss_vlc/checkpoint.h>
 
+#include <algorithm>
+
 #include <xxhash.h>
 
 #include <faiss_vlc/atomic_file.h>
@@ -7,6 +9,22 @@
 #include <faiss_vlc/format.h>
 
 namespace faiss_vlc {
+
+namespace {
+
+/// Values that training computes with: a forged one must not lead it astray.
+template <class T>
+void expect_within(const std::string& path, const char* what, const std::vector<T>& values, T low,
+                   T high) {
+    for (const T value : values) {
+        if (value < low || value > high) {
+            fail("%s: %s: %lld to %lld expected, %lld met", path.c_str(), what, (long long)low,
+                 (long long)high, (long long)value);
+        }
+    }
+}
+
+} // namespace
 
 uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
     ByteWriter writer;
@@ -68,13 +86,26 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
         fail("%s: the checkpoint of another run: data or parameters differ", path.c_str());
     }
     const Shape& shape = sample.shape;
-    const uint64_t anchors = uint64_t(shape.m) * shape.dp;
+    const uint64_t anchors = checked_mul(shape.m, shape.dp, "components of the anchors");
     const int32_t* anchor = sections.view<int32_t>("anchor", anchors);
     const int32_t* bias = sections.view<int32_t>("bias", shape.m);
     const int32_t* label = sections.view<int32_t>("label", shape.n);
     state.anchor.assign(anchor, anchor + anchors);
     state.bias.assign(bias, bias + shape.m);
     state.label.assign(label, label + shape.n);
+
+    expect_within(path, "iteration", std::vector<int32_t>{state.iteration}, 1, params.iterations);
+    expect_within<int64_t>(path, "temperature", {state.temperature}, 1, INT64_MAX);
+    expect_within<int64_t>(path, "energy", {state.first_energy, state.best_held}, 0, INT64_MAX);
+    const int32_t most =
+            int32_t(std::min<int64_t>(int64_t(params.iterations) * shape.m, INT32_MAX - shape.m));
+    expect_within(path, "iterations without gain", std::vector<int32_t>{state.patience}, 0,
+                  params.iterations);
+    expect_within(path, "merges or splits", std::vector<int32_t>{state.merges, state.splits}, 0,
+                  most);
+    expect_within(path, "component of an anchor", state.anchor, -kMaxAnchor, kMaxAnchor);
+    expect_within(path, "bias", state.bias, -kMaxBias, kMaxBias);
+    expect_within(path, "label", state.label, -1, shape.m - 1);
     return state;
 }
 

@@ -91,5 +91,45 @@ TEST(Resume, RefusesAnotherRunsCheckpoint) {
     EXPECT_THROW(run(sample, other), faiss::FaissException);
 }
 
+// Checksums that are right say nothing about the content.
+TEST(Resume, RefusesForgedStates) {
+    const std::vector<float> x = clustered(300, 8, 20, 4);
+    Folder folder;
+    VLCParameters params;
+    params.m = 6;
+    params.iterations = 5;
+    params.checkpoint = folder.file("state");
+    params.checkpoint_every = 2;
+    const Sample sample = draw(x, 8, params);
+    run(sample, params);
+    const Checkpoint good = read_checkpoint(params.checkpoint, sample, params);
+    const auto refused = [&](const char* part, auto change) {
+        Checkpoint bad = good;
+        change(bad);
+        write_checkpoint(params.checkpoint, bad);
+        try {
+            read_checkpoint(params.checkpoint, sample, params);
+        } catch (const faiss::FaissException& error) {
+            return error.msg.find(part) != std::string::npos;
+        }
+        return false;
+    };
+    EXPECT_FALSE(refused("", [](Checkpoint&) {}));
+    EXPECT_TRUE(refused("iteration", [](Checkpoint& c) { c.iteration = -1; }));
+    EXPECT_TRUE(refused("iteration", [](Checkpoint& c) { c.iteration = 6; }));
+    EXPECT_TRUE(refused("temperature", [](Checkpoint& c) { c.temperature = 0; }));
+    EXPECT_TRUE(refused("energy", [](Checkpoint& c) { c.first_energy = -1; }));
+    EXPECT_TRUE(refused("energy", [](Checkpoint& c) { c.best_held = INT64_MIN; }));
+    EXPECT_TRUE(refused("without gain", [](Checkpoint& c) { c.patience = INT32_MAX; }));
+    EXPECT_TRUE(refused("merges", [](Checkpoint& c) { c.merges = INT32_MAX; }));
+    EXPECT_TRUE(refused("splits", [](Checkpoint& c) { c.splits = -1; }));
+    EXPECT_TRUE(refused("anchor", [](Checkpoint& c) { c.anchor[3] = INT32_MAX; }));
+    EXPECT_TRUE(refused("anchor", [](Checkpoint& c) { c.anchor[3] = -kMaxAnchor - 1; }));
+    EXPECT_TRUE(refused("bias", [](Checkpoint& c) { c.bias[5] = kMaxBias + 1; }));
+    EXPECT_TRUE(refused("label", [](Checkpoint& c) { c.label[299] = 6; }));
+    EXPECT_TRUE(refused("label", [](Checkpoint& c) { c.label[0] = -2; }));
+    EXPECT_TRUE(refused("\"label\"", [](Checkpoint& c) { c.label.pop_back(); }));
+}
+
 } // namespace
 } // namespace faiss_vlc
