@@ -29,6 +29,7 @@
 #include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/input_file.h>
 #include <faiss_vlc/load.h>
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/save.h>
 #include <faiss_vlc/tree.h>
 
@@ -107,7 +108,7 @@ bool is_registered(const char* classname) {
 struct AtomicWriter : faiss::IOWriter {
     explicit AtomicWriter(AtomicFile& target) : file(target) { name = target.path(); }
     size_t operator()(const void* data, size_t size, size_t count) override {
-        file.write(data, size * count);
+        file.write(data, checked_mul(size, count, "bytes to write"));
         return count;
     }
     AtomicFile& file;
@@ -245,6 +246,7 @@ void check_tree(faiss::Index& node, int64_t limit) {
 namespace {
 
 void add_hooks() {
+    mind_forks();
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
     // Before main, FAISS's table may not exist yet, and what is put there would be lost: then its

@@ -30,4 +30,9 @@ private:
     std::exception_ptr first_;
 };
 
+/// From now on children of fork() run OpenMP regions on one thread if their parent had several:
+/// GCC's runtime would wait for the parent's threads for ever. omp_set_num_threads() in a child
+/// overrides that. Any number of calls.
+void mind_forks();
+
 } // namespace faiss_vlc

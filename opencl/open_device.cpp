@@ -178,7 +178,8 @@ std::shared_ptr<Device> open_device(const std::string& given) {
         return nullptr;
     }
     if (!opencl_is_ours()) {
-        fail("device '%s': OpenCL was used before this process was forked and can't be used in it",
+        fail("device '%s': OpenCL was used before this process was forked and can't be used in it: "
+             "start processes anew instead (Python: multiprocessing's 'spawn')",
              spec.c_str());
     }
     fail("no OpenCL device has '%s' in its name; there are: %s", part.c_str(),
