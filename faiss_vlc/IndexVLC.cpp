@@ -185,6 +185,7 @@ void IndexVLC::train(idx_t n, const float* x) {
         fail("IndexVLC: expected at least 1 training vector, got %lld", (long long)n);
     }
     parameters.check(d);
+    checked_count(n, d, sizeof(float), "training vectors");
     require_finite(x, n, d, "training vectors");
     const std::vector<float> given = given_anchors();
     VLCParameters wanted = parameters;
@@ -210,6 +211,7 @@ void IndexVLC::train_encoder(idx_t n, const float* x, const idx_t*) {
 
 void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
     require_trained("assigning");
+    checked_count(n, d, sizeof(float), "vectors to assign");
     std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * model->dp());
     std::vector<int32_t> labels(std::min(n, kAssignBlock));
     std::string device;

@@ -60,6 +60,7 @@ private:
 
 void IndexVLC::add_with_ids(idx_t n, const float* x, const idx_t* ids) {
     require_trained("add");
+    checked_count(n, d, sizeof(float), "vectors to add");
     if (n == 0) {
         return;
     }
@@ -73,6 +74,7 @@ void IndexVLC::add_with_ids(idx_t n, const float* x, const idx_t* ids) {
 void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
                         const idx_t* list_nos FAISS_VLC_LIST_CONTEXT()) {
     require_trained("add");
+    checked_count(n, d, sizeof(float), "vectors to add");
     direct_map.check_can_add(ids);
     VLCInvertedLists& own = lists();
     for (idx_t i = 0; i < n; i++) {
@@ -148,6 +150,7 @@ void IndexVLC::update_vectors(int n, const idx_t* ids, const float* x) {
         IndexIVF::update_vectors(n, ids, x); // removes and adds, or says that it needs a map
         return;
     }
+    checked_count(n, d, sizeof(float), "vectors to update");
     require_finite(x, n, d, "vectors to update");
     std::vector<idx_t> list_nos(n);
     assign_lists(n, x, list_nos.data());

@@ -5,6 +5,7 @@
 
 #include <faiss/utils/distances.h>
 
+#include <faiss_vlc/error.h>
 #include <faiss_vlc/parallel.h>
 
 namespace faiss_vlc {
@@ -24,6 +25,8 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
         IndexFlat::search(n, x, k, distances, labels, params);
         return;
     }
+    checked_count(n, d, sizeof(float), "queries");
+    checked_count(n, std::max<idx_t>(k, 0), sizeof(idx_t), "results");
     const bool inner_product = metric_type == faiss::METRIC_INNER_PRODUCT;
     const float worst =
             inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();

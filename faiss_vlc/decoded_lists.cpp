@@ -108,7 +108,7 @@ std::vector<uint8_t> DecodedLists::encoded(size_t list_no, size_t n, const uint8
     if (!index->model) {
         fail("writing to an IndexVLC that stock FAISS has read untrained: upgrade() it first");
     }
-    std::vector<uint8_t> packed(n * index->code_size);
+    std::vector<uint8_t> packed(checked_mul(n, index->code_size, "size of codes"));
     std::vector<float> vector(index->d);
     Model::Coder coder(*index->model);
     for (size_t i = 0; i < n; i++) {

@@ -42,4 +42,16 @@ uint64_t checked_add(uint64_t a, uint64_t b, const char* what) {
     return result;
 }
 
+uint64_t checked_count(int64_t n, uint64_t width, uint64_t bytes, const char* what) {
+    if (n < 0) {
+        fail("%s: expected a number of at least 0, got %lld", what, (long long)n);
+    }
+    const uint64_t count = checked_mul(uint64_t(n), width, what);
+    if (checked_mul(count, bytes, what) > uint64_t(PTRDIFF_MAX)) {
+        fail("%s: %lld x %llu values of %llu bytes are more than memory can hold", what,
+             (long long)n, (unsigned long long)width, (unsigned long long)bytes);
+    }
+    return count;
+}
+
 } // namespace faiss_vlc

@@ -14,4 +14,9 @@ namespace faiss_vlc {
 uint64_t checked_mul(uint64_t a, uint64_t b, const char* what);
 uint64_t checked_add(uint64_t a, uint64_t b, const char* what);
 
+/// n * width, the values of an array that a caller or a file announces: throws if n is negative or
+/// their bytes are more than an address space holds. Every count that comes from outside passes
+/// through here before it is multiplied.
+uint64_t checked_count(int64_t n, uint64_t width, uint64_t bytes, const char* what);
+
 } // namespace faiss_vlc

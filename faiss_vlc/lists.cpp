@@ -31,10 +31,10 @@ void each_row(const Layout& layout, int count, int v, Copy copy) {
 
 VLCInvertedLists::VLCInvertedLists(size_t nlist, std::shared_ptr<const Model> model_in)
     : InvertedLists(nlist, model_in ? size_t(model_in->layout.code_size()) : 0),
-      model(std::move(model_in)), lists_(nlist) {}
+      model(std::move(model_in)), lists_(model ? nlist : 0) {}
 
 size_t VLCInvertedLists::list_size(size_t list_no) const {
-    return lists_.at(list_no).size;
+    return model ? lists_.at(list_no).size : 0;
 }
 
 void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code) const {
@@ -99,6 +99,9 @@ void VLCInvertedLists::move_block(uint8_t* block, int before, int after, int kep
 /// Changes the number of vectors, laying out the last block anew for its new width. Throws before
 /// it changes anything; a list of our own shrinks without throwing.
 void VLCInvertedLists::set_size(List& list, size_t size) {
+    if (size > UINT32_MAX) { // offsets take 32 bits
+        fail("a list takes at most %u vectors, %zu were to be in one", UINT32_MAX, size);
+    }
     detach(list);
     const size_t kept = std::min(list.size, size);
     const size_t first = kept / kBlock * kBlock; // blocks before this one stay as they are
@@ -191,18 +194,18 @@ void VLCInvertedLists::narrow_ids() {
 }
 
 const uint8_t* VLCInvertedLists::get_codes(size_t list_no) const {
-    const List& list = lists_.at(list_no);
-    auto codes = std::make_unique<uint8_t[]>(list.size * code_size);
-    for (size_t i = 0; i < list.size; i++) {
-        read_code(list, i, &codes[i * code_size]);
+    const size_t size = list_size(list_no);
+    auto codes = std::make_unique<uint8_t[]>(size * code_size);
+    for (size_t i = 0; i < size; i++) {
+        read_code(lists_[list_no], i, &codes[i * code_size]);
     }
     return codes.release();
 }
 
 const int64_t* VLCInvertedLists::get_ids(size_t list_no) const {
-    const List& list = lists_.at(list_no);
-    auto ids = std::make_unique<idx_t[]>(list.size);
-    for (size_t i = 0; i < list.size; i++) {
+    const size_t size = list_size(list_no);
+    auto ids = std::make_unique<idx_t[]>(size);
+    for (size_t i = 0; i < size; i++) {
         ids[i] = id(list_no, i);
     }
     return ids.release();
@@ -244,7 +247,7 @@ size_t VLCInvertedLists::add_entries(size_t list_no, size_t n, const idx_t* ids,
         return first;
     }
     prepare_ids(n, ids);
-    set_size(list, first + n);
+    set_size(list, checked_add(first, n, "size of a list"));
     for (size_t i = 0; i < n; i++) {
         set_id(list, first + i, ids[i]);
         write_code(list, first + i, codes + i * code_size);

@@ -122,7 +122,7 @@ private:
         const uint8_t* lent_blocks = nullptr; ///< in place of `blocks`
         const uint8_t* lent_ids = nullptr;    ///< in place of `ids4` or `ids8`
     };
-    std::vector<List> lists_;
+    std::vector<List> lists_;           ///< none before training, which may announce a million
     std::shared_ptr<const void> owner_; ///< of what was lent
     bool wide_ids_ = false;
 

@@ -135,12 +135,14 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
         total += size;
     }
     sections.add(section::kLists, kRequired, w.take());
-    sections.add(section::kIds, kRequired, total * lists.id_bytes(), [&lists](ByteSink& sink) {
+    const uint64_t ids = checked_mul(total, lists.id_bytes(), "size of the ids");
+    sections.add(section::kIds, kRequired, ids, [&lists](ByteSink& sink) {
         for (size_t j = 0; j < lists.nlist; j++) {
             sink.write(lists.raw_ids(j), lists.list_size(j) * lists.id_bytes());
         }
     });
-    sections.add(section::kCodes, kRequired, total * lists.code_size, [&lists](ByteSink& sink) {
+    const uint64_t codes = checked_mul(total, lists.code_size, "size of the codes");
+    sections.add(section::kCodes, kRequired, codes, [&lists](ByteSink& sink) {
         for (size_t j = 0; j < lists.nlist; j++) {
             sink.write(lists.blocks(j), lists.list_bytes(j));
         }

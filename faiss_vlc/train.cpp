@@ -126,6 +126,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     shape.dp = padded_dim(d);
     shape.neighbours = params.neighbours;
     shape.n = std::min<int64_t>(n, int64_t(shape.m) * params.max_points_per_anchor);
+    shape.n = std::min<int64_t>(shape.n, INT32_MAX); // rows and counts are int32
     const int64_t held = int64_t(double(shape.n) * params.held_out);
     shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
     sample.rows = random_rows(n, shape.n, params.seed);

@@ -53,7 +53,7 @@ Matrix<T> read_all(VectorReader& reader, int64_t max_rows) {
     Matrix<T> matrix;
     matrix.d = reader.d();
     matrix.n = max_rows < 0 ? reader.n() : std::min(max_rows, reader.n());
-    matrix.data.resize(checked_mul(uint64_t(matrix.n), uint64_t(matrix.d), "number of values"));
+    matrix.data.resize(checked_count(matrix.n, uint64_t(matrix.d), sizeof(T), "values of a file"));
     reader.read(matrix.n, matrix.data.data());
     return matrix;
 }

@@ -175,7 +175,8 @@ private:
         if (H5Pget_chunk(properties_.get(), 2, chunk) != 2 || chunk[0] == 0 || chunk[1] == 0) {
             fail("%s: %s", where_.c_str(), hdf5_error().c_str());
         }
-        const uint64_t across = (uint64_t(d_) + chunk[1] - 1) / chunk[1] * chunk[1];
+        const uint64_t chunks = checked_add(uint64_t(d_), chunk[1] - 1, where_.c_str()) / chunk[1];
+        const uint64_t across = checked_mul(chunks, chunk[1], where_.c_str());
         const uint64_t stripe = checked_mul(checked_mul(across, chunk[0], where_.c_str()),
                                             H5Tget_size(type_.get()), where_.c_str());
         const size_t cache = size_t(std::clamp<uint64_t>(stripe, kMinCache, kMaxCache));
