@@ -8,7 +8,9 @@
 namespace faiss_vlc {
 
 /// An index from its sections; all checksums are compared and all contents validated, so that a
-/// damaged or hostile payload throws, naming section and fault. It copies what it keeps.
+/// damaged or hostile payload throws, naming section and fault. It copies what it keeps. Reading a
+/// payload and making an index of it never has more than 256 KiB and 16 times the payload's size
+/// allocated, whatever the payload says (tests/load_memory_test.cpp).
 std::unique_ptr<IndexVLC> load_index(Payload payload);
 
 /// The same, but ids and codes stay where they are, unread, kept by the payload's owner: a mapped

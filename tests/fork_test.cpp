@@ -24,6 +24,21 @@ IndexVLC fresh(const char* device) {
     return IndexVLC(kDim, params);
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREADS_AND_FORK_DONT_MIX
+#endif
+#endif
+
+class Fork : public testing::Test {
+protected:
+    void SetUp() override {
+#ifdef THREADS_AND_FORK_DONT_MIX
+        GTEST_SKIP() << "ThreadSanitizer does not support threads in forked children";
+#endif
+    }
+};
+
 /// Runs the action in a child. 0 if it returned true, 1 if it did not, else how the child ended.
 template <class Action>
 int in_child(Action action) {
@@ -46,7 +61,7 @@ int in_child(Action action) {
 
 } // namespace
 
-TEST(Fork, AfterUseOfOpenCLAndThreads) {
+TEST_F(Fork, AfterUseOfOpenCLAndThreads) {
     const std::vector<float> x = clustered(kCount, kDim, 15, 1);
     omp_set_num_threads(3);
     IndexVLC index = fresh("opencl:");
@@ -99,7 +114,7 @@ TEST(Fork, AfterUseOfOpenCLAndThreads) {
 }
 
 // While other threads search: their locks are never released in the child.
-TEST(Fork, WhileOtherThreadsSearch) {
+TEST_F(Fork, WhileOtherThreadsSearch) {
     const std::vector<float> x = clustered(kCount, kDim, 15, 1);
     IndexVLC index = fresh("reference");
     index.train(kCount, x.data());
