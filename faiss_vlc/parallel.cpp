@@ -1,9 +1,11 @@
 #include <faiss_vlc/parallel.h>
 
+#include <dlfcn.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include <cstring>
 #include <mutex>
 
 namespace faiss_vlc {
@@ -11,6 +13,19 @@ namespace faiss_vlc {
 namespace {
 
 bool forked_with_threads = false;
+
+/// LLVM's and Intel's runtimes start anew in a child by themselves, and until then must not be
+/// called: their locks are as they were in the parent.
+bool minds_forks_itself() {
+    Dl_info library{};
+    if (dladdr(reinterpret_cast<void*>(&omp_set_num_threads), &library) == 0 ||
+        !library.dli_fname) {
+        return false;
+    }
+    const char* slash = std::strrchr(library.dli_fname, '/');
+    const char* name = slash ? slash + 1 : library.dli_fname;
+    return std::strncmp(name, "libomp", 6) == 0 || std::strncmp(name, "libiomp", 7) == 0;
+}
 
 void before_fork() {
     struct stat tasks {};
@@ -28,7 +43,11 @@ void in_child() {
 
 void mind_forks() {
     static std::once_flag once;
-    std::call_once(once, [] { pthread_atfork(before_fork, nullptr, in_child); });
+    std::call_once(once, [] {
+        if (!minds_forks_itself()) {
+            pthread_atfork(before_fork, nullptr, in_child);
+        }
+    });
 }
 
 } // namespace faiss_vlc
