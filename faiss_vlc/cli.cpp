@@ -119,6 +119,11 @@ int main(int argc, char** argv) {
     add_verify_command(app, job);
 
     try {
+        for (int i = 1; i < argc; i++) {
+            if (!*argv[i]) { // CLI11 2.1 takes for ever over some
+                return fail_with("argument " + std::to_string(i) + " is empty (see vlc --help)", 2);
+            }
+        }
         app.parse(argc, argv);
         catch_signals();
         run(job);

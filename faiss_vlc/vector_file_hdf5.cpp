@@ -16,6 +16,7 @@ using ull = unsigned long long;
 
 /// Compressed data may claim at most this many times its stored size (deflate reaches 1032).
 constexpr uint64_t kMaxRatio = 4096;
+constexpr size_t kMaxValue = 16; ///< bytes
 constexpr size_t kMinCache = 1 << 20;
 constexpr size_t kMaxCache = size_t(256) << 20;
 constexpr size_t kCacheSlots = 12421; // prime, as HDF5 asks for
@@ -74,6 +75,9 @@ std::string hdf5_error() {
 DType nearest_dtype(hid_t type, const std::string& where) {
     const size_t size = H5Tget_size(type);
     const H5T_class_t kind = H5Tget_class(type);
+    if (size < 1 || size > kMaxValue) { // H5Dread takes for ever over a size of 0
+        fail("%s: expected values of 1 to %zu bytes, got %zu", where.c_str(), kMaxValue, size);
+    }
     if (kind == H5T_FLOAT) {
         return size == 2 ? DType::f16 : DType::f32;
     }

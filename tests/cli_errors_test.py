@@ -184,6 +184,12 @@ class BadInput(CliTest):
             31,
         )
 
+    def test_empty_arguments(self):
+        for arguments in (["info", "", "--train"], ["", "info"], ["info", "--idx", ""]): # some of them hung
+            result = subprocess.run([CLI, *arguments], capture_output=True, timeout=60)
+            self.assertEqual(result.returncode, 2, arguments)
+            self.assertIn(b"is empty", result.stderr)
+
     def test_devices(self):
         arguments = ["index", "--emb", at("base.npy"), "--out", self.path("out.vlc")]
         for device in ("gpu9", "opencl:no such device"):

@@ -1,3 +1,4 @@
+#include <fstream>
 #include <numeric>
 
 #include <hdf5.h>
@@ -203,6 +204,22 @@ TEST_F(VectorFileHdf5Test, shapes_without_data_are_not_believed) {
     EXPECT_FAULT(read_vectors(path("a.h5"), dataset("packed")), "stores 0");
     EXPECT_FAULT(read_vectors(path("a.h5"), dataset("wide")), "that fits memory");
     EXPECT_FAULT(read_vectors(path("a.h5"), dataset("small")), "stores 0");
+}
+
+// Reading values of no bytes, H5Dread would never come back.
+TEST_F(VectorFileHdf5Test, sizes_of_values_are_not_believed) {
+    add<float>("a.hdf5", "train", H5T_IEEE_F32LE, {3, 2}, {1, 2, 3, 4, 5, 6});
+    const char message[] = {0x11, 0x20, 0x1f, 0x00, 4, 0, 0, 0}; // a float32, size last
+    std::fstream file(path("a.hdf5"), std::ios::in | std::ios::out | std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const size_t at = bytes.find(std::string(message, sizeof message));
+    ASSERT_NE(at, std::string::npos);
+    for (const int size : {0, 255}) {
+        file.seekp(std::streamoff(at + 4));
+        file.put(char(size));
+        file.flush();
+        EXPECT_THROW(read_vectors(path("a.hdf5")), faiss::FaissException) << size;
+    }
 }
 
 TEST_F(VectorFileHdf5Test, values_in_another_file_are_refused) {
