@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include <faiss_vlc/engine.h>
 
@@ -17,8 +18,30 @@ namespace faiss_vlc {
 void assign_rows(int64_t n, int m, int dp, int neighbours, const int8_t* x, const int8_t* anchors8,
                  const int32_t* norm, const int32_t* bias, int32_t* label, int32_t* dist);
 
-/// Compares the nearest labels with the previous ones (int32 n, replaced) and adds up energies.
-AssignSummary summarize_assign(const Shape& shape, const int32_t* label, const int32_t* dist,
-                               int32_t* previous);
+/// Compares the nearest labels of the first `rows` rows with the previous ones (int32 n, replaced)
+/// and adds up energies.
+AssignSummary summarize_assign(const Shape& shape, int64_t rows, const int32_t* label,
+                               const int32_t* dist, int32_t* previous);
+
+/// <a, b> over dp components.
+inline int32_t dot8(int dp, const int8_t* a, const int8_t* b) {
+    int32_t sum = 0;
+    for (int k = 0; k < dp; k++) {
+        sum += int16_t(a[k]) * int16_t(b[k]);
+    }
+    return sum;
+}
+
+/// The best anchor of each class while a row meets anchors one by one.
+class BestOfClasses {
+public:
+    BestOfClasses();
+    void add(int of_class, int32_t anchor, int32_t score);
+    /// The best of them as a row of label and dist; own is |x|^2, bias may be null.
+    void store(int neighbours, int32_t own, const int32_t* bias, int32_t* label, int32_t* dist);
+
+private:
+    std::pair<int32_t, int32_t> best_[kClasses]; ///< score, anchor
+};
 
 } // namespace faiss_vlc

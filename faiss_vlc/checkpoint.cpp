@@ -36,9 +36,11 @@ uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
     writer.u32(params.seed);
     writer.i32(params.iterations);
     writer.i32(params.neighbours);
-    for (float value : {params.start_temperature, params.end_temperature, params.size_bias,
-                        params.random_bias, params.kappa, params.max_step, params.merge_fraction,
-                        params.split_factor, params.maintain_until, params.stop_changes}) {
+    writer.i32(params.candidates);
+    for (float value :
+         {params.first_share, params.start_temperature, params.end_temperature, params.size_bias,
+          params.random_bias, params.kappa, params.max_step, params.merge_fraction,
+          params.split_factor, params.maintain_until, params.stop_changes}) {
         writer.f32(value);
     }
     writer.i32(int32_t(params.robust));
@@ -90,6 +92,13 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     const int32_t* anchor = sections.view<int32_t>("anchor", anchors);
     const int32_t* bias = sections.view<int32_t>("bias", shape.m);
     const int32_t* label = sections.view<int32_t>("label", shape.n);
+    const int64_t known = rows_of_iteration(shape, params, state.iteration - 1);
+    for (int64_t i = 0; i < known; i++) {
+        if (label[i] < 0 || label[i] >= shape.m) {
+            fail("%s: row %lld belongs to anchor %d, but there are %d", path.c_str(), (long long)i,
+                 label[i], shape.m);
+        }
+    }
     state.anchor.assign(anchor, anchor + anchors);
     state.bias.assign(bias, bias + shape.m);
     state.label.assign(label, label + shape.n);

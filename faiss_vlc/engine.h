@@ -23,6 +23,8 @@ constexpr int kSpreadBits = 4; ///< fraction bits of an anchor's spread
 constexpr int kClasses = 16;   ///< residue classes that keep one best anchor each, see assign.h
 constexpr int kMaxNeighbours = 4;
 constexpr int kMaxBias = 1 << 28;
+constexpr int64_t kAllRows = INT64_MAX;
+constexpr int64_t kRowBlock = 128; ///< numbers of rows that begin a part are multiples of this
 
 /// The int8 copy of a component of an anchor, which lies within +-kMaxAnchor.
 inline int8_t round_anchor(int32_t fixed_point) {
@@ -45,7 +47,8 @@ struct AssignSummary {
 struct ReduceParams {
     int32_t inv_t = 0; ///< 32 * 65536 / T: scale of the Gibbs table
     Robust robust = Robust::none;
-    int32_t tau2 = 0; ///< squared distance beyond which a vector counts as an outlier
+    int32_t tau2 = 0;        ///< squared distance beyond which a vector counts as an outlier
+    int64_t rows = kAllRows; ///< training rows that take part: the first ones
 };
 
 struct UpdateParams {
@@ -85,10 +88,16 @@ public:
     virtual void set_bias(const int32_t* bias) = 0;
     virtual void set_labels(const int32_t* nearest) = 0; ///< n previous labels, to resume
 
-    virtual AssignSummary assign() = 0;
+    /// Per anchor the `length` anchors near it, for assign, see near.h.
+    virtual void list_near(int length) = 0;
+    /// Assigns the first `rows` rows (at most n). The first `known` (a multiple of kRowBlock, or
+    /// all of them) were assigned by the last assign: they are compared with the list of their
+    /// anchor, as list_near left it; the others with all anchors.
+    virtual AssignSummary assign(int64_t rows = kAllRows, int64_t known = 0) = 0;
     virtual void reduce(const ReduceParams& params) = 0;
     virtual void update(const UpdateParams& params) = 0;
     virtual void nearest(int32_t* label, int32_t* dist) = 0; ///< per anchor, see maintain.h
+    /// The rows of a merged anchor count as the other's from then on.
     virtual void apply(const Move* moves, int count) = 0;
     virtual void quantize(AnchorGrid grid) = 0;
 

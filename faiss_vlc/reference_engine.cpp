@@ -5,6 +5,7 @@
 #include <faiss_vlc/assign.h>
 #include <faiss_vlc/covariance.h>
 #include <faiss_vlc/maintain.h>
+#include <faiss_vlc/near.h>
 #include <faiss_vlc/reduce.h>
 #include <faiss_vlc/update.h>
 
@@ -42,14 +43,30 @@ void ReferenceEngine::set_labels(const int32_t* nearest) {
     previous_.assign(nearest, nearest + shape_.n);
 }
 
-AssignSummary ReferenceEngine::assign() {
-    assign_rows(shape_.n, shape_.m, shape_.dp, shape_.neighbours, sample_.data(), anchor8_.data(),
-                norm_.data(), bias_.data(), label_.data(), dist_.data());
-    return summarize_assign(shape_, label_.data(), dist_.data(), previous_.data());
+void ReferenceEngine::list_near(int length) {
+    list_length_ = length;
+    list_.resize(size_t(shape_.m) * near_stride(length));
+    near_lists(shape_.m, shape_.dp, length, anchor8_.data(), norm_.data(), list_.data());
+}
+
+AssignSummary ReferenceEngine::assign(int64_t rows, int64_t known) {
+    rows = std::min(rows, shape_.n);
+    const int K = shape_.neighbours;
+    if (known > 0) {
+        assign_near_rows(known, shape_.dp, K, list_length_, sample_.data(), anchor8_.data(),
+                         norm_.data(), bias_.data(), previous_.data(), list_.data(), label_.data(),
+                         dist_.data());
+    }
+    assign_rows(rows - known, shape_.m, shape_.dp, K, sample_.data() + known * shape_.dp,
+                anchor8_.data(), norm_.data(), bias_.data(), label_.data() + known * K,
+                dist_.data() + known * K);
+    return summarize_assign(shape_, rows, label_.data(), dist_.data(), previous_.data());
 }
 
 void ReferenceEngine::reduce(const ReduceParams& params) {
-    reduce_rows(shape_, sample_.data(), label_.data(), dist_.data(), bias_.data(), params,
+    Shape part = shape_;
+    part.n_train = std::min(params.rows, shape_.n_train);
+    reduce_rows(part, sample_.data(), label_.data(), dist_.data(), bias_.data(), params,
                 weight_.data(), sum_.data(), count_.data(), energy_.data());
 }
 
@@ -65,6 +82,15 @@ void ReferenceEngine::nearest(int32_t* label, int32_t* dist) {
 void ReferenceEngine::apply(const Move* moves, int count) {
     apply_moves(shape_, moves, count, count_.data(), spread_.data(), anchor_.data(),
                 anchor8_.data(), norm_.data(), bias_.data());
+    for (int i = 0; i < count; i++) {
+        if (moves[i].kind == Move::merge) {
+            std::replace(previous_.begin(), previous_.end(), moves[i].src, moves[i].dst);
+            for (int64_t row = 0; row < shape_.n; row++) {
+                int32_t& label = label_[row * shape_.neighbours];
+                label = label == moves[i].src ? moves[i].dst : label;
+            }
+        }
+    }
 }
 
 void ReferenceEngine::quantize(AnchorGrid grid) {

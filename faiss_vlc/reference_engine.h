@@ -14,7 +14,8 @@ public:
     void set_anchors(const int32_t* anchors) override;
     void set_bias(const int32_t* bias) override;
     void set_labels(const int32_t* nearest) override;
-    AssignSummary assign() override;
+    void list_near(int length) override;
+    AssignSummary assign(int64_t rows = kAllRows, int64_t known = 0) override;
     void reduce(const ReduceParams& params) override;
     void update(const UpdateParams& params) override;
     void nearest(int32_t* label, int32_t* dist) override;
@@ -36,7 +37,8 @@ private:
     Shape shape_;
     std::vector<int8_t> sample_, anchor8_;
     std::vector<int32_t> anchor_, norm_, bias_, spread_, count_;
-    std::vector<int32_t> label_, dist_, previous_;
+    std::vector<int32_t> label_, dist_, previous_, list_;
+    int list_length_ = 0;
     std::vector<int64_t> weight_, sum_, energy_;
 };
 

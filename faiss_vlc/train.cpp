@@ -34,8 +34,8 @@ std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
 
 /// Median squared distance of the first rows (they are in random order), at least 1: outliers do
 /// not move it as they do the mean.
-int64_t median_energy(const Shape& shape, std::vector<int32_t>& dist) {
-    const int64_t rows = std::min<int64_t>(shape.n_train, 16384);
+int64_t median_energy(int64_t n_train, std::vector<int32_t>& dist) {
+    const int64_t rows = std::min<int64_t>(n_train, 16384);
     std::nth_element(dist.begin(), dist.begin() + rows / 2, dist.begin() + rows);
     return std::max(1, dist[rows / 2]);
 }
@@ -88,6 +88,12 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
     }
 }
 
+/// The anchors as they are stored, without biases; to be followed by the last assignment.
+void settle(Engine& engine, const Shape& shape, const VLCParameters& params) {
+    engine.quantize(params.grid);
+    engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
+}
+
 /// Puts the engine's anchors on the grid and finds out about them.
 void describe(Engine& engine, const Shape& shape, const VLCParameters& params, Anchors& result) {
     result.anchor.resize(size_t(shape.m) * shape.dp);
@@ -95,9 +101,6 @@ void describe(Engine& engine, const Shape& shape, const VLCParameters& params, A
     result.energy.resize(shape.m);
     result.label.resize(shape.n);
     result.dist.resize(shape.n);
-    engine.quantize(params.grid);
-    engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
-    engine.assign();
     engine.reduce(ReduceParams{});
     engine.get_anchors(result.anchor.data());
     engine.get_labels(result.label.data());
@@ -112,6 +115,22 @@ void describe(Engine& engine, const Shape& shape, const VLCParameters& params, A
 int choose_anchors(int64_t n, int64_t n_train) {
     const int64_t wanted = 4 * int64_t(isqrt(uint64_t(n)));
     return int(std::clamp<int64_t>(std::min(wanted, n_train / 39), 1, 1 << 18));
+}
+
+int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t) {
+    if (t < 0) {
+        return 0;
+    }
+    const int64_t least = std::max<int64_t>(64 * int64_t(shape.m),
+                                            int64_t(double(shape.n_train) * params.first_share));
+    const int grown = params.iterations / 2;
+    if (t >= grown || least >= shape.n_train) {
+        return shape.n;
+    }
+    const double rows = double(least) *
+                        stable_exp(stable_log(double(shape.n_train) / double(least)) * t / grown);
+    const int64_t blocks = (int64_t(rows) + kRowBlock - 1) / kRowBlock;
+    return blocks * kRowBlock < shape.n_train ? blocks * kRowBlock : shape.n;
 }
 
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params) {
@@ -183,10 +202,23 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     const int64_t decay_q32 = int64_t(decay * 4294967296.0);
     const double octave = 0.69314718055994531; // size_bias counts in factors of e
 
+    // Rows that were assigned before look only near their last anchor.
+    const bool by_lists = params.candidates > 0 && m >= 2 * params.candidates;
+    const auto assign = [&](int64_t rows) {
+        const int64_t known = rows_of_iteration(shape, params, state.iteration - 1);
+        if (by_lists && known > 0) {
+            engine.list_near(params.candidates);
+            return engine.assign(rows, known);
+        }
+        return engine.assign(rows);
+    };
+
     for (; state.iteration < params.iterations; state.iteration++) {
         faiss::InterruptCallback::check();
-        const AssignSummary summary = engine.assign();
-        const int64_t energy = mean_energy(summary.energy_train, shape.n_train);
+        const int64_t rows = rows_of_iteration(shape, params, state.iteration);
+        const AssignSummary summary = assign(rows);
+        const int64_t n_train = std::min(rows, shape.n_train);
+        const int64_t energy = mean_energy(summary.energy_train, n_train);
         if (state.iteration == 0) {
             state.first_energy = energy;
             // temperatures have 8 fraction bits
@@ -196,19 +228,20 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         const double temperature = double(state.temperature) / 256.0;
 
         ReduceParams reduce;
+        reduce.rows = rows;
         reduce.inv_t = std::max<int32_t>(1, clamp32(32.0 * 65536.0 / temperature));
         reduce.robust = params.robust;
         if (params.robust != Robust::none) {
             engine.get_distances(result.dist.data());
             reduce.tau2 = clamp32(double(params.kappa) * params.kappa *
-                                  double(median_energy(shape, result.dist)));
+                                  double(median_energy(n_train, result.dist)));
         }
         engine.reduce(reduce);
 
         UpdateParams update;
         update.step = std::max(1, clamp32(256.0 * double(energy) / (double(energy) + temperature)));
         update.max_step = clamp32(double(params.max_step) * (1 << kAnchorBits));
-        update.mean_count = int32_t(shape.n_train / m);
+        update.mean_count = int32_t(n_train / m);
         update.bias_scale = std::min(kMaxBias, clamp32(params.size_bias * octave * double(energy)));
         update.noise_scale = std::min(kMaxBias, clamp32(double(params.random_bias) /
                                                         params.start_temperature * temperature));
@@ -222,7 +255,9 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
             engine.get_counts(result.count.data());
             engine.get_energies(result.energy.data());
             engine.nearest(near_label.data(), near_dist.data());
-            plan_moves(shape, {params.merge_fraction, params.split_factor},
+            Shape seen = shape;
+            seen.n_train = n_train;
+            plan_moves(seen, {params.merge_fraction, params.split_factor},
                        hash32(params.seed, uint32_t(state.iteration), 77), result.count.data(),
                        result.energy.data(), near_label.data(), near_dist.data(), order, touched,
                        merges, splits);
@@ -234,7 +269,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         if (verbose) {
             const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
             printf("iteration %d: temperature %.6g energy %.6g changes %lld", state.iteration,
-                   temperature * unit, double(summary.energy_train) / double(shape.n_train) * unit,
+                   temperature * unit, double(summary.energy_train) / double(n_train) * unit,
                    (long long)summary.changes);
             if (!splits.empty()) {
                 printf(" merged %zu split %zu", merges.size(), splits.size());
@@ -274,6 +309,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     result.iterations = state.iteration;
     result.merges = state.merges;
     result.splits = state.splits;
+    settle(engine, shape, params);
+    assign(shape.n);
     describe(engine, shape, params, result);
     dump.result(result, shape);
     return result;
@@ -295,6 +332,8 @@ Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& 
     }
     engine.begin(shape, sample.x8.data());
     engine.set_anchors(result.anchor.data());
+    settle(engine, shape, params);
+    engine.assign();
     describe(engine, shape, params, result);
     return result;
 }

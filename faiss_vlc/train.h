@@ -26,6 +26,11 @@ int choose_anchors(int64_t n, int64_t n_train);
 /// Draws and quantizes the sample. Throws if there are fewer vectors than anchors.
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params);
 
+/// The rows that iteration t (from 0) sees. Early ones, which move anchors far, see only the first
+/// part of the training rows, at least 64 an anchor; it grows by the same factor in each, and from
+/// the middle on all rows take part, held-out ones too. None before the first iteration.
+int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t);
+
 /// What the annealing loop leaves, all integers.
 struct Anchors {
     std::vector<int32_t> anchor; ///< m x dp fixed point, snapped to the grid

@@ -18,19 +18,12 @@
 // Scores stay below 2^30 (d <= 4096); a row's own anchor gets more when it is to be left out.
 #define SCORE_LIMIT (1 << 30)
 
-// One work-item per anchor, padding included.
-__kernel void pack_anchors(__global const char* anchor8, int m, int dp, int padded,
-                           __global uchar* packed, __global int* start_j) {
-    const int anchor = (int)get_global_id(0);
-    if (anchor >= padded) {
-        return;
-    }
-    const int lane = anchor % 16;
-    __global uchar* tile = packed + (size_t)(anchor / 16) * dp * 16;
+// Puts one anchor into its lane of a tile; returns what its sums start from.
+inline int pack_anchor(__global const char* anchor8, int valid, int dp, __global uchar* tile,
+                       int lane) {
     int start = 0;
     for (int group = 0; group < dp / 4; group++, tile += 64) {
-        const char4 value =
-                anchor < m ? vload4(0, anchor8 + (size_t)anchor * dp + group * 4) : (char4)(0);
+        const char4 value = valid ? vload4(group, anchor8) : (char4)(0);
 #if defined(DOT_PORTABLE)
         tile[lane] = as_uchar(value.s0);
         tile[lane + 16] = as_uchar(value.s1);
@@ -44,10 +37,22 @@ __kernel void pack_anchors(__global const char* anchor8, int m, int dp, int padd
         start += negative.s0 + negative.s1 + negative.s2 + negative.s3;
 #else
         // padding is 0 without the 128: its sums must stay 0
-        vstore4(anchor < m ? as_uchar4(value) ^ (uchar4)(128) : (uchar4)(0), lane, tile);
+        vstore4(valid ? as_uchar4(value) ^ (uchar4)(128) : (uchar4)(0), lane, tile);
 #endif
     }
-    start_j[anchor] = start;
+    return start;
+}
+
+// One work-item per anchor, padding included.
+__kernel void pack_anchors(__global const char* anchor8, int m, int dp, int padded,
+                           __global uchar* packed, __global int* start_j) {
+    const int anchor = (int)get_global_id(0);
+    if (anchor >= padded) {
+        return;
+    }
+    const int lane = anchor % 16;
+    start_j[anchor] = pack_anchor(anchor8 + (size_t)min(anchor, m - 1) * dp, anchor < m, dp,
+                                  packed + (size_t)(anchor / 16) * dp * 16, lane);
 }
 
 // constant_j = norm_j + bias_j; padding never wins
@@ -108,10 +113,14 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 
 #if ROWS == 2
 #define EACH_ROW(DO) DO(0) DO(1)
+#define EACH_ROW_OF(DO, what) DO(0, what) DO(1, what)
 #elif ROWS == 4
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3)
+#define EACH_ROW_OF(DO, what) DO(0, what) DO(1, what) DO(2, what) DO(3, what)
 #elif ROWS == 6
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define EACH_ROW_OF(DO, what) \
+    DO(0, what) DO(1, what) DO(2, what) DO(3, what) DO(4, what) DO(5, what)
 #else
 #error "ROWS must be 2, 4 or 6"
 #endif
@@ -239,9 +248,10 @@ inline int dot4(int a, int b, int sum) {
 #define DOTS(r, w)                                                                             \
     DOT(r, 0, w)                                                                               \
     DOT(r, 1, w)                                                                               \
-    DOT(r, 2, w) DOT(r, 3, w) DOT(r, 4, w) DOT(r, 5, w) DOT(r, 6, w) DOT(r, 7, w) DOT(r, 8, w) \
-            DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) DOT(r, e, w)      \
-                    DOT(r, f, w)
+    DOT(r, 2, w)                                                                               \
+    DOT(r, 3, w)                                                                               \
+    DOT(r, 4, w) DOT(r, 5, w) DOT(r, 6, w) DOT(r, 7, w) DOT(r, 8, w) DOT(r, 9, w) DOT(r, a, w) \
+            DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) DOT(r, e, w) DOT(r, f, w)
 #define FETCH(r) const int4 word##r = x##r[g];
 #define STEP0(r) DOTS(r, word##r.s0)
 #define STEP1(r) DOTS(r, word##r.s1)
@@ -286,6 +296,7 @@ __kernel void assign(__global const char* rows, __global const int* row_constant
     int16 best##r = NO_SCORE;                                                          \
     int16 at##r = -1;
     EACH_ROW(OPEN)
+#undef OPEN
     for (int tile = 0; tile < tiles; tile += TILES) {
         EACH_ROW(SUMS)
         PASS const int has_own =

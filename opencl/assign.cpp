@@ -69,11 +69,11 @@ void AssignStage::take_first(const Buffer& values, int n, int neighbours, Buffer
                             int32_t(neighbours), first);
 }
 
-AssignSummary AssignStage::summarize(const Shape& shape, const Buffer& label, const Buffer& dist,
-                                     Buffer& previous) {
+AssignSummary AssignStage::summarize(const Shape& shape, int rows, const Buffer& label,
+                                     const Buffer& dist, Buffer& previous) {
     const size_t group = kernels_.work_group;
-    const size_t groups = std::min<size_t>((shape.n + group - 1) / group, kMaxGroups);
-    kernels_.device->launch(summarize_, groups * group, group, label, dist, int32_t(shape.n),
+    const size_t groups = std::min<size_t>((size_t(rows) + group - 1) / group, kMaxGroups);
+    kernels_.device->launch(summarize_, groups * group, group, label, dist, int32_t(rows),
                             int32_t(shape.n_train), int32_t(shape.neighbours), previous,
                             LocalMemory{3 * group * sizeof(int64_t)}, sums_);
     int64_t sums[3 * kMaxGroups];

@@ -43,8 +43,8 @@ public:
     /// first (int n): the first of each row's values (int n x neighbours).
     void take_first(const Buffer& values, int n, int neighbours, Buffer& first);
 
-    /// Sums of changes and energies; previous (int n) takes the nearest labels.
-    AssignSummary summarize(const Shape& shape, const Buffer& label, const Buffer& dist,
+    /// Sums of changes and energies of the first rows; previous (int n) takes the nearest labels.
+    AssignSummary summarize(const Shape& shape, int rows, const Buffer& label, const Buffer& dist,
                             Buffer& previous);
 
 private:

@@ -6,6 +6,12 @@
 #define SPREAD_BITS 4
 #define MAX_BIAS (1 << 28)
 
+#if defined(HOST) && !defined(DOT_PORTABLE)
+#define PREFETCH(address) __asm__ volatile("prefetcht0 (%0)" : : "r"(address))
+#else
+#define PREFETCH(address)
+#endif
+
 // floor(sqrt(v)), bit by bit
 inline uint isqrt64(ulong v) {
     ulong root = 0;
@@ -65,6 +71,21 @@ inline int round_to_half(int v) {
     kept += (rest > tie || (rest == tie && (kept & 1u))) ? 1u : 0u;
     const int rounded = (int)(kept << drop);
     return v < 0 ? -rounded : rounded;
+}
+
+// The anchor of a segment: the last j with first_segment[j] <= segment (empty ones come before it).
+inline int anchor_of_segment(__global const int* first_segment, int m, int segment) {
+    int low = 0;
+    int high = m;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (first_segment[middle] <= segment) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
 // Adds up three numbers over the work-group (a power of two) by a tree in local memory, 3 * group

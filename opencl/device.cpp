@@ -23,7 +23,7 @@ std::vector<const char*> stems(Program program) {
     case Program::kWgmma:
         return {"common", "assign_tensor", "assign_wgmma"};
     default:
-        return {"common", "assign", "reduce", "update", "maintain", "covariance"};
+        return {"common", "assign", "near", "reduce", "update", "maintain", "covariance"};
     }
 }
 
@@ -107,6 +107,20 @@ Buffer Device::allocate_bytes(uint64_t count, uint64_t size, const char* what) {
     ++state_->allocations;
     fill(buffer, 0, bytes);
     return buffer;
+}
+
+Buffer Device::view(const Buffer& buffer, size_t offset) {
+    const auto hold = lock();
+    check_range(buffer, offset, 1, "clCreateSubBuffer");
+    const cl_buffer_region region{offset, buffer.bytes_ - offset};
+    cl_int code = CL_SUCCESS;
+    Buffer part;
+    part.handle_ = clCreateSubBuffer(buffer.handle_, CL_MEM_READ_WRITE,
+                                     CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
+    part.device_ = shared_from_this();
+    part.bytes_ = region.size;
+    check(code, "clCreateSubBuffer", "");
+    return part;
 }
 
 void Device::write(Buffer& buffer, const void* data, size_t bytes, size_t offset) {

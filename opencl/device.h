@@ -113,6 +113,9 @@ public:
     Buffer allocate(uint64_t count, const char* what) {
         return allocate_bytes(count, sizeof(T), what);
     }
+    /// The part of a buffer from a byte on, which the device has to be able to align: a multiple of
+    /// 512 does everywhere. Shares the memory.
+    Buffer view(const Buffer& buffer, size_t offset);
     /// Blocking transfers; `offset` in bytes into the buffer.
     void write(Buffer& buffer, const void* data, size_t bytes, size_t offset = 0);
     void read(const Buffer& buffer, void* data, size_t bytes, size_t offset = 0);

@@ -10,14 +10,15 @@
 namespace faiss_vlc {
 namespace {
 
-constexpr Dot kVnni{"vnni", "-DDOT_VNNI", 6};
-constexpr Dot kAvx2{"avx2", "-DDOT_AVX2", 4};
+constexpr Dot kVnni{"vnni", "-DHOST -DDOT_VNNI", 6};
+constexpr Dot kAvx2{"avx2", "-DHOST -DDOT_AVX2", 4};
+constexpr Dot kPortableHost{"portable", "-DHOST -DDOT_PORTABLE", 4};
 constexpr Dot kPortable{"portable", "-DDOT_PORTABLE", 4};
 constexpr Dot kPortableGpu{"portable", "-DDOT_PORTABLE", 2}; // three vectors of registers per row
 constexpr Dot kDot4{"dot4", "-DDOT_PACKED", 2};
 constexpr Dot kDp4a{"dp4a", "-DDOT_PACKED -DDOT4_PTX", 2};
-constexpr Dot kMma{"mma", "-DDOT_PORTABLE", 2, Program::kMma};
-constexpr Dot kWgmma{"wgmma", "-DDOT_PORTABLE", 2, Program::kWgmma};
+constexpr Dot kMma{"mma", "-DDOT_PACKED -DDOT4_PTX", 2, Program::kMma};
+constexpr Dot kWgmma{"wgmma", "-DDOT_PACKED -DDOT4_PTX", 2, Program::kWgmma};
 
 std::string options(const Dot& dot) {
     return std::string(dot.option) + " -DROWS=" + std::to_string(dot.rows);
@@ -54,7 +55,9 @@ std::vector<Dot> usable_dots(const Device& device) {
     if (device.info().type == DeviceType::kGpu && device.info().integer_dot) {
         dots.push_back(kDot4);
     }
-    dots.push_back(device.info().type == DeviceType::kGpu ? kPortableGpu : kPortable);
+    dots.push_back(device.info().type == DeviceType::kGpu ? kPortableGpu
+                   : runs_on_this_cpu(device.info())      ? kPortableHost
+                                                          : kPortable);
     return dots;
 }
 

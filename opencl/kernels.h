@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct Dot {
     const char* option;                  ///< of the general program
     int rows;                            ///< that one of its work-items takes
     Program program = Program::kGeneral; ///< that assigns
+
+    /// Whether the general program has the kernels whose work-group is one work-item (HOST).
+    bool on_host() const { return std::strstr(option, "HOST") != nullptr; }
 };
 
 /// The ways that work on `device`, best first: what this CPU has if it is PoCL's, what NVIDIA's

@@ -35,6 +35,18 @@ __kernel void apply_moves(__global const int4* move, int move_count, int d, int 
     }
 }
 
+// Rows of merged anchors: now (int m) is the anchor that each became. Rows without one have -1.
+__kernel void relabel(__global const int* now, int n, int neighbours, __global int* label,
+                      __global int* previous) {
+    const int i = (int)get_global_id(0);
+    if (i >= n) {
+        return;
+    }
+    const size_t nearest = (size_t)i * neighbours;
+    label[nearest] = label[nearest] < 0 ? -1 : now[label[nearest]];
+    previous[i] = previous[i] < 0 ? -1 : now[previous[i]];
+}
+
 // Anchors to int8 or float16, spreads to float16; one work-item per anchor component.
 __kernel void quantize_anchors(__global const char* anchor8, int m, int dp, int to_half,
                                __global int* anchor, __global int* spread) {

@@ -1,6 +1,8 @@
 #include <opencl/maintain.h>
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/integer_math.h>
@@ -10,7 +12,7 @@ namespace faiss_vlc {
 static_assert(sizeof(Move) == 4 * sizeof(int32_t), "maintain.cl reads a move as int4");
 
 MaintainStage::MaintainStage(const KernelSet& kernels, int m)
-    : kernels_(kernels), apply_(kernels.get("apply_moves")),
+    : kernels_(kernels), apply_(kernels.get("apply_moves")), relabel_(kernels.get("relabel")),
       quantize_(kernels.get("quantize_anchors")), move_(kernels.device->allocate<Move>(m, "moves")),
       constants_(kernels.device->allocate<int32_t>(AssignStage::constants_size(m), "norms")),
       row_constant_(kernels.device->allocate<int32_t>(m, "anchor row constants")),
@@ -46,6 +48,24 @@ void MaintainStage::apply(const Shape& shape, const Move* moves, int count, cons
                             int32_t(count), int32_t(shape.d), int32_t(shape.dp), reach, counts,
                             anchors.spread, anchors.anchor, anchors.bias);
     update.refresh(shape.m, shape.dp, anchors);
+}
+
+void MaintainStage::relabel(const Shape& shape, const Move* moves, int count, Buffer& label,
+                            Buffer& previous) {
+    std::vector<int32_t> now(shape.m);
+    std::iota(now.begin(), now.end(), 0);
+    bool merged = false;
+    for (int i = 0; i < count; i++) {
+        if (moves[i].kind == Move::merge) {
+            now[moves[i].src] = moves[i].dst;
+            merged = true;
+        }
+    }
+    if (merged) {
+        kernels_.device->write(label_, now.data(), now.size() * sizeof(int32_t));
+        kernels_.device->launch(relabel_, shape.n, kernels_.work_group, label_, int32_t(shape.n),
+                                int32_t(shape.neighbours), label, previous);
+    }
 }
 
 void MaintainStage::quantize(const Shape& shape, AnchorGrid grid, UpdateStage& update,

@@ -17,11 +17,14 @@ public:
                  AssignStage& assign, int32_t* label, int32_t* dist);
     void apply(const Shape& shape, const Move* moves, int count, const Buffer& counts,
                UpdateStage& update, AnchorBuffers& anchors);
+    /// Rows of merged anchors become the other's: label (int n x neighbours), previous (int n).
+    void relabel(const Shape& shape, const Move* moves, int count, Buffer& label, Buffer& previous);
     void quantize(const Shape& shape, AnchorGrid grid, UpdateStage& update, AnchorBuffers& anchors);
 
 private:
     KernelSet kernels_;
     Kernel& apply_;
+    Kernel& relabel_;
     Kernel& quantize_;
     Buffer move_;         ///< int4 m
     Buffer constants_;    ///< int constants_size: norms alone

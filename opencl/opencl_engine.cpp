@@ -8,6 +8,7 @@
 #include <opencl/assign.h>
 #include <opencl/covariance.h>
 #include <opencl/maintain.h>
+#include <opencl/near.h>
 #include <opencl/reduce.h>
 #include <opencl/update.h>
 
@@ -31,7 +32,7 @@ struct OpenCLEngine::Training {
     Training(const KernelSet& kernels, const Shape& s)
         : shape(s), anchors(*kernels.device, s.m, s.dp), assign(kernels),
           packed(*kernels.device, s.m, s.dp), reduce(kernels, s), update(kernels),
-          maintain(kernels, s.m) {
+          maintain(kernels, s.m), near(kernels, s) {
         Device& device = *kernels.device;
         const uint64_t n = s.n;
         sample = device.allocate<int8_t>(n * s.dp, "sample");
@@ -52,6 +53,7 @@ struct OpenCLEngine::Training {
     ReduceStage reduce;
     UpdateStage update;
     MaintainStage maintain;
+    NearStage near;
     Buffer sample, row_constant, label, dist, previous, first, constants;
     bool is_packed = false; ///< packed belongs to the present anchors
 };
@@ -137,13 +139,38 @@ void OpenCLEngine::pack() {
     }
 }
 
-AssignSummary OpenCLEngine::assign() {
+void OpenCLEngine::list_near(int length) {
     Training& t = training();
-    pack();
-    t.assign.constants(t.anchors.norm, &t.anchors.bias, t.shape.m, t.shape.dp, t.constants);
-    t.assign.assign(t.sample, t.row_constant, {t.packed, t.constants, t.anchors.norm, t.shape.m},
-                    int(t.shape.n), t.shape.dp, t.shape.neighbours, false, t.label, t.dist);
-    return t.assign.summarize(t.shape, t.label, t.dist, t.previous);
+    t.near.make_lists(length, t.anchors);
+}
+
+AssignSummary OpenCLEngine::assign(int64_t rows, int64_t known) {
+    Training& t = training();
+    Device& device = *kernels_.device;
+    const Shape& s = t.shape;
+    rows = std::min(rows, s.n);
+    if (known > 0) {
+        t.near.assign(int(known), t.sample, t.row_constant, t.anchors, t.previous, t.label, t.dist);
+    }
+    if (known < rows) {
+        pack();
+        t.assign.constants(t.anchors.norm, &t.anchors.bias, s.m, s.dp, t.constants);
+        const AssignStage::Anchors anchors{t.packed, t.constants, t.anchors.norm, s.m};
+        if (known == 0) {
+            t.assign.assign(t.sample, t.row_constant, anchors, int(rows), s.dp, s.neighbours, false,
+                            t.label, t.dist);
+        } else {
+            const size_t ints = known * sizeof(int32_t);
+            const Buffer x = device.view(t.sample, size_t(known) * s.dp);
+            const Buffer row_constant = device.view(t.row_constant, ints);
+            Buffer label = device.view(t.label, ints * s.neighbours);
+            Buffer dist = device.view(t.dist, ints * s.neighbours);
+            t.assign.assign(x, row_constant, anchors, int(rows - known), s.dp, s.neighbours, false,
+                            label, dist);
+            device.finish(); // the views go
+        }
+    }
+    return t.assign.summarize(s, int(rows), t.label, t.dist, t.previous);
 }
 
 void OpenCLEngine::reduce(const ReduceParams& params) {
@@ -166,6 +193,7 @@ void OpenCLEngine::nearest(int32_t* label, int32_t* dist) {
 void OpenCLEngine::apply(const Move* moves, int count) {
     Training& t = training();
     t.maintain.apply(t.shape, moves, count, t.reduce.count(), t.update, t.anchors);
+    t.maintain.relabel(t.shape, moves, count, t.label, t.previous);
     t.is_packed = false;
 }
 

@@ -24,7 +24,8 @@ public:
     void set_anchors(const int32_t* anchors) override;
     void set_bias(const int32_t* bias) override;
     void set_labels(const int32_t* nearest) override;
-    AssignSummary assign() override;
+    void list_near(int length) override;
+    AssignSummary assign(int64_t rows = kAllRows, int64_t known = 0) override;
     void reduce(const ReduceParams& params) override;
     void update(const UpdateParams& params) override;
     void nearest(int32_t* label, int32_t* dist) override;

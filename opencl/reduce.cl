@@ -119,6 +119,64 @@ __kernel void scatter_entries(__global const int* label, __global const short* w
     }
 }
 
+#if defined(HOST)
+// For CPUs: one work-item per segment, 64 dimensions at a time.
+__kernel void sum_segments_alone(__global const char* rows, __global const int* dist,
+                                 __global const int* entry_row, __global const short* entry_weight,
+                                 __global const int* first_entry, __global const int* first_segment,
+                                 int m, int dp, int neighbours, __global int* segment_sum,
+                                 __global long* segment_scalars) {
+    const int segment = (int)get_global_id(0);
+    const int j = anchor_of_segment(first_segment, m, segment);
+    const int begin = first_entry[j] + (segment - first_segment[j]) * SEGMENT;
+    const int end = min(begin + SEGMENT, first_entry[j + 1]);
+    __global int* out = segment_sum + (size_t)segment * dp;
+    for (int column = 0; column < dp; column += 64) {
+        const int parts = min((dp - column) / 16, 4);
+        int16 sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+        for (int e = begin; e < end; e++) {
+            PREFETCH(rows + (size_t)entry_row[min(e + 8, end - 1)] * dp + column);
+            __global const char* x = rows + (size_t)entry_row[e] * dp + column;
+            const int16 w = (int16)(entry_weight[e] & (FIRST_ENTRY - 1));
+            sum0 += convert_int16(vload16(0, x)) * w;
+            if (parts > 1) {
+                sum1 += convert_int16(vload16(1, x)) * w;
+            }
+            if (parts > 2) {
+                sum2 += convert_int16(vload16(2, x)) * w;
+            }
+            if (parts > 3) {
+                sum3 += convert_int16(vload16(3, x)) * w;
+            }
+        }
+        vstore16(sum0, 0, out + column);
+        if (parts > 1) {
+            vstore16(sum1, 1, out + column);
+        }
+        if (parts > 2) {
+            vstore16(sum2, 2, out + column);
+        }
+        if (parts > 3) {
+            vstore16(sum3, 3, out + column);
+        }
+    }
+    long total = 0;
+    long count = 0;
+    long energy = 0;
+    for (int e = begin; e < end; e++) {
+        const int w = entry_weight[e];
+        total += w & (FIRST_ENTRY - 1);
+        if (w & FIRST_ENTRY) {
+            count += 1;
+            energy += dist[(size_t)entry_row[e] * neighbours];
+        }
+    }
+    segment_scalars[(size_t)segment * 3] = total;
+    segment_scalars[(size_t)segment * 3 + 1] = count;
+    segment_scalars[(size_t)segment * 3 + 2] = energy;
+}
+#endif
+
 // One work-group per segment. Work-items form a grid of row lanes x 16-dimension columns; lanes are
 // added up by a tree in local memory (one int16 per work-item).
 __kernel void sum_segments(__global const char* rows, __global const int* dist,
@@ -131,17 +189,7 @@ __kernel void sum_segments(__global const char* rows, __global const int* dist,
     const int id = (int)get_local_id(0);
     const int size = (int)get_local_size(0);
 
-    // the anchor: the last j with first_segment[j] <= segment (empty ones come before it)
-    int low = 0;
-    int high = m;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        if (first_segment[middle] <= segment) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
+    const int low = anchor_of_segment(first_segment, m, segment);
     const int begin = first_entry[low] + (segment - first_segment[low]) * SEGMENT;
     const int end = min(begin + SEGMENT, first_entry[low + 1]);
 

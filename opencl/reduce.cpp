@@ -1,5 +1,7 @@
 #include <opencl/reduce.h>
 
+#include <algorithm>
+
 #include <faiss_vlc/integer_math.h>
 #include <faiss_vlc/reduce.h>
 
@@ -14,7 +16,8 @@ constexpr int kSegment = 256; // SEGMENT in reduce.cl
 ReduceStage::ReduceStage(const KernelSet& kernels, const Shape& shape)
     : kernels_(kernels), shape_(shape), weigh_(kernels.get("weigh_entries")),
       prefix_(kernels.get("prefix")), scatter_(kernels.get("scatter_entries")),
-      sum_segments_(kernels.get("sum_segments")), combine_(kernels.get("combine_segments")) {
+      sum_segments_(kernels.get(kernels.dot.on_host() ? "sum_segments_alone" : "sum_segments")),
+      combine_(kernels.get("combine_segments")) {
     Device& device = *kernels.device;
     const uint64_t entries = uint64_t(shape.n_train) * shape.neighbours;
     const uint64_t segments = entries / kSegment + shape.m;
@@ -39,7 +42,7 @@ void ReduceStage::reduce(const Buffer& rows, const Buffer& label, const Buffer& 
                          const Buffer& bias, const ReduceParams& params) {
     Device& device = *kernels_.device;
     const size_t group = kernels_.work_group;
-    const int32_t n_train = int32_t(shape_.n_train);
+    const int32_t n_train = int32_t(std::min(params.rows, shape_.n_train));
     const int32_t m = shape_.m;
     const int32_t dp = shape_.dp;
     const int32_t neighbours = shape_.neighbours;
@@ -54,10 +57,16 @@ void ReduceStage::reduce(const Buffer& rows, const Buffer& label, const Buffer& 
                   entry_row_, entry_weight_);
     int32_t segments = 0;
     device.read(first_segment_, &segments, sizeof(segments), m * sizeof(int32_t));
-    device.launch(sum_segments_, segments * group, group, rows, dist, entry_row_, entry_weight_,
-                  first_entry_, first_segment_, m, dp, neighbours, segment_sum_, segment_scalars_,
-                  LocalMemory{group * 16 * sizeof(int32_t)},
-                  LocalMemory{group * 3 * sizeof(int64_t)});
+    if (kernels_.dot.on_host()) {
+        device.launch(sum_segments_, segments, 1, rows, dist, entry_row_, entry_weight_,
+                      first_entry_, first_segment_, m, dp, neighbours, segment_sum_,
+                      segment_scalars_);
+    } else {
+        device.launch(sum_segments_, segments * group, group, rows, dist, entry_row_, entry_weight_,
+                      first_entry_, first_segment_, m, dp, neighbours, segment_sum_,
+                      segment_scalars_, LocalMemory{group * 16 * sizeof(int32_t)},
+                      LocalMemory{group * 3 * sizeof(int64_t)});
+    }
     device.launch(combine_, size_t(m) * (dp / 16), group, segment_sum_, segment_scalars_,
                   first_segment_, m, dp, sum_, weight_j_, count_j_, energy_j_);
 }

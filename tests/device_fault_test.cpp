@@ -48,9 +48,13 @@ public:
         call("set_labels");
         real_.set_labels(labels);
     }
-    AssignSummary assign() override {
+    void list_near(int length) override {
+        call("list_near");
+        real_.list_near(length);
+    }
+    AssignSummary assign(int64_t rows, int64_t known) override {
         call("assign");
-        return real_.assign();
+        return real_.assign(rows, known);
     }
     void reduce(const ReduceParams& params) override {
         call("reduce");

@@ -64,12 +64,23 @@ void expect_same_training(const KernelSet& kernels, const TestData& data, uint32
     std::vector<Move> merges, splits;
     uint64_t allocations = 0;
     for (uint32_t iteration = 0; iteration < 4; iteration++) {
-        const AssignSummary expected = reference.assign();
-        const AssignSummary met = device.assign();
+        // all rows; then some by lists; then the rest too; then all by lists
+        const int64_t part =
+                std::min<int64_t>(s.n, (s.n / 3 + kRowBlock - 1) / kRowBlock * kRowBlock);
+        const int64_t rows = iteration == 1 ? part : s.n;
+        const int64_t known = iteration == 0 ? 0 : iteration == 3 ? s.n : part;
+        // the longest first: shorter ones need no other buffers
+        const int length = iteration == 0 ? s.m : 1 + int(seed * 13 + iteration) % s.m;
+        for (Engine* engine : engines) {
+            engine->list_near(length);
+        }
+        const AssignSummary expected = reference.assign(rows, known);
+        const AssignSummary met = device.assign(rows, known);
         EXPECT_EQ(met.changes, expected.changes);
         EXPECT_EQ(met.energy_train, expected.energy_train);
         EXPECT_EQ(met.energy_held, expected.energy_held);
         ReduceParams reduce;
+        reduce.rows = rows;
         const int64_t mean = s.n_train ? expected.energy_train / s.n_train : 1;
         reduce.inv_t = int32_t(32 * 65536 / std::max<int64_t>(1, mean / 8));
         reduce.robust = Robust(iteration % 3);
@@ -167,14 +178,33 @@ TEST(OpenCLEngine, EveryKernelRuns) {
     expect_same_training(kernels, data, 3);
     const bool general = kernels.dot.program == Program::kGeneral;
     const bool wgmma = kernels.dot.program == Program::kWgmma;
-    for (const char* kernel :
-         {general ? "pack_anchors"
-          : wgmma ? "pack_wgmma"
-                  : "pack_mma",
-          general ? "anchor_constants" : "tensor_constants", assign_kernel(kernels.dot),
-          "row_constants", "take_first", "summarize", "weigh_entries", "prefix", "scatter_entries",
-          "sum_segments", "combine_segments", "move_anchors", "update_spread_bias",
-          "refresh_anchors", "apply_moves", "quantize_anchors", "residual_rows", "add_products"}) {
+    for (const char* kernel : {general ? "pack_anchors"
+                               : wgmma ? "pack_wgmma"
+                                       : "pack_mma",
+                               general ? "anchor_constants" : "tensor_constants",
+                               assign_kernel(kernels.dot),
+                               "row_constants",
+                               "pack_anchors",
+                               "score_anchors",
+                               "select_near",
+                               "count_labels",
+                               "scatter_rows",
+                               near_kernel(kernels.dot),
+                               "relabel",
+                               "take_first",
+                               "summarize",
+                               "weigh_entries",
+                               "prefix",
+                               "scatter_entries",
+                               kernels.dot.on_host() ? "sum_segments_alone" : "sum_segments",
+                               "combine_segments",
+                               "move_anchors",
+                               "update_spread_bias",
+                               "refresh_anchors",
+                               "apply_moves",
+                               "quantize_anchors",
+                               "residual_rows",
+                               "add_products"}) {
         EXPECT_GT(launched(kernel), 0u) << kernel;
     }
     EXPECT_GT(launched("clblast Syrk") + launched("clblast GemmStridedBatched"), 0u);

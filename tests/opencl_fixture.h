@@ -34,6 +34,10 @@ inline const char* assign_kernel(const Dot& dot) {
                                             : "assign_mma";
 }
 
+inline const char* near_kernel(const Dot& dot) {
+    return dot.on_host() ? "assign_near_packed" : "assign_near";
+}
+
 /// The ways to multiply that work here, and dot4, which works without its extension too.
 inline std::vector<Dot> all_dots() {
     std::vector<Dot> dots = usable_dots(*test_device());

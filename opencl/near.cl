@@ -1,0 +1,340 @@
+// Assignment among the anchors near a row's last one: faiss_vlc/near.h is the specification. Rows
+// are sorted by their last anchor, so that its list is fetched once for all of them. After
+// assign.cl, whose ways to multiply it uses. Lists are padded with -1 to `stride` anchors, a
+// multiple of 16.
+
+#define NEAR_SEGMENT 256 // rows of one anchor in a work-group, as in reduce.cl's prefix
+
+#if !defined(DOT_PACKED)
+inline int dot4(int a, int b, int sum) {
+    const short4 p = convert_short4(as_char4(a)) * convert_short4(as_char4(b));
+    return sum + (p.s0 + p.s1) + (p.s2 + p.s3);
+}
+#endif
+
+__kernel void count_labels(__global const int* previous, int n, __global int* count) {
+    const int i = (int)get_global_id(0);
+    if (i < n) {
+        atomic_inc(count + previous[i]);
+    }
+}
+
+// Rows by anchor, in any order within it.
+__kernel void scatter_rows(__global const int* previous, int n, __global int* cursor,
+                           __global int* order) {
+    const int i = (int)get_global_id(0);
+    if (i < n) {
+        order[atomic_inc(cursor + previous[i])] = i;
+    }
+}
+
+// score: |a_o|^2 - 2 <a_o, a_j> for anchors j from `begin` on, `count` rows of `padded`. An anchor
+// gets INT_MIN for itself, padding NO_SCORE.
+__kernel void score_anchors(__global const char* anchor8, __global const uchar* packed,
+                            __global const int* start_j, __global const int* norm, int begin,
+                            int count, int m, int padded, int dp, __global int* score) {
+    const int first = (int)get_global_id(0) * ROWS;
+    if (first >= count) {
+        return;
+    }
+    const int groups = dp / 4;
+    const int tiles = (m + 15) / 16;
+#define OPEN(r)                              \
+    __global const WORD* x##r =              \
+            (__global const WORD*)(anchor8 + \
+                                   (size_t)(begin + min(first + r, count - 1)) * (size_t)dp);
+    EACH_ROW(OPEN)
+#undef OPEN
+    for (int tile = 0; tile < tiles; tile += TILES) {
+        EACH_ROW(SUMS)
+        PASS
+#define PUT(r, t, sum)                                                                 \
+    if (first + r < count && tile + t < tiles) {                                       \
+        const int16 anchor = (tile + t) * 16 + LANES;                                  \
+        int16 value = vload16(tile + t, norm) - 2 * sum;                               \
+        value = select(value, (int16)(NO_SCORE), anchor >= (int16)(m));                \
+        value = select(value, (int16)(INT_MIN), anchor == (int16)(begin + first + r)); \
+        vstore16(value, tile + t, score + (size_t)(first + r) * padded);               \
+    }
+#define PUT_ROW(r) EACH_SUM(PUT, r)
+        EACH_ROW(PUT_ROW)
+    }
+}
+
+// Minus the sum of the lanes: how many of them are true.
+inline int count_lanes(int16 v) {
+    const int8 a = v.lo + v.hi;
+    const int4 b = a.lo + a.hi;
+    return -(b.s0 + b.s1 + b.s2 + b.s3);
+}
+
+// One work-group per anchor: the `length` smallest scores, ties by number. The threshold is found
+// by bisection between the smallest score and the largest of `length` classes' smallest ones.
+__kernel void select_near(__global const int* score, int begin, int m, int padded, int length,
+                          int stride, __global int* list, __local int* below, __local int* equal) {
+    const int id = (int)get_local_id(0);
+    const int size = (int)get_local_size(0);
+    const int j = begin + (int)get_group_id(0);
+    __global const int* own = score + get_group_id(0) * (size_t)padded;
+    __global int* out = list + (size_t)j * stride;
+    const int tiles = (m + 15) / 16;
+    const int share = (tiles + size - 1) / size;
+    const int from = min(id * share, tiles);
+    const int to = min(from + share, tiles);
+    // 128 classes' smallest scores bound the threshold from above if there are as many
+    int low = NO_SCORE;
+    int high = INT_MIN;
+    for (int c = 0; c < 8; c++) {
+        int16 least = NO_SCORE;
+        for (int t = from + c; t < to; t += 8) {
+            const int16 value = vload16(t, own);
+            least = min(least, select(value, (int16)(NO_SCORE), value == (int16)(INT_MIN)));
+        }
+        low = min(low, min_lane(least));
+        high = max(high, -min_lane(-least));
+    }
+    below[id] = low;
+    equal[id] = high;
+    for (int half_size = size / 2; half_size > 0; half_size /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (id < half_size) {
+            below[id] = min(below[id], below[id + half_size]);
+            equal[id] = max(equal[id], equal[id + half_size]);
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    low = length == 1 ? INT_MIN : below[0];
+    high = length == 1 ? INT_MIN : length > 128 ? SCORE_LIMIT : min(equal[0], SCORE_LIMIT);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    // the smallest high with at least `length` scores up to it
+    while (low < high) {
+        const int middle = (int)(((long)low + high) >> 1);
+        int16 met16 = 0;
+        for (int t = from; t < to; t++) {
+            met16 += vload16(t, own) <= (int16)(middle);
+        }
+        below[id] = count_lanes(met16);
+        for (int half_size = size / 2; half_size > 0; half_size /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (id < half_size) {
+                below[id] += below[id + half_size];
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const int met = below[0];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (met >= length) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+        if (met == length) {
+            low = high;
+        }
+    }
+    // all below the threshold, and as many equal to it as there is room for
+    int less = 0;
+    int same = 0;
+    for (int t = from; t < to; t++) {
+        const int16 value = vload16(t, own);
+        less += count_lanes(value < (int16)(high));
+        same += count_lanes(value == (int16)(high));
+    }
+    below[id] = less;
+    equal[id] = same;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (id == 0) {
+        int total = 0;
+        for (int k = 0; k < size; k++) {
+            total += below[k];
+        }
+        int room = length - total;
+        int at = 0;
+        for (int k = 0; k < size; k++) {
+            const int taken = min(room, equal[k]);
+            const int count = below[k] + taken;
+            room -= taken;
+            below[k] = at;
+            equal[k] = taken;
+            at += count;
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int at = below[id];
+    int ties = equal[id];
+    for (int t = from; t < to; t++) {
+        if (!any(vload16(t, own) <= (int16)(high))) {
+            continue;
+        }
+        for (int lane = 0; lane < 16; lane++) {
+            const int value = own[t * 16 + lane];
+            if (value < high || (value == high && ties > 0)) {
+                ties -= value == high ? 1 : 0;
+                out[at++] = t * 16 + lane;
+            }
+        }
+    }
+    for (int p = length + id; p < stride; p += size) {
+        out[p] = -1;
+    }
+}
+
+// The K best of 16 lanes by (score, position in the list).
+inline void store_near(int16 best, int16 tile, int row, int neighbours, int row_constant,
+                       __global const int* list, __global const int* bias, __global int* label,
+                       __global int* dist) {
+    const int16 position = tile * 16 + LANES;
+    for (int r = 0; r < neighbours; r++) {
+        const int score = min_lane(best);
+        const int p = min_lane(select((int16)(INT_MAX), position, best == (int16)(score)));
+        const size_t at = (size_t)row * neighbours + r;
+        const int j = score < SCORE_LIMIT ? list[p] : -1;
+        label[at] = j;
+        dist[at] = j < 0 ? INT_MAX : score - bias[j] + row_constant;
+        best = select(best, (int16)(NO_SCORE), position == (int16)(p));
+    }
+}
+
+#define KEEP_NEAR(r, t, sum)                                         \
+    {                                                                \
+        const int16 score = vload16(tile + t, constant_j) - 2 * sum; \
+        at##r = select(at##r, (int16)(tile + t), score < best##r);   \
+        best##r = min(best##r, score);                               \
+    }
+
+// For devices that read anchors as they lie: one work-group per segment of rows, a work-item takes
+// ROWS of them at a time.
+__kernel void assign_near(__global const char* rows, __global const char* anchor8,
+                          __global const int* norm, __global const int* bias,
+                          __global const int* first_row, __global const int* first_segment,
+                          __global const int* order, __global const int* lists, int m, int dp,
+                          int stride, int neighbours, __global int* label, __global int* dist,
+                          __local int* constant_j) {
+    const int segment = (int)get_group_id(0);
+    if (segment >= first_segment[m]) {
+        return;
+    }
+    const int j = anchor_of_segment(first_segment, m, segment);
+    __global const int* list = lists + (size_t)j * stride;
+    for (int p = (int)get_local_id(0); p < stride; p += (int)get_local_size(0)) {
+        constant_j[p] = list[p] < 0 ? NO_SCORE : norm[list[p]] + bias[list[p]];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const int begin = first_row[j] + (segment - first_segment[j]) * NEAR_SEGMENT;
+    const int end = min(begin + NEAR_SEGMENT, first_row[j + 1]);
+    for (int first = begin + (int)get_local_id(0) * ROWS; first < end;
+         first += (int)get_local_size(0) * ROWS) {
+#define OPEN(r)                                                                     \
+    const int row##r = order[min(first + r, end - 1)];                              \
+    __global const int4* y##r = (__global const int4*)(rows + (size_t)row##r * dp); \
+    int own##r = 0;                                                                 \
+    int16 best##r = NO_SCORE;                                                       \
+    int16 at##r = -1;
+        EACH_ROW(OPEN)
+#undef OPEN
+        for (int g = 0; g < dp / 16; g++) {
+#define SQUARE(r)                          \
+    {                                      \
+        const int4 w = y##r[g];            \
+        own##r = dot4(w.s0, w.s0, own##r); \
+        own##r = dot4(w.s1, w.s1, own##r); \
+        own##r = dot4(w.s2, w.s2, own##r); \
+        own##r = dot4(w.s3, w.s3, own##r); \
+    }
+            EACH_ROW(SQUARE)
+        }
+        for (int tile = 0; tile < stride / 16; tile++) {
+            const int16 near = max(vload16(tile, list), 0);
+#define ZERO(r) int16 sum##r = 0;
+            EACH_ROW(ZERO)
+            for (int g = 0; g < dp / 16; g++) {
+#define WORDS(r) const int4 word##r = y##r[g];
+                EACH_ROW(WORDS)
+#define ADD(r, lane)                             \
+    sum##r.s##lane = dot4(a.s0, word##r.s0,      \
+                          dot4(a.s1, word##r.s1, \
+                               dot4(a.s2, word##r.s2, dot4(a.s3, word##r.s3, sum##r.s##lane))));
+#define LANE(lane)                                                                               \
+    {                                                                                            \
+        const int4 a = ((__global const int4*)(anchor8 + (size_t)near.s##lane * (size_t)dp))[g]; \
+        EACH_ROW_OF(ADD, lane)                                                                   \
+    }
+                LANE(0)
+                LANE(1)
+                LANE(2) LANE(3) LANE(4) LANE(5) LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b)
+                        LANE(c) LANE(d) LANE(e) LANE(f)
+            }
+#define KEEP_ONE(r) KEEP_NEAR(r, 0, sum##r)
+            EACH_ROW(KEEP_ONE)
+        }
+#define STORE_NEAR(r)                                                                    \
+    if (first + r < end) {                                                               \
+        store_near(best##r, at##r, row##r, neighbours, own##r, list, bias, label, dist); \
+    }
+        EACH_ROW(STORE_NEAR)
+#undef STORE_NEAR
+    }
+}
+
+#if defined(HOST)
+inline void prefetch_row(__global const char* row, int dp) {
+    for (int k = 0; k < dp; k += 64) {
+        PREFETCH(row + k);
+    }
+}
+
+// For CPUs: a work-group is one work-item and takes all rows of an anchor, whose list it packs into
+// the cache first. packed: stride x dp bytes, as pack_anchors has them.
+__kernel void assign_near_packed(__global const char* rows, __global const int* row_constant,
+                                 __global const char* anchor8, __global const int* norm,
+                                 __global const int* bias, __global const int* first_row,
+                                 __global const int* order, __global const int* lists, int m,
+                                 int dp, int stride, int neighbours, __global int* label,
+                                 __global int* dist, __local uchar* cache) {
+    // on this host address spaces are one
+    __global uchar* packed = (__global uchar*)(size_t)cache;
+    __global int* constant_j = (__global int*)(packed + (size_t)stride * dp);
+    __global int* start_j = constant_j + stride;
+    const int j = (int)get_group_id(0);
+    if (j >= m || first_row[j] == first_row[j + 1]) {
+        return;
+    }
+    const int begin = first_row[j];
+    const int end = first_row[j + 1];
+    __global const int* list = lists + (size_t)j * stride;
+    for (int p = 0; p < stride; p++) {
+        constant_j[p] = list[p] < 0 ? NO_SCORE : norm[list[p]] + bias[list[p]];
+        start_j[p] = pack_anchor(anchor8 + (size_t)max(list[p], 0) * (size_t)dp, list[p] >= 0, dp,
+                                 packed + (size_t)(p / 16) * dp * 16, p % 16);
+    }
+    const int groups = dp / 4;
+    const int tiles = stride / 16;
+    for (int first = begin; first < end; first += ROWS) {
+#define OPEN(r)                                                                             \
+    const int row##r = order[min(first + r, end - 1)];                                      \
+    __global const WORD* x##r = (__global const WORD*)(rows + (size_t)row##r * (size_t)dp); \
+    int16 best##r = NO_SCORE;                                                               \
+    int16 at##r = -1;
+        EACH_ROW(OPEN)
+#undef OPEN
+#define AHEAD(r) prefetch_row(rows + (size_t)order[min(first + ROWS + r, end - 1)] * dp, dp);
+        EACH_ROW(AHEAD)
+        for (int tile = 0; tile < tiles; tile += TILES) {
+            EACH_ROW(SUMS)
+            PASS
+#define KEEP_PART(r, t, sum) \
+    if (tile + t < tiles) {  \
+        KEEP_NEAR(r, t, sum) \
+    }
+#define KEEP_PARTS(r) EACH_SUM(KEEP_PART, r)
+            EACH_ROW(KEEP_PARTS)
+        }
+#define STORE_NEAR(r)                                                                           \
+    if (first + r < end) {                                                                      \
+        store_near(best##r, at##r, row##r, neighbours, row_constant[row##r], list, bias, label, \
+                   dist);                                                                       \
+    }
+        EACH_ROW(STORE_NEAR)
+    }
+}
+#endif

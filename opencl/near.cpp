@@ -1,0 +1,98 @@
+#include <opencl/near.h>
+
+#include <algorithm>
+
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/near.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+constexpr int kSegment = 256; // NEAR_SEGMENT in near.cl
+constexpr int kOverread = 64; // anchors: kernels take up to 4 tiles at once
+constexpr int64_t kMaxScores = 1 << 24;
+
+} // namespace
+
+NearStage::NearStage(const KernelSet& kernels, const Shape& shape)
+    : kernels_(kernels), shape_(shape), pack_(kernels.get("pack_anchors")),
+      score_(kernels.get("score_anchors")), select_(kernels.get("select_near")),
+      count_(kernels.get("count_labels")), prefix_(kernels.get("prefix")),
+      scatter_(kernels.get("scatter_rows")),
+      assign_(kernels.get(kernels.dot.on_host() ? "assign_near_packed" : "assign_near")) {}
+
+void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
+    Device& device = *kernels_.device;
+    const int32_t m = shape_.m;
+    const int32_t dp = shape_.dp;
+    const int32_t padded = AssignStage::padded_anchors(m);
+    const int32_t stride = near_stride(length);
+    if (length < 1 || length > m) {
+        fail("a list of near anchors has 1 to %d, not %d", m, length);
+    }
+    if (!scores_.handle()) {
+        batch_ = int(std::clamp<int64_t>(kMaxScores / padded, 1, m));
+        packed_ = device.allocate<uint8_t>(uint64_t(padded) * dp, "packed anchors");
+        start_ = device.allocate<int32_t>(padded, "packed anchors");
+        scores_ = device.allocate<int32_t>(uint64_t(batch_) * padded, "scores of anchors");
+        row_count_ = device.allocate<int32_t>(m, "rows of anchors");
+        first_row_ = device.allocate<int32_t>(m + 1, "rows of anchors");
+        first_segment_ = device.allocate<int32_t>(m + 1, "segments of rows");
+        order_ = device.allocate<int32_t>(shape_.n, "rows by anchor");
+    }
+    if (stride > list_stride_) {
+        list_ = device.allocate<int32_t>(uint64_t(m) * stride, "lists of near anchors");
+        list_stride_ = stride;
+    }
+    length_ = length;
+    const size_t group = kernels_.work_group;
+    const size_t one = kernels_.dot.on_host() ? 1 : group; // work-items to an anchor
+    device.launch(pack_, padded, group, anchors.anchor8, m, dp, padded, packed_, start_);
+    for (int32_t begin = 0; begin < m; begin += batch_) {
+        const int32_t count = std::min(batch_, m - begin);
+        const size_t items = (size_t(count) + kernels_.dot.rows - 1) / kernels_.dot.rows;
+        device.launch(score_, items, one, anchors.anchor8, packed_, start_, anchors.norm, begin,
+                      count, m, padded, dp, scores_);
+        device.launch(select_, size_t(count) * one, one, scores_, begin, m, padded, int32_t(length),
+                      stride, list_, LocalMemory{one * sizeof(int32_t)},
+                      LocalMemory{one * sizeof(int32_t)});
+    }
+}
+
+void NearStage::sort_rows(int n, const Buffer& previous) {
+    Device& device = *kernels_.device;
+    const size_t group = kernels_.work_group;
+    const int32_t m = shape_.m;
+    device.fill(row_count_, 0, m * sizeof(int32_t));
+    device.launch(count_, n, group, previous, int32_t(n), row_count_);
+    device.launch(prefix_, group, group, row_count_, m, first_row_, first_segment_,
+                  LocalMemory{group * sizeof(int32_t)}, LocalMemory{group * sizeof(int32_t)});
+    device.launch(scatter_, n, group, previous, int32_t(n), row_count_, order_);
+}
+
+void NearStage::assign(int n, const Buffer& rows, const Buffer& row_constant,
+                       const AnchorBuffers& anchors, const Buffer& previous, Buffer& label,
+                       Buffer& dist) {
+    if (length_ == 0) {
+        fail("rows are to be assigned by lists of near anchors, but there are none");
+    }
+    sort_rows(n, previous);
+    const int32_t m = shape_.m;
+    const int32_t dp = shape_.dp;
+    const int32_t stride = near_stride(length_);
+    const int32_t neighbours = shape_.neighbours;
+    if (kernels_.dot.on_host()) {
+        kernels_.device->launch(assign_, m, 1, rows, row_constant, anchors.anchor8, anchors.norm,
+                                anchors.bias, first_row_, order_, list_, m, dp, stride, neighbours,
+                                label, dist, LocalMemory{(size_t(stride) + kOverread) * (dp + 8)});
+        return;
+    }
+    const size_t group = kernels_.work_group;
+    const size_t segments = size_t(n) / kSegment + m; // at most
+    kernels_.device->launch(assign_, segments * group, group, rows, anchors.anchor8, anchors.norm,
+                            anchors.bias, first_row_, first_segment_, order_, list_, m, dp, stride,
+                            neighbours, label, dist, LocalMemory{stride * sizeof(int32_t)});
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+#include <faiss_vlc/engine.h>
+#include <opencl/assign.h>
+#include <opencl/update.h>
+
+namespace faiss_vlc {
+
+/// Launches of near.cl; faiss_vlc/near.h specifies what they compute. Takes 4 bytes a row, the
+/// lists, and up to 64 MiB for scores; allocated by the first call of make_lists.
+class NearStage {
+public:
+    NearStage(const KernelSet& kernels, const Shape& shape);
+
+    void make_lists(int length, const AnchorBuffers& anchors);
+
+    /// The first n rows, at most those of the shape. rows int8, previous int n; label and dist int
+    /// n x neighbours.
+    void assign(int n, const Buffer& rows, const Buffer& row_constant, const AnchorBuffers& anchors,
+                const Buffer& previous, Buffer& label, Buffer& dist);
+
+private:
+    void sort_rows(int n, const Buffer& previous);
+
+    KernelSet kernels_;
+    Shape shape_;
+    Kernel& pack_;
+    Kernel& score_;
+    Kernel& select_;
+    Kernel& count_;
+    Kernel& prefix_;
+    Kernel& scatter_;
+    Kernel& assign_;
+    int length_ = 0;
+    int list_stride_ = 0; ///< that list_ has room for
+    int batch_ = 0;       ///< anchors scored at once
+    Buffer packed_, start_, scores_, list_;
+    Buffer row_count_, first_row_, first_segment_, order_;
+};
+
+} // namespace faiss_vlc
