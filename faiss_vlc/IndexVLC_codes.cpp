@@ -38,6 +38,7 @@ void IndexVLC::reconstruct_from_offset(int64_t list_no, int64_t offset, float* r
 void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,
                               bool include_listnos) const {
     require_trained("encoding");
+    checked_count(n, d, sizeof(float), "vectors to encode");
     const size_t head = include_listnos ? coarse_code_size() : 0;
     const size_t size = head + code_size;
     Rescue rescue;
@@ -65,6 +66,7 @@ void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, ui
 void IndexVLC::decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_nos,
                               float* x) const {
     require_trained("decoding");
+    checked_count(n, d, sizeof(float), "codes to decode");
     for (idx_t i = 0; i < n; i++) {
         if (list_nos[i] < 0 || list_nos[i] >= idx_t(nlist)) {
             fail("decode_vectors: code %lld is of list %lld of %zu", (long long)i,
@@ -76,6 +78,7 @@ void IndexVLC::decode_vectors(idx_t n, const uint8_t* codes, const idx_t* list_n
 #endif
 
 void IndexVLC::sa_encode(idx_t n, const float* x, uint8_t* bytes) const {
+    checked_count(n, d, sizeof(float), "vectors to encode");
     require_finite(x, n, d, "vectors to encode");
     std::vector<idx_t> list_nos(n);
     assign_lists(n, x, list_nos.data());
@@ -84,6 +87,7 @@ void IndexVLC::sa_encode(idx_t n, const float* x, uint8_t* bytes) const {
 
 void IndexVLC::sa_decode(idx_t n, const uint8_t* bytes, float* x) const {
     require_trained("decoding");
+    checked_count(n, d, sizeof(float), "codes to decode");
     const size_t head = coarse_code_size();
     for (idx_t i = 0; i < n; i++) {
         const uint8_t* code = bytes + i * (head + code_size);

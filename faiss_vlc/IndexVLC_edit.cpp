@@ -22,7 +22,7 @@ class DirectMapAddition {
 public:
     DirectMapAddition(faiss::DirectMap& map, idx_t n) : map_(map) {
         if (map.type == faiss::DirectMap::Array) {
-            const size_t size = map.array.size() + size_t(n);
+            const size_t size = checked_add(map.array.size(), n, "size of a direct map");
             if (size > map.array.capacity()) {
                 map.array.reserve(std::max(size, 2 * map.array.capacity()));
             }

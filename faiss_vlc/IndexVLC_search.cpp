@@ -178,10 +178,12 @@ void push_results(idx_t n, idx_t k, faiss::MetricType metric, const std::vector<
     }
 }
 
-void check_k(idx_t k) {
+void check_results(idx_t n, idx_t k, int d) {
     if (k < 1) {
         fail("IndexVLC: search expected k >= 1, got %lld", (long long)k);
     }
+    checked_count(n, d, sizeof(float), "queries");
+    checked_count(n, k, sizeof(idx_t), "results");
 }
 
 } // namespace
@@ -222,7 +224,7 @@ void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t*
 void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                             bool store_pairs, const faiss::SearchParameters* params) const {
     require_trained("search");
-    check_k(k);
+    check_results(n, k, d);
     const auto* ivf = ivf_params(params);
     const SearchScope scope = scope_of(ivf, k);
     const size_t probes = scope.lists_of(probes_of(ivf));
@@ -242,9 +244,10 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                                   bool store_pairs, const faiss::IVFSearchParameters* params,
                                   faiss::IndexIVFStats* stats) const {
     require_trained("search");
-    check_k(k);
+    check_results(n, k, d);
     const size_t probes = probes_of(params);
-    for (size_t i = 0; i < size_t(n) * probes; i++) {
+    const size_t places = checked_count(n, probes, sizeof(idx_t), "lists to search");
+    for (size_t i = 0; i < places; i++) {
         if (list_nos[i] >= idx_t(nlist)) {
             fail("search_preassigned: expected lists below %zu, got %lld", nlist,
                  (long long)list_nos[i]);
@@ -275,6 +278,7 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
 void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeSearchResult* result,
                             const faiss::SearchParameters* params) const {
     require_trained("range_search");
+    checked_count(n, d, sizeof(float), "queries");
     const auto* ivf = ivf_params(params);
     const size_t probes = probes_of(ivf);
     const SearchScope scope = scope_of(ivf, 0);
@@ -320,7 +324,9 @@ void IndexVLC::search_and_reconstruct(idx_t n, const float* x, idx_t k, float* d
                                       const faiss::SearchParameters* params) const {
     search_pairs(n, x, k, distances, labels, true, params);
     const VLCInvertedLists& own = lists();
-    for (idx_t i = 0; i < n * k; i++) {
+    const idx_t results = n * k; // checked by search
+    checked_count(results, d, sizeof(float), "vectors to reconstruct");
+    for (idx_t i = 0; i < results; i++) {
         float* out = recons + i * d;
         if (labels[i] < 0) {
             std::fill_n(out, d, std::numeric_limits<float>::quiet_NaN());

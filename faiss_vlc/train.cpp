@@ -94,7 +94,7 @@ void settle(Engine& engine, const Shape& shape, const VLCParameters& params) {
     engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
 }
 
-/// Puts the engine's anchors on the grid and finds out about them.
+/// Finds out about the settled anchors.
 void describe(Engine& engine, const Shape& shape, const VLCParameters& params, Anchors& result) {
     result.anchor.resize(size_t(shape.m) * shape.dp);
     result.count.resize(shape.m);
