@@ -12,6 +12,7 @@
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/reference_engine.h>
+#include <faiss_vlc/search_device.h>
 #include <faiss_vlc/train.h>
 #include <faiss_vlc/tune.h>
 #include <faiss_vlc/vector_file.h>
@@ -78,7 +79,7 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
 } // namespace
 
 IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricType metric)
-    : parameters(parameters_in) {
+    : parameters(parameters_in), searcher_(std::make_shared<SearchDevice>()) {
     register_hooks();
     check_metric(metric);
     parameters.check(d_in);
@@ -104,7 +105,8 @@ IndexVLC::IndexVLC(std::shared_ptr<const Model> trained, const VLCParameters& pa
 
 IndexVLC::IndexVLC(const IndexVLC& other)
     : IndexIVFFlat(other), parameters(other.parameters), max_probes(other.max_probes),
-      model(other.model), trained_on(other.trained_on) {
+      search_device(other.search_device), model(other.model), trained_on(other.trained_on),
+      searcher_(std::make_shared<SearchDevice>()) {
     quantizer = nullptr;
     invlists = nullptr;
     if (const auto* anchors = dynamic_cast<const AnchorQuantizer*>(other.quantizer)) {

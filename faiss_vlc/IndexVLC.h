@@ -62,6 +62,13 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// Where a selector leaves fewer than k results in nprobe lists, search goes on to the next
     /// nearest ones, up to this many in all. 0: off. Not stored in files.
     size_t max_probes = 0;
+    /// Where search() works: empty or "reference": the CPU; "opencl:<part of a name>": that OpenCL
+    /// device, with the same results. It pays for batches of hundreds of queries and more, and
+    /// keeps a copy of the codes there, made by the first search after a change. Threads that
+    /// search at the same time take turns. What the device doesn't do runs on the CPU: selectors,
+    /// max_codes, max_probes above nprobe, k above 1024, range_search, search_preassigned. A device
+    /// that isn't there or fails is an error, and no result is written. Not stored in files.
+    std::string search_device;
     std::shared_ptr<const Model> model; ///< null until trained
     std::string trained_on;             ///< device of the last train() in this process
 
@@ -132,6 +139,12 @@ struct IndexVLC : faiss::IndexIVFFlat {
     size_t memory() const;
 
 private:
+    struct SearchDevice;
+    std::shared_ptr<SearchDevice> searcher_; ///< never null; each index has its own
+
+    bool searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const;
+    Scanned search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
+                            size_t probes, bool store_pairs, float* distances, idx_t* labels) const;
     void set_model(std::shared_ptr<const Model> trained);
     std::vector<float> given_anchors() const;
     void require_trained(const char* what) const;

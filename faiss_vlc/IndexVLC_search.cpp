@@ -14,6 +14,7 @@
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/query_group.h>
 #include <faiss_vlc/search.h>
+#include <faiss_vlc/search_device.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
@@ -216,6 +217,40 @@ SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params,
     return scope;
 }
 
+bool IndexVLC::searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const {
+    return !search_device.empty() && search_device != "reference" && n > 0 && ntotal > 0 &&
+           !scope.sel && scope.max_codes == 0 && scope.max_probes <= probes &&
+           k <= DeviceSearch::most_results();
+}
+
+Scanned IndexVLC::search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
+                                   size_t probes, bool store_pairs, float* distances,
+                                   idx_t* labels) const {
+    std::shared_ptr<DeviceSearch> search;
+    {
+        const std::lock_guard<std::mutex> hold(searcher_->mutex);
+        if (!searcher_->search || searcher_->search->spec() != search_device) {
+            searcher_->search = std::make_shared<DeviceSearch>(search_device);
+        }
+        search = searcher_->search;
+    }
+    std::vector<int64_t> left;
+    Scanned scanned;
+    scanned.vectors = search->search(model, scope.lists, n, x, int(probes), int(k), store_pairs,
+                                     distances, labels, left);
+    scanned.lists = (size_t(n) - left.size()) * probes;
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto scan = [&](QueryGroup& group, int q, TopK& top) {
+        return scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top);
+    };
+    for (const int64_t i : left) {
+        scanned += search_all(scope, 1, x + i * d, k, store_pairs, distances + i * k,
+                              labels + i * k, rank, scan)
+                           .scanned;
+    }
+    return scanned;
+}
+
 void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                       const faiss::SearchParameters* params) const {
     search_pairs(n, x, k, distances, labels, false, params);
@@ -228,6 +263,14 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     const auto* ivf = ivf_params(params);
     const SearchScope scope = scope_of(ivf, k);
     const size_t probes = scope.lists_of(probes_of(ivf));
+    if (searches_on_device(scope, n, probes, k)) {
+        const double start = milliseconds();
+        Work work;
+        work.scanned = search_on_device(scope, n, x, k, probes, store_pairs, distances, labels);
+        work.all = milliseconds() - start;
+        count_search(faiss::indexIVF_stats, n, work);
+        return;
+    }
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {

@@ -19,18 +19,26 @@ uint16_t Estimator::encode(double residual_square, double residual_dot, float sp
     return uint16_t(rho_code << 5 | uint32_t(gamma_code));
 }
 
+Estimator::Step Estimator::step(bool inner_product, int code) const {
+    const float g = gamma(code);
+    const float miss = 1.0f - g;
+    return {miss, inner_product ? 0.0f : g + t1 * miss, 1.0f + t2 * (1.0f / g - 1.0f)};
+}
+
+float Estimator::product_penalty(float query_norm) const {
+    return c * query_norm / std::sqrt(energy > 0 ? energy : 1.0f);
+}
+
 void Estimator::tables(bool inner_product, float list_distance, float query_norm, float spread,
                        float dot_scale, float* add, float* mul) const {
     const float unit = energy * spread * spread;
-    const float penalty = inner_product ? c * query_norm / std::sqrt(energy > 0 ? energy : 1.0f)
+    const float penalty = inner_product ? product_penalty(query_norm)
                                         : c * list_distance / (energy > 0 ? energy : 1.0f);
     const float sign = inner_product ? 1.0f : 2.0f;
     for (int i = 0; i < kGammaSteps; i++) {
-        const float g = gamma(i);
-        const float miss = 1.0f - g;
-        const float own = inner_product ? 0.0f : g + t1 * miss;
-        add[i] = unit * (own + penalty * miss);
-        mul[i] = sign * dot_scale * (1.0f + t2 * (1.0f / g - 1.0f));
+        const Step own = step(inner_product, i);
+        add[i] = unit * (own.own + penalty * own.miss);
+        mul[i] = sign * dot_scale * own.share;
     }
 }
 

@@ -44,6 +44,16 @@ struct Estimator {
 
     float gamma(int code) const { return gamma_low + float(code) * gamma_step; }
 
+    /// What a code of gamma contributes to the tables, whatever list and query.
+    struct Step {
+        float miss;  ///< e
+        float own;   ///< per |r|^2, without c
+        float share; ///< of <q - a, r^>
+    };
+    Step step(bool inner_product, int code) const;
+    /// c |q| / sqrt(E), which inner products take times e |r|^2.
+    float product_penalty(float query_norm) const;
+
     /// The tables of one list: distance = D + rho * add[gamma] - mul[gamma] * dot2, where dot2 is
     /// the integer sum of scan.h and dot_scale turns it into <q - a, r^>.
     /// query_norm is |q|, for inner products only.

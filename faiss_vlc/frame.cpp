@@ -110,20 +110,27 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
     }
 }
 
-float Frame::quantize(int d, const float* x, int16_t* q) {
+Frame::Scaling Frame::scaling(int d, const float* x) {
     const double norm = norm_of(d, x);
     if (!(norm > double(kSmallestQuery))) {
+        return {0, 0};
+    }
+    return {float(kUnit / norm), float(norm / kUnit)};
+}
+
+float Frame::quantize(int d, const float* x, int16_t* q) {
+    const Scaling by = scaling(d, x);
+    if (by.unit == 0) {
         std::fill_n(q, d + d % 2, int16_t(0));
         return 0;
     }
-    const float scale = float(kUnit / norm);
     for (int k = 0; k < d; k++) {
-        q[k] = int16_t(round_even(x[k] * scale));
+        q[k] = int16_t(round_even(x[k] * by.scale));
     }
     if (d % 2) {
         q[d] = 0;
     }
-    return float(norm / kUnit);
+    return by.unit;
 }
 
 void Frame::rotate(const int16_t* q, float unit, float* y) const {

@@ -35,6 +35,11 @@ struct Frame {
     /// The same in two steps, for several frames: the first scales x to norm 32767 (int16, d
     /// rounded up to even) and returns what one of its units is worth, 0 if x is.
     static float quantize(int d, const float* x, int16_t* q);
+    struct Scaling {
+        float scale; ///< of x: it is rounded after that
+        float unit;
+    };
+    static Scaling scaling(int d, const float* x);
     void rotate(const int16_t* q, float unit, float* y) const;
     /// 2 to kTogether vectors at once (simd.h), faster than one by one.
     void rotate_together(int count, const int16_t* const* q, const float* unit,

@@ -1,6 +1,7 @@
 #include <faiss_vlc/lists.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -54,8 +55,15 @@ void VLCInvertedLists::write_code(List& list, size_t offset, const uint8_t* code
              [&](size_t at, int from, int bytes) { std::memcpy(block + at, code + from, bytes); });
 }
 
+/// For a change. Writers to different lists may come here side by side.
+void VLCInvertedLists::touch() {
+    static std::atomic<uint64_t> last{0};
+    __atomic_store_n(&stamp_, ++last, __ATOMIC_RELAXED);
+}
+
 /// Before a change: copies what was lent.
 void VLCInvertedLists::detach(List& list) {
+    touch();
     if (!list.lent_blocks) {
         return;
     }
@@ -176,6 +184,7 @@ void VLCInvertedLists::prepare_ids(size_t n, const idx_t* ids) {
         lists_[i].lent_ids = nullptr;
     }
     wide_ids_ = true;
+    touch();
 }
 
 /// The way back: all ids fit in 4 bytes.
@@ -191,6 +200,7 @@ void VLCInvertedLists::narrow_ids() {
         lists_[i].lent_ids = nullptr;
     }
     wide_ids_ = false;
+    touch();
 }
 
 const uint8_t* VLCInvertedLists::get_codes(size_t list_no) const {
@@ -301,6 +311,7 @@ size_t VLCInvertedLists::remove_ids(size_t list_no, const faiss::IDSelector& sel
 }
 
 void VLCInvertedLists::reset() {
+    touch();
     for (List& list : lists_) {
         list = List();
     }
@@ -311,6 +322,7 @@ void VLCInvertedLists::reset() {
 void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
                                 int id_bytes) {
     List& list = lists_.at(list_no);
+    touch();
     wide_ids_ = id_bytes == 8;
     list.size = n;
     list.lent_blocks = list.lent_ids = nullptr;
@@ -328,6 +340,7 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
 void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks,
                                  const uint8_t* ids, int id_bytes) {
     List& list = lists_.at(list_no);
+    touch();
     wide_ids_ = id_bytes == 8;
     list = List();
     list.size = n;

@@ -108,6 +108,9 @@ struct VLCInvertedLists : faiss::InvertedLists {
                          : reinterpret_cast<const uint8_t*>(list.ids4.data());
     }
 
+    /// Another number after every change; lists with the same number have the same content.
+    uint64_t stamp() const { return stamp_; }
+
     /// Memory held for codes and ids, in bytes; lent ones are not counted.
     size_t memory() const;
 
@@ -125,7 +128,9 @@ private:
     std::vector<List> lists_;           ///< none before training, which may announce a million
     std::shared_ptr<const void> owner_; ///< of what was lent
     bool wide_ids_ = false;
+    uint64_t stamp_ = 0;
 
+    void touch();
     void read_code(const List& list, size_t offset, uint8_t* code) const;
     void detach(List& list);
     void write_code(List& list, size_t offset, const uint8_t* code);

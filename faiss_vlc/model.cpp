@@ -218,7 +218,8 @@ int32_t Query::half_of(const int8_t* q8) const {
     return half;
 }
 
-bool Query::set(const float* x) {
+/// Sets lattice_ and rank_scale_; false if a component is NaN or infinite.
+bool Query::set_lattice(const float* x) {
     const bool inner_product = model_.metric == faiss::METRIC_INNER_PRODUCT;
     const int d = model_.d;
     constexpr float kMost = std::numeric_limits<float>::max();
@@ -231,31 +232,67 @@ bool Query::set(const float* x) {
     if (!finite) {
         return false;
     }
-    float scale = 1;
+    rank_scale_ = 1;
     if (inner_product) {
         float largest = 0;
         for (int k = 0; k < d; k++) {
             largest = std::max(largest, std::fabs(lattice_[k]));
         }
-        scale = largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+        rank_scale_ = largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+    }
+    return true;
+}
+
+void Query::set_product_terms() {
+    const int d = model_.d;
+    norm_ = std::sqrt(canonical_dot(d, lattice_.data(), lattice_.data()));
+    float lane[kLanes] = {};
+    for (int k = 0; k < d; k++) {
+        lane[k % kLanes] += lattice_[k] * (model_.lattice.mean[k] * model_.lattice.scale);
+    }
+    base_ = add_lanes(lane);
+}
+
+bool Query::set(const float* x) {
+    const int d = model_.d;
+    if (!set_lattice(x)) {
+        return false;
     }
     for (int k = 0; k < d; k++) {
-        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * scale));
+        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
         rank8_[k] = int8_t(round_even(v));
     }
     is_scored_ = false;
     unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
-    if (inner_product) {
-        norm_ = std::sqrt(canonical_dot(d, lattice_.data(), lattice_.data()));
-        float lane[kLanes] = {};
-        for (int k = 0; k < d; k++) {
-            lane[k % kLanes] += lattice_[k] * (model_.lattice.mean[k] * model_.lattice.scale);
-        }
-        base_ = add_lanes(lane);
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        set_product_terms();
     }
     return true;
+}
+
+QueryHead Query::head(const float* x) {
+    constexpr float kLargestUnit = 1e13f; // squares and sums of such queries stay finite
+    QueryHead head;
+    if (!set_lattice(x)) {
+        head.kind = QueryHead::kUnusable;
+        return head;
+    }
+    const Frame::Scaling by = Frame::scaling(model_.d, lattice_.data());
+    if (!(by.unit < kLargestUnit)) {
+        head.kind = QueryHead::kExtreme;
+        return head;
+    }
+    head.rank_scale = rank_scale_;
+    head.rotation_scale = by.scale;
+    head.unit = by.unit;
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        set_product_terms();
+        head.penalty = model_.estimator.product_penalty(norm_);
+        head.base = base_;
+    }
+    return head;
 }
 
 namespace {
@@ -378,11 +415,11 @@ const ListScan& Query::list(int j) {
     return scan_;
 }
 
-float Query::distance(float estimate) const {
+float metric_distance(const Model& model, float base, float estimate) {
     constexpr double kMost = std::numeric_limits<float>::max();
-    const double unit = 1.0 / (double(model_.lattice.scale) * model_.lattice.scale);
-    const double met = model_.metric == faiss::METRIC_INNER_PRODUCT ? double(base_) - estimate
-                                                                    : std::max(0.0f, estimate);
+    const double unit = 1.0 / (double(model.lattice.scale) * model.lattice.scale);
+    const double met = model.metric == faiss::METRIC_INNER_PRODUCT ? double(base) - estimate
+                                                                   : std::max(0.0f, estimate);
     return float(std::min(kMost, std::max(-kMost, met * unit)));
 }
 

@@ -104,6 +104,24 @@ private:
     std::vector<float> lattice_, rotated_;
 };
 
+/// What goes by a whole query; with it each component can be prepared by itself, as a device does.
+struct QueryHead {
+    enum Kind {
+        kUsual,
+        kExtreme,  ///< too large for arithmetic that is the same everywhere
+        kUnusable, ///< NaN or infinite
+    };
+    Kind kind = kUsual;
+    float rank_scale = 0;     ///< makes the int8 components that are ranked by
+    float rotation_scale = 0; ///< see Frame::scaling
+    float unit = 0;
+    float penalty = 0; ///< see Estimator::product_penalty
+    float base = 0;    ///< <q, mean> in squared lattice units, inner products
+};
+
+/// Turns an estimate of the scan into the metric's distance in the data's units; base: the query's.
+float metric_distance(const Model& model, float base, float estimate);
+
 /// One query against a model: ranks anchors and prepares lists. Holds scratch; one per thread.
 class Query {
 public:
@@ -111,6 +129,9 @@ public:
 
     /// float d; false if a component is NaN or infinite.
     bool set(const float* x);
+
+    /// The same vector's head. Leaves nothing set.
+    QueryHead head(const float* x);
 
     /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster
     /// than one by one.
@@ -131,14 +152,15 @@ public:
     /// Prepares a scan of list j, see scan.h. Valid until the next call.
     const ListScan& list(int j);
 
-    /// Turns an estimate of the scan into the metric's distance in the data's units.
-    float distance(float estimate) const;
+    /// See metric_distance.
+    float distance(float estimate) const { return metric_distance(model_, base_, estimate); }
     /// And back (a bound for range_search).
     float estimate(float distance) const;
 
 private:
     const Model& model_;
-    std::vector<float> lattice_;  ///< dp; for inner products without the mean taken off
+    std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
+    float rank_scale_ = 1;
     std::vector<int16_t> scaled_; ///< see Frame::quantize
     float unit_ = 0;
     bool is_scored_ = false;
@@ -156,6 +178,8 @@ private:
     int frame_ = -1;    ///< that query8_ is made for, inner products
     ListScan scan_;
 
+    bool set_lattice(const float* x);
+    void set_product_terms();
     const float* rotated(int frame);
     int32_t half_of(const int8_t* q8) const;
 };

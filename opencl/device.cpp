@@ -22,6 +22,8 @@ std::vector<const char*> stems(Program program) {
         return {"common", "assign_tensor", "assign_mma"};
     case Program::kWgmma:
         return {"common", "assign_tensor", "assign_wgmma"};
+    case Program::kSearch:
+        return {"select", "rank", "scan"};
     default:
         return {"common", "assign", "near", "reduce", "update", "maintain", "covariance"};
     }

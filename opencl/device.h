@@ -30,6 +30,7 @@ struct DeviceInfo {
     uint64_t local_mem = 0;
     size_t max_work_group = 0;
     bool integer_dot = false;   ///< has cl_khr_integer_dot_product
+    bool exact_floats = false;  ///< denormals, and division rounded correctly
     int compute_capability = 0; ///< of an NVIDIA device, 10 * major + minor; else 0
 };
 
@@ -38,6 +39,7 @@ enum class Program {
     kGeneral, ///< all but the following
     kMma,     ///< assignment by mma.sync, see assign_mma.cl
     kWgmma,   ///< assignment by wgmma, see assign_wgmma.cl
+    kSearch,  ///< all of searching
 };
 
 /// All usable OpenCL devices (available, little-endian, with a compiler), GPUs first, then CPUs,

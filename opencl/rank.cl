@@ -1,0 +1,173 @@
+// Queries in lattice coordinates, their scores against all anchors and their rotation into each
+// frame: what faiss_vlc/model.h's Query does for one query. Everything is exact or a float made by
+// the same operations in the same order, each of them rounded.
+//
+// Options: DOT4_PTX (NVIDIA's 4-way product), DOT4_KHR (cl_khr_integer_dot_product), or neither.
+#pragma OPENCL FP_CONTRACT OFF
+
+#if defined(DOT4_PTX)
+inline int dot_signed(uint a, uint b, int sum) {
+    int result;
+    __asm__("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+inline int dot_unsigned(uint a, uint b, int sum) { // bytes of a are unsigned
+    int result;
+    __asm__("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+#elif defined(DOT4_KHR)
+#pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable
+inline int dot_signed(uint a, uint b, int sum) {
+    return sum + dot_4x8packed_ss_int(a, b);
+}
+inline int dot_unsigned(uint a, uint b, int sum) {
+    return sum + dot_4x8packed_us_int(a, b);
+}
+#else
+inline int dot_signed(uint a, uint b, int sum) {
+    const int4 p = convert_int4(as_char4(a)) * convert_int4(as_char4(b));
+    return sum + ((p.s0 + p.s1) + (p.s2 + p.s3));
+}
+inline int dot_unsigned(uint a, uint b, int sum) {
+    const int4 p = convert_int4(as_uchar4(a)) * convert_int4(as_char4(b));
+    return sum + ((p.s0 + p.s1) + (p.s2 + p.s3));
+}
+#endif
+
+// To the nearest integer, ties to even, as numeric.h has it.
+inline int round_even(float v) {
+    return as_int(v + 12582912.0f) - 0x4b400000;
+}
+
+// One work-item per query and component, padding included. head: (what ranking scales by, what
+// rotation scales by, ...). planes: a component for rotation is 256 * signed byte + unsigned byte;
+// the first plane holds the signed ones.
+__kernel void prepare_queries(__global const float* x, __global const float* mean, float scale,
+                              __global const float4* head, int n, int d, int dp,
+                              __global float* lattice, __global char* rank8,
+                              __global char* planes) {
+    const size_t at = get_global_id(0);
+    if (at >= (size_t)n * dp) {
+        return;
+    }
+    const size_t query = at / dp;
+    const int k = (int)(at % dp);
+    const float u = k < d ? (x[query * d + k] - mean[k]) * scale : 0.0f;
+    const float4 own = head[query];
+    lattice[at] = u;
+    rank8[at] = (char)round_even(min(127.0f, max(-127.0f, u * own.s0)));
+    const int wide = k < d ? (short)round_even(u * own.s1) : 0;
+    planes[query * 2 * dp + k] = (char)(wide >> 8);
+    planes[query * 2 * dp + dp + k] = (char)(wide & 255);
+}
+
+#define TILE 64 // rows of either side that 64 work-items multiply
+#define STEP 16 // words at a time
+
+// acc += products of TILE rows of a and as many of b, of `words` words (4 bytes) each; rows beyond
+// the last repeat it. A work-item has 8 x 8 sums.
+inline void multiply_tile(__global const uint* a, int rows_a, int stride_a, int first_a,
+                          __global const uint* b, int rows_b, int first_b, int words,
+                          int is_unsigned, __local uint* tile_a, __local uint* tile_b, int* acc) {
+    const int id = (int)get_local_id(0);
+    const int row = id / 8 * 8;
+    const int column = id % 8 * 8;
+    __global const uint* from_a = a + (size_t)min(first_a + id, rows_a - 1) * stride_a;
+    __global const uint* from_b = b + (size_t)min(first_b + id, rows_b - 1) * words;
+    for (int k = 0; k < words; k += STEP) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int i = 0; i < STEP; i += 4) { // rows are multiples of 4 words
+            const uint4 some_a = k + i < words ? vload4(0, from_a + k + i) : (uint4)(0);
+            const uint4 some_b = k + i < words ? vload4(0, from_b + k + i) : (uint4)(0);
+            tile_a[(i + 0) * TILE + id] = some_a.s0;
+            tile_a[(i + 1) * TILE + id] = some_a.s1;
+            tile_a[(i + 2) * TILE + id] = some_a.s2;
+            tile_a[(i + 3) * TILE + id] = some_a.s3;
+            tile_b[(i + 0) * TILE + id] = some_b.s0;
+            tile_b[(i + 1) * TILE + id] = some_b.s1;
+            tile_b[(i + 2) * TILE + id] = some_b.s2;
+            tile_b[(i + 3) * TILE + id] = some_b.s3;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int i = 0; i < STEP; i++) {
+            uint left[8];
+            uint right[8];
+            vstore4(vload4(0, tile_a + i * TILE + row), 0, left);
+            vstore4(vload4(0, tile_a + i * TILE + row + 4), 0, left + 4);
+            vstore4(vload4(0, tile_b + i * TILE + column), 0, right);
+            vstore4(vload4(0, tile_b + i * TILE + column + 4), 0, right + 4);
+#pragma unroll
+            for (int r = 0; r < 8; r++) {
+#pragma unroll
+                for (int c = 0; c < 8; c++) {
+                    acc[r * 8 + c] = is_unsigned ? dot_unsigned(left[r], right[c], acc[r * 8 + c])
+                                                 : dot_signed(left[r], right[c], acc[r * 8 + c]);
+                }
+            }
+        }
+    }
+}
+
+// scores (int n x stride, a multiple of TILE): offset_j + factor <q, a_j>. A work-group of 64 takes
+// TILE queries and TILE anchors.
+__kernel void score_anchors(__global const uint* queries, __global const uint* anchors,
+                            __global const int* offset, int factor, int n, int m, int words,
+                            int stride, __global int* scores) {
+    __local uint tile_a[STEP * TILE];
+    __local uint tile_b[STEP * TILE];
+    const int tiles = stride / TILE;
+    const int first_query = (int)get_group_id(0) / tiles * TILE;
+    const int first_anchor = (int)get_group_id(0) % tiles * TILE;
+    int acc[64];
+    for (int i = 0; i < 64; i++) {
+        acc[i] = 0;
+    }
+    multiply_tile(queries, n, words, first_query, anchors, m, first_anchor, words, 0, tile_a,
+                  tile_b, acc);
+    const int id = (int)get_local_id(0);
+    const int column = first_anchor + id % 8 * 8;
+    for (int r = 0; r < 8; r++) {
+        const int query = first_query + id / 8 * 8 + r;
+        if (query < n) {
+            for (int c = 0; c < 8; c++) {
+                scores[(size_t)query * stride + column + c] =
+                        offset[min(column + c, m - 1)] + factor * acc[r * 8 + c];
+            }
+        }
+    }
+}
+
+// rotated (float n x stride): the queries along `rows` axes, whose norms are 1 / inverse_norm.
+__kernel void rotate_queries(__global const uint* planes, __global const uint* axes,
+                             __global const float* inverse_norm, __global const float4* head, int n,
+                             int rows, int words, int stride, __global float* rotated) {
+    __local uint tile_a[STEP * TILE];
+    __local uint tile_b[STEP * TILE];
+    const int tiles = stride / TILE;
+    const int first_query = (int)get_group_id(0) / tiles * TILE;
+    const int first_axis = (int)get_group_id(0) % tiles * TILE;
+    int acc[64];
+    for (int i = 0; i < 64; i++) {
+        acc[i] = 0;
+    }
+    multiply_tile(planes, n, 2 * words, first_query, axes, rows, first_axis, words, 0, tile_a,
+                  tile_b, acc);
+    for (int i = 0; i < 64; i++) {
+        acc[i] *= 256;
+    }
+    multiply_tile(planes + words, n, 2 * words, first_query, axes, rows, first_axis, words, 1,
+                  tile_a, tile_b, acc);
+    const int id = (int)get_local_id(0);
+    const int column = first_axis + id % 8 * 8;
+    for (int r = 0; r < 8; r++) {
+        const int query = first_query + id / 8 * 8 + r;
+        if (query < n) {
+            const float unit = head[query].s2;
+            for (int c = 0; c < 8; c++) {
+                rotated[(size_t)query * stride + column + c] =
+                        (float)acc[r * 8 + c] * (unit * inverse_norm[min(column + c, rows - 1)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+
+#include <faiss_vlc/model.h>
+#include <opencl/search_kernels.h>
+
+namespace faiss_vlc {
+
+/// Launches of rank.cl: queries in lattice coordinates, scores of anchors, rotation.
+class RankStage {
+public:
+    static constexpr int kTile = 64; ///< rows of scores and rotated queries are padded to this
+
+    RankStage(const SearchKernels& kernels, const Model& model);
+
+    int score_stride() const { return (m_ + kTile - 1) / kTile * kTile; }
+    int rotated_stride() const { return (axes_ + kTile - 1) / kTile * kTile; }
+
+    /// A block of queries, for at most `most` of them.
+    struct Queries {
+        Queries(Device& device, const RankStage& stage, int64_t most);
+        Buffer x;       ///< float n x d
+        Buffer head;    ///< float n x 4, of QueryHead: rank_scale, scale, unit, penalty
+        Buffer lattice; ///< float n x dp
+        Buffer rank8;   ///< int8 n x dp
+        Buffer planes;  ///< int8 n x 2 dp
+        Buffer scores;  ///< int32 n x score_stride
+        Buffer rotated; ///< float n x rotated_stride
+    };
+    /// Makes all that follows from x and head.
+    void rank(Queries& queries, int64_t n);
+
+private:
+    std::shared_ptr<Device> device_;
+    size_t group_;
+    int d_, dp_, m_, factor_;
+    int axes_; ///< frames x slots
+    float scale_;
+    Kernel& prepare_;
+    Kernel& score_;
+    Kernel& rotate_;
+    Buffer mean_;         ///< float d; zeros for inner products
+    Buffer anchors_;      ///< int8 m x dp
+    Buffer offsets_;      ///< int32 m
+    Buffer axis_rows_;    ///< int8 axes x dp
+    Buffer inverse_norm_; ///< float axes
+};
+
+} // namespace faiss_vlc

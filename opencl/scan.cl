@@ -1,0 +1,249 @@
+// Estimates of distances, list by list: each list's codes are read once for QUERIES queries that
+// probe it. faiss_vlc/scan.h and model.h's Query::list specify them, number by number.
+
+#define QUERIES 8   // of a task
+#define VECTORS 4   // of a work-item, at a time
+#define SCANNERS 64 // work-items
+#define PER_QUERY (SCANNERS / QUERIES)
+#define GAMMAS 32
+#define SMALLEST_QUERY 1e-30f
+#define RHO_ZERO (1.0f / 65536.0f)
+#define RHO_BIAS ((127u - 16u) << 23)
+
+// Pairs of a query and a list by list: where each list's begin, and its tasks. One work-group.
+// A task is up to QUERIES pairs and `chunk` vectors of a list.
+__kernel void lay_out_tasks(__global const uint* list_count, __global const uint* list_size, int m,
+                            uint chunk, __local uint* sums, __global uint* pair_begin,
+                            __global uint* task_begin, __global uint* task_count) {
+    const uint id = (uint)get_local_id(0);
+    const uint size = (uint)get_local_size(0);
+    uint pairs = 0;
+    uint tasks = 0;
+    for (uint first = 0; first < (uint)m; first += size) {
+        const uint j = first + id;
+        const uint count = j < (uint)m ? list_count[j] : 0;
+        const uint length = j < (uint)m ? list_size[j] : 0;
+        const uint own = (count + QUERIES - 1) / QUERIES * ((length + chunk - 1) / chunk);
+        const uint pairs_to = group_prefix(sums, count);
+        const uint all_pairs = sums[size - 1];
+        const uint tasks_to = group_prefix(sums, own);
+        if (j < (uint)m) {
+            pair_begin[j] = pairs + pairs_to - count;
+            task_begin[j] = tasks + tasks_to - own;
+        }
+        pairs += all_pairs;
+        tasks += sums[size - 1];
+    }
+    if (id == 0) {
+        task_count[0] = tasks;
+    }
+}
+
+// One work-item per pair: pairs of a list lie together.
+__kernel void gather_pairs(__global const int* probes, __global const uint* slots, uint pairs,
+                           __global const uint* pair_begin, __global uint* pair) {
+    const uint i = (uint)get_global_id(0);
+    if (i < pairs) {
+        pair[pair_begin[probes[i]] + slots[i]] = i;
+    }
+}
+
+// One work-item per list: its tasks, as (list, number).
+__kernel void list_tasks(__global const uint* list_count, __global const uint* list_size, int m,
+                         uint chunk, __global const uint* task_begin, __global uint2* tasks) {
+    const uint j = (uint)get_global_id(0);
+    if (j < (uint)m) {
+        const uint own =
+                (list_count[j] + QUERIES - 1) / QUERIES * ((list_size[j] + chunk - 1) / chunk);
+        for (uint t = 0; t < own; t++) {
+            tasks[task_begin[j] + t] = (uint2)(j, t);
+        }
+    }
+}
+
+// Distances as integers in the same order; what is no number comes last.
+inline int order_key(float estimate) {
+    const int bits = as_int(estimate + 0.0f); // there is one zero
+    return estimate <= FLT_MAX ? bits ^ ((bits >> 31) & 0x7fffffff) : INT_MAX;
+}
+
+inline float4 weigh(__global const float* y, __global const float* b, __global const float* step,
+                    uint field) {
+    return (vload4(field, y) - vload4(field, b)) * vload4(field, step);
+}
+
+// The code bytes of a row, as far as it has lanes.
+inline uint load_row(__global const uchar* block, uint4 field, uint lane) {
+    const uint lanes = field.y >> 16;
+    __global const uchar* row = block + field.x;
+    return lanes == 4   ? ((__global const uint*)row)[lane]
+           : lanes == 2 ? (uint)((__global const ushort*)row)[lane]
+                        : (uint)row[lane];
+}
+
+// fields, by row: (offset of the row in a block, lanes << 16 | is the row's first << 8 | shift,
+// mask of the shifted codes, index). gammas: per step 1 - gamma, what rho alone adds, and what the
+// dot product is taken times. keys: query x stride. Work-groups take tasks in turn.
+__kernel void scan_lists(__global const uint4* fields, __global const uchar* codes,
+                         __global const uint* list_block, __global const uint* list_size,
+                         __global const uint2* tasks, __global const uint* task_count,
+                         __global const uint* pair_begin, __global const uint* list_count,
+                         __global const uint* pairs, __global const uint* starts,
+                         __global const float4* head, __global const float* lattice,
+                         __global const float* anchors, __global const float* rotated,
+                         __global const float* anchor_rotated, __global const float* steps,
+                         __global const uchar* group, __global const float* spread,
+                         __global const float* gammas, int n_fields, int code_size, int code_bytes,
+                         int dp, int slots, int nprobe, int inner_product, uint chunk,
+                         int rotated_stride, float energy, float c, __local uint* query8,
+                         ulong stride, __global int* keys) {
+    __local float part[SCANNERS];
+    __local float distances[SCANNERS];
+    __local int halves[SCANNERS];
+    __local float base[QUERIES];
+    __local float penalty[QUERIES];
+    __local float times[QUERIES];
+    __local ulong target[QUERIES];
+    __local float table[3 * GAMMAS];
+    const uint id = (uint)get_local_id(0);
+    for (uint i = id; i < 3 * GAMMAS; i += SCANNERS) {
+        table[i] = gammas[i];
+    }
+    const uint all_tasks = task_count[0];
+    for (uint task = (uint)get_group_id(0); task < all_tasks; task += (uint)get_num_groups(0)) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const uint list = tasks[task].s0;
+        const uint size = list_size[list];
+        const uint chunks = (size + chunk - 1) / chunk;
+        const uint first_pair = tasks[task].s1 / chunks * QUERIES;
+        const uint first = tasks[task].s1 % chunks * chunk;
+        const uint last = min(size, first + chunk);
+        const int in_task = (int)min((uint)QUERIES, list_count[list] - first_pair);
+
+        // the queries' residuals; there are PER_QUERY work-items for each
+        const int q = (int)id / PER_QUERY;
+        const int t = (int)id % PER_QUERY;
+        const uint pair = pairs[pair_begin[list] + first_pair + min(q, in_task - 1)];
+        const uint query = pair / (uint)nprobe;
+        const uint frame = group[list];
+        __global const float* y = rotated + (size_t)query * rotated_stride + (size_t)frame * slots;
+        __global const float* b = anchor_rotated + (size_t)list * slots;
+        __global const float* step = steps + (size_t)frame * slots;
+        float largest = 0;
+        for (int f = t; f < n_fields; f += PER_QUERY) {
+            const float4 w = fabs(weigh(y, b, step, (uint)f));
+            largest = max(largest, max(max(w.s0, w.s1), max(w.s2, w.s3)));
+        }
+        part[id] = largest;
+        __global const float* u = lattice + (size_t)query * dp;
+        __global const float* a = anchors + (size_t)list * dp;
+        float lane0 = 0;
+        float lane1 = 0;
+        for (int k = t; k < dp; k += 16) {
+            const float u0 = u[k];
+            const float u1 = u[k + 8];
+            const float a0 = a[k];
+            const float a1 = a[k + 8];
+            lane0 += inner_product ? u0 * a0 : (u0 - a0) * (u0 - a0);
+            lane1 += inner_product ? u1 * a1 : (u1 - a1) * (u1 - a1);
+        }
+        distances[id] = lane0 + lane1;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        __local const float* parts = part + q * PER_QUERY;
+        for (int i = 0; i < PER_QUERY; i++) {
+            largest = max(largest, parts[i]);
+        }
+        const float scale = largest > SMALLEST_QUERY ? 127.0f / largest : 0.0f;
+        int half_sum = 0;
+        for (int f = t; f < n_fields; f += PER_QUERY) {
+            const uint4 field = fields[f];
+            const float4 w = weigh(y, b, step, field.w) * scale;
+            const int4 v =
+                    (int4)(round_even(w.s0), round_even(w.s1), round_even(w.s2), round_even(w.s3));
+            query8[f * QUERIES + q] = as_uint(convert_char4(v));
+            half_sum += (v.s0 + v.s1 + v.s2 + v.s3) * (int)(field.z & 255);
+        }
+        halves[id] = half_sum;
+        if (t == 0) {
+            __local const float* sums = distances + q * PER_QUERY;
+            const float sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
+                              ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+            const float dot_scale = largest * spread[list] * (0.5f / 127.0f);
+            base[q] = inner_product ? -sum : sum;
+            penalty[q] = inner_product ? head[query].s3 : c * sum / (energy > 0 ? energy : 1.0f);
+            times[q] = inner_product ? dot_scale : 2.0f * dot_scale;
+            target[q] = query * stride + starts[pair];
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (t == 0) {
+            int sum = 0;
+            for (int i = 0; i < PER_QUERY; i++) {
+                sum += halves[id + i];
+            }
+            halves[id] = sum;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+
+        const float unit = energy * spread[list] * spread[list];
+        const uint lane = id % 16;
+        __global const uchar* blocks = codes + (size_t)list_block[list] * 16 * code_size;
+        for (uint at = first; at < last; at += SCANNERS * VECTORS) {
+            int acc[VECTORS * QUERIES];
+#pragma unroll
+            for (int i = 0; i < VECTORS * QUERIES; i++) {
+                acc[i] = 0;
+            }
+            __global const uchar* block[VECTORS];
+            uint word[VECTORS];
+#pragma unroll
+            for (int i = 0; i < VECTORS; i++) {
+                const uint number = min(at + i * SCANNERS + id, size - 1) / 16;
+                block[i] = blocks + (size_t)number * 16 * code_size;
+                word[i] = 0;
+            }
+            for (int f = 0; f < n_fields; f++) {
+                const uint4 field = fields[f];
+                if (field.y >> 8 & 1) {
+#pragma unroll
+                    for (int i = 0; i < VECTORS; i++) {
+                        word[i] = load_row(block[i], field, lane);
+                    }
+                }
+                uint own[QUERIES];
+                vstore4(vload4(0, query8 + f * QUERIES), 0, own);
+                vstore4(vload4(0, query8 + f * QUERIES + 4), 0, own + 4);
+#pragma unroll
+                for (int i = 0; i < VECTORS; i++) {
+                    const uint level = (word[i] >> (field.y & 7)) & field.z;
+#pragma unroll
+                    for (int r = 0; r < QUERIES; r++) {
+                        acc[i * QUERIES + r] = dot_unsigned(level, own[r], acc[i * QUERIES + r]);
+                    }
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < VECTORS; i++) {
+                const uint v = at + i * SCANNERS + id;
+                if (v >= last) {
+                    continue;
+                }
+                const uint factors = ((__global const ushort*)(block[i] + 16 * code_bytes))[lane];
+                const uint gamma = factors & (GAMMAS - 1);
+                const float rho = as_float(((factors >> 5) << 17) + RHO_BIAS) - RHO_ZERO;
+                const float miss = table[3 * gamma];
+                const float own = table[3 * gamma + 1];
+                const float share = table[3 * gamma + 2];
+#pragma unroll
+                for (int r = 0; r < QUERIES; r++) {
+                    const float add = unit * (own + penalty[r] * miss);
+                    const float mul = times[r] * share;
+                    const int dot2 = 2 * acc[i * QUERIES + r] - halves[r * PER_QUERY];
+                    const float estimate = (base[r] + rho * add) - mul * (float)dot2;
+                    if (r < in_task) {
+                        keys[target[r] + v] = order_key(estimate);
+                    }
+                }
+            }
+        }
+    }
+}

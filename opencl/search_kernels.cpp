@@ -1,0 +1,50 @@
+#include <opencl/search_kernels.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include <faiss_vlc/error.h>
+
+namespace faiss_vlc {
+
+SearchKernels SearchKernels::compile(std::shared_ptr<Device> device) {
+    const DeviceInfo& info = device->info();
+    if (!info.exact_floats) {
+        fail("OpenCL device '%s' can't search: its floats lack denormals or correct division, so "
+             "results would differ from the CPU's",
+             info.name.c_str());
+    }
+    const char* wanted = std::getenv("VLC_OPENCL_DOT");
+    std::vector<std::string> dots;
+    if (!wanted || std::strcmp(wanted, "portable") != 0) {
+        if (info.compute_capability >= 61) {
+            dots.push_back(" -DDOT4_PTX");
+        }
+        if (info.type == DeviceType::kGpu && info.integer_dot) {
+            dots.push_back(" -DDOT4_KHR");
+        }
+    }
+    dots.push_back("");
+    for (size_t i = 0;; i++) {
+        SearchKernels kernels{device, "-cl-fp32-correctly-rounded-divide-sqrt" + dots[i]};
+        try {
+            size_t most = kernels.group;
+            for (const char* name :
+                 {"nearest_lists", "best_hits", "lay_out_tasks", "prepare_queries"}) {
+                most = std::min(most, kernels.get(name).max_work_group());
+            }
+            while (kernels.group > most) {
+                kernels.group /= 2;
+            }
+            return kernels;
+        } catch (const std::exception&) {
+            if (i + 1 == dots.size()) {
+                throw;
+            }
+        }
+    }
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,225 @@
+// The smallest of many integer keys, by histograms in local memory: the lists nearest to a query,
+// and its best hits. A work-group, whose size is a power of two, takes one query.
+
+#define NO_KEY INT_MAX
+
+// The sum of the values of this work-item and those before it.
+inline uint group_prefix(__local uint* sums, uint value) {
+    const uint id = (uint)get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    sums[id] = value;
+    for (uint step = 1; step < (uint)get_local_size(0); step *= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const uint before = id >= step ? sums[id - step] : 0;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        sums[id] += before;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return sums[id];
+}
+
+// Narrows [low, high], in which the `need`-th smallest key lies, until the keys up to `high` are
+// at most `enough`, or `low` is `high`. Key i is keys[i] or, among those that equal `only`, i
+// itself. Returns how many keys are up to `high`; `below` are less than `low`. bins has a number
+// for each work-item, cell three.
+inline uint narrow(__local uint* bins, __local uint* cell, __global const int* keys, uint n,
+                   int by_index, int only, uint need, uint enough, int* low, int* high,
+                   uint* below) {
+    const uint id = (uint)get_local_id(0);
+    const uint size = (uint)get_local_size(0);
+    uint skipped = 0;
+    for (;;) {
+        const uint range = (uint)*high - (uint)*low;
+        uint shift = 0;
+        while ((range >> shift) >= size) {
+            shift++;
+        }
+        bins[id] = 0;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint i = id; i < n; i += size) {
+            const int key = by_index ? (int)i : keys[i];
+            if (key >= *low && key <= *high && (!by_index || keys[i] == only)) {
+                atomic_inc(&bins[((uint)key - (uint)*low) >> shift]);
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const uint own = bins[id];
+        const uint sum = group_prefix(bins, own);
+        if (skipped + sum >= need && skipped + sum - own < need) {
+            cell[0] = id;
+            cell[1] = sum - own;
+            cell[2] = own;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        skipped += cell[1];
+        const uint in_bin = cell[2];
+        *low = (int)((uint)*low + (cell[0] << shift));
+        const uint last = (uint)*low + ((1u << shift) - 1);
+        *high = last - (uint)*low < (uint)*high - (uint)*low ? (int)last : *high;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (skipped + in_bin <= enough || *low == *high) {
+            *below = skipped;
+            return skipped + in_bin;
+        }
+    }
+}
+
+// The nprobe lists of least (score, number), in any order, and what follows from them: where each
+// one's estimates start among the query's, how many these are, and the place of the pair among
+// those of its list, which list_count counts.
+__kernel void nearest_lists(__global const int* scores, int stride, int m, int nprobe,
+                            __global const uint* list_size, __local uint* bins,
+                            __global int* probes, __global uint* starts, __global uint* totals,
+                            __global uint* list_count, __global uint* slots) {
+    __local uint cell[4];
+    __local int least;
+    __local int most;
+    const uint id = (uint)get_local_id(0);
+    const uint size = (uint)get_local_size(0);
+    const size_t query = get_group_id(0);
+    __global const int* own = scores + query * stride;
+    if (id == 0) {
+        least = INT_MAX;
+        most = INT_MIN;
+        cell[3] = 0;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int low = INT_MAX;
+    int high = INT_MIN;
+    for (uint i = id; i < (uint)m; i += size) {
+        low = min(low, own[i]);
+        high = max(high, own[i]);
+    }
+    atomic_min(&least, low);
+    atomic_max(&most, high);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    low = least;
+    high = most;
+    uint below = 0;
+    int last_index = m - 1; // of those that score `high`
+    if (narrow(bins, cell, own, m, 0, 0, nprobe, nprobe, &low, &high, &below) > (uint)nprobe) {
+        int first = 0;
+        uint before;
+        narrow(bins, cell, own, m, 1, high, nprobe - below, nprobe - below, &first, &last_index,
+               &before);
+    }
+    for (uint i = id; i < (uint)m; i += size) {
+        if (own[i] < high || (own[i] == high && (int)i <= last_index)) {
+            probes[query * nprobe + atomic_inc(&cell[3])] = (int)i;
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+    uint total = 0;
+    for (uint first = 0; first < (uint)nprobe; first += size) {
+        const uint i = first + id;
+        const size_t pair = query * nprobe + i;
+        uint length = 0;
+        if (i < (uint)nprobe) {
+            const int list = probes[pair];
+            length = list_size[list];
+            slots[pair] = atomic_inc(&list_count[list]);
+        }
+        const uint sum = group_prefix(bins, length);
+        if (i < (uint)nprobe) {
+            starts[pair] = total + sum - length;
+        }
+        total += bins[size - 1];
+    }
+    if (id == 0) {
+        totals[query] = total;
+    }
+}
+
+// The k hits of least (key, id, list, offset) in order, at most those there are: found says how
+// many, or ~0 if more than `capacity` would have to be compared, so that another must look.
+__kernel void best_hits(__global const int* keys, ulong stride, __global const uint* totals,
+                        __global const uint* starts, __global const int* probes, int nprobe,
+                        __global const uint* list_block, __global const uint* ids, int wide_ids,
+                        int k, int capacity, int as_places, __local uint* bins,
+                        __local int* hit_key, __local ulong* hit_id, __local ulong* hit_place,
+                        __global int* best_key, __global ulong* best_label, __global uint* found) {
+    __local uint cell[4];
+    __local int least;
+    __local int most;
+    const uint id = (uint)get_local_id(0);
+    const uint size = (uint)get_local_size(0);
+    const size_t query = get_group_id(0);
+    __global const int* own = keys + query * stride;
+    const uint total = totals[query];
+    if (id == 0) {
+        least = INT_MAX;
+        most = INT_MIN;
+        cell[3] = 0;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int low = INT_MAX;
+    int high = INT_MIN;
+    uint valid = 0;
+    for (uint i = id; i < total; i += size) {
+        const int key = own[i];
+        low = min(low, key);
+        high = key == NO_KEY ? high : max(high, key);
+        valid += key == NO_KEY ? 0 : 1;
+    }
+    atomic_min(&least, low);
+    atomic_max(&most, high);
+    group_prefix(bins, valid);
+    valid = bins[size - 1];
+    low = least;
+    high = most;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (valid > (uint)capacity) {
+        uint below;
+        if (narrow(bins, cell, own, total, 0, 0, k, capacity, &low, &high, &below) >
+            (uint)capacity) {
+            if (id == 0) {
+                found[query] = ~0u;
+            }
+            return;
+        }
+    }
+    for (uint i = id; i < total; i += size) {
+        const int key = own[i];
+        if (key <= high && key != NO_KEY) {
+            const uint at = atomic_inc(&cell[3]);
+            // the last pair that starts at i or before it, and is not empty
+            uint pair = 0;
+            for (uint end = nprobe; end - pair > 1;) {
+                const uint middle = (pair + end) / 2;
+                if (starts[query * nprobe + middle] <= i) {
+                    pair = middle;
+                } else {
+                    end = middle;
+                }
+            }
+            const uint list = (uint)probes[query * nprobe + pair];
+            const uint offset = i - starts[query * nprobe + pair];
+            const size_t place = (size_t)list_block[list] * 16 + offset;
+            hit_key[at] = key;
+            hit_place[at] = (ulong)list << 32 | offset;
+            hit_id[at] = wide_ids ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place] : ids[place];
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const uint hits = cell[3];
+    for (uint i = id; i < hits; i += size) {
+        const int key = hit_key[i];
+        const long label = (long)hit_id[i];
+        const ulong place = hit_place[i];
+        uint rank = 0;
+        for (uint other = 0; other < hits; other++) {
+            const int its_key = hit_key[other];
+            const long its_label = (long)hit_id[other];
+            rank += its_key < key ||
+                    (its_key == key &&
+                     (its_label < label || (its_label == label && hit_place[other] < place)));
+        }
+        if (rank < (uint)k) {
+            best_key[query * k + rank] = key;
+            best_label[query * k + rank] = as_places ? place : (ulong)label;
+        }
+    }
+    if (id == 0) {
+        found[query] = min(hits, (uint)k);
+    }
+}
