@@ -127,6 +127,23 @@ void set_nprobe(LoadedIndex& loaded, int nprobe) {
     loaded.ivf->nprobe = std::min(size_t(nprobe), loaded.ivf->nlist);
 }
 
+void set_search_device(LoadedIndex& loaded, const std::string& device) {
+    if (device.empty()) {
+        return;
+    }
+    if (!loaded.vlc) {
+        fail("%s: --search-device needs an IndexVLC, it holds none", loaded.path.c_str());
+    }
+    loaded.vlc->search_device = device;
+}
+
+void add_search_device_option(CLI::App& command, std::string& device) {
+    command.add_option("--search-device", device,
+                       "Where to search, with the same results: opencl:<part of a name>, or "
+                       "reference for the CPU (default); see vlc info --devices")
+            ->type_name("NAME");
+}
+
 CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes) {
     return command.add_option("--nprobe", nprobes, "Lists to search (default: the index's own)")
             ->type_name("N[,N...]")

@@ -20,7 +20,7 @@ constexpr double kRunSeconds = 0.1;      ///< that one measurement of speed take
 struct Arguments {
     std::string index;
     VectorArgument queries, emb;
-    std::string gt, gt_dataset;
+    std::string gt, gt_dataset, search_device;
     int k = 100;
     std::vector<int> nprobes;
     int runs = 5;
@@ -154,6 +154,7 @@ Json measure(const Arguments& a, LoadedIndex& loaded, const Matrix<float>& queri
 
 Json run(Arguments a) {
     LoadedIndex loaded = open_index(a.index);
+    set_search_device(loaded, a.search_device);
     a.queries.d = loaded.index->d;
     if (a.queries.dataset.empty()) {
         a.queries.dataset = "test";
@@ -170,6 +171,9 @@ Json run(Arguments a) {
     json["k"] = a.k;
     json["truth"] = truth.source;
     json["threads"] = thread_count();
+    if (!a.search_device.empty()) {
+        json["search_device"] = a.search_device;
+    }
     if (loaded.vlc) {
         json["simd"] = simd().name;
     }
@@ -236,6 +240,7 @@ void add_eval_command(CLI::App& app, Job& job) {
             ->type_name("K")
             ->check(CLI::Range(1, kMaxResults));
     add_nprobe_option(*command, a->nprobes);
+    add_search_device_option(*command, a->search_device);
     command->add_option("--runs", a->runs, "Searches of which the median speed counts (default: 5)")
             ->type_name("N")
             ->check(CLI::Range(1, 1000));

@@ -87,6 +87,9 @@ struct LoadedIndex {
 LoadedIndex open_index(const std::string& path);
 /// Throws if there are no lists to probe.
 void set_nprobe(LoadedIndex& loaded, int nprobe);
+/// Does nothing if no device was named; throws if the index has none of our lists.
+void set_search_device(LoadedIndex& loaded, const std::string& device);
+void add_search_device_option(CLI::App& command, std::string& device);
 CLI::Option* add_nprobe_option(CLI::App& command, std::vector<int>& nprobes);
 
 /// The vectors that an index gives back, in the order of their ids, block by block. Throws unless

@@ -14,7 +14,7 @@ struct Arguments {
     VectorArgument queries;
     int k = 10;
     std::vector<int> nprobe;
-    std::string out, distances;
+    std::string out, distances, search_device;
 };
 
 Json run(Arguments a) {
@@ -23,6 +23,7 @@ Json run(Arguments a) {
     if (!a.nprobe.empty()) {
         set_nprobe(loaded, a.nprobe.front());
     }
+    set_search_device(loaded, a.search_device);
     a.queries.d = index.d;
     if (a.queries.dataset.empty()) {
         a.queries.dataset = "test";
@@ -99,6 +100,7 @@ void add_search_command(CLI::App& app, Job& job) {
             ->type_name("K")
             ->check(CLI::Range(1, kMaxResults));
     add_nprobe_option(*command, a->nprobe)->expected(1);
+    add_search_device_option(*command, a->search_device);
     add_dtype_option(*command, a->queries.dtype);
     command->add_option("--dataset", a->queries.dataset, "HDF5 dataset (default: test)")
             ->type_name("NAME");

@@ -140,7 +140,8 @@ TEST(OpenCLDevice, NoPlatformIsNotAnError) {
     const ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
     ASSERT_GT(length, 0);
     self[length] = '\0';
-    const std::string command = "VLC_TEST_NO_PLATFORM=1 VLC_DEVICE= OCL_ICD_VENDORS=/nonexistent "
+    const std::string command = "VLC_TEST_NO_PLATFORM=1 VLC_DEVICE= OCL_ICD_FILENAMES= "
+                                "OCL_ICD_VENDORS=/nonexistent "
                                 "OPENCL_VENDOR_PATH=/nonexistent '" +
                                 std::string(self) +
                                 "' --gtest_filter=OpenCLDevice.NoPlatformIsNotAnError >/dev/null";

@@ -1,0 +1,195 @@
+// How fast an OpenCL device searches an index, against the CPU, and where the time goes:
+//
+//   vlc index --emb base.npy --m 2048 --bytes 32 --out x.vlc
+//   device_search --device opencl:H100 --idx x.vlc --queries query.npy --nprobe 8,32,128
+//
+// Results are compared with the CPU's each time. Kernels are timed by OpenCL events in a run of
+// their own. Prints a table, or one JSON object with --json.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/error.h>
+#include <faiss_vlc/index_io.h>
+#include <faiss_vlc/simd.h>
+#include <faiss_vlc/vector_file.h>
+#include <opencl/device.h>
+
+namespace faiss_vlc {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+    std::string device, index, queries;
+    std::vector<int> nprobe = {8};
+    int k = 10;
+    int64_t batch = 10000;
+    int repeat = 9;
+    bool as_json = false;
+};
+
+double clock_seconds() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(now).count();
+}
+
+struct Results {
+    std::vector<float> distances;
+    std::vector<int64_t> labels;
+};
+
+/// Searches `repeat` times after one that doesn't count; the median of the seconds.
+double search(const IndexVLC& index, const Matrix<float>& x, int k, int repeat, Results& results) {
+    results.distances.assign(size_t(x.n) * k, 0);
+    results.labels.assign(results.distances.size(), 0);
+    std::vector<double> seconds;
+    for (int r = 0; r <= repeat; r++) {
+        const double start = clock_seconds();
+        index.search(x.n, x.data.data(), k, results.distances.data(), results.labels.data());
+        if (r > 0) {
+            seconds.push_back(clock_seconds() - start);
+        }
+    }
+    std::sort(seconds.begin(), seconds.end());
+    return seconds[seconds.size() / 2];
+}
+
+/// A copy of the index that searches on the device, opened with or without events.
+std::unique_ptr<IndexVLC> on_device(const IndexVLC& index, const Options& options, bool profile) {
+    setenv("VLC_OPENCL_PROFILE", profile ? "1" : "0", 1);
+    auto copy = std::make_unique<IndexVLC>(index);
+    copy->search_device = options.device;
+    return copy;
+}
+
+json measure(IndexVLC& index, const Matrix<float>& x, int nprobe, const Options& options) {
+    index.nprobe = size_t(nprobe);
+    Results expected, met;
+    const int cores = omp_get_max_threads();
+    omp_set_num_threads(1);
+    const double one_core = search(index, x, options.k, std::max(1, options.repeat / 3), expected);
+    omp_set_num_threads(cores);
+    const double all_cores = search(index, x, options.k, options.repeat, expected);
+    double device = 0;
+    {
+        const auto copy = on_device(index, options, false);
+        device = search(*copy, x, options.k, options.repeat, met);
+    }
+    if (met.labels != expected.labels || met.distances != expected.distances) {
+        fail("nprobe %d: the device's results differ from the CPU's", nprobe);
+    }
+    json kernels = json::object();
+    {
+        const auto copy = on_device(index, options, true);
+        search(*copy, x, options.k, 1, met);
+        const std::shared_ptr<Device> opened = open_device(options.device);
+        const auto before = opened->seconds();
+        search(*copy, x, options.k, 1, met); // twice
+        for (const auto& [name, seconds] : opened->seconds()) {
+            const auto at = before.find(name);
+            kernels[name] = 1e3 / 2 * (seconds - (at == before.end() ? 0 : at->second));
+        }
+    }
+    const double n = double(x.n);
+    return {{"nprobe", nprobe},
+            {"one_core_qps", n / one_core},
+            {"all_cores_qps", n / all_cores},
+            {"device_qps", n / device},
+            {"device_ms", 1e3 * device},
+            {"kernels_ms", kernels}};
+}
+
+json run(const Options& options) {
+    const std::unique_ptr<faiss::Index> file(faiss_vlc::read_index(options.index.c_str()));
+    auto* index = dynamic_cast<IndexVLC*>(file.get());
+    if (!index) {
+        fail("%s: expected an IndexVLC", options.index.c_str());
+    }
+    Matrix<float> x = read_vectors(options.queries);
+    if (x.d != index->d || x.n == 0) {
+        fail("%s: expected vectors of %d dimensions, got %lld of %d", options.queries.c_str(),
+             index->d, (long long)x.n, x.d);
+    }
+    x.n = std::min(x.n, options.batch);
+    x.data.resize(size_t(x.n) * x.d);
+    DeviceInfo info; // nobody holds the device meanwhile
+    if (const std::shared_ptr<Device> device = open_device(options.device)) {
+        info = device->info();
+    } else {
+        fail("no OpenCL device for '%s'", options.device.c_str());
+    }
+    json result = {{"device", info.name},
+                   {"driver", info.driver},
+                   {"simd", simd().name},
+                   {"cores", omp_get_max_threads()},
+                   {"vectors", index->ntotal},
+                   {"d", index->d},
+                   {"lists", index->nlist},
+                   {"code_size", index->code_size},
+                   {"batch", x.n},
+                   {"k", options.k}};
+    if (!options.as_json) {
+        printf("%s, driver %s; CPU: %s, %d cores; %lld x %d, %zu lists, %zu bytes, batch %lld, k "
+               "%d\n",
+               info.name.c_str(), info.driver.c_str(), simd().name, omp_get_max_threads(),
+               (long long)index->ntotal, index->d, index->nlist, index->code_size, (long long)x.n,
+               options.k);
+        printf("%7s %14s %14s %14s %8s %8s\n", "nprobe", "one core, q/s", "all cores", "device",
+               "ratio", "ms");
+    }
+    result["search"] = json::array();
+    for (const int nprobe : options.nprobe) {
+        const json one = measure(*index, x, nprobe, options);
+        result["search"].push_back(one);
+        if (!options.as_json) {
+            const double device_qps = one["device_qps"], one_core = one["one_core_qps"];
+            printf("%7d %14.0f %14.0f %14.0f %8.1f %8.3f\n", nprobe, one_core,
+                   double(one["all_cores_qps"]), device_qps, device_qps / one_core,
+                   double(one["device_ms"]));
+            for (const auto& entry : one["kernels_ms"].items()) {
+                printf("          %-18s %8.3f ms\n", entry.key().c_str(), double(entry.value()));
+            }
+            fflush(stdout);
+        }
+    }
+    return result;
+}
+
+} // namespace
+} // namespace faiss_vlc
+
+int main(int argc, char** argv) {
+    faiss_vlc::Options options;
+    CLI::App app("Speed of search on an OpenCL device, against the CPU");
+    app.add_option("--device", options.device, "opencl:<part of a name>")->required();
+    app.add_option("--idx", options.index, "an IndexVLC")->required();
+    app.add_option("--queries", options.queries, "vectors")->required();
+    app.add_option("--nprobe", options.nprobe, "lists to search")->delimiter(',');
+    app.add_option("--k", options.k, "neighbours");
+    app.add_option("--batch", options.batch, "queries at once, at most");
+    app.add_option("--repeat", options.repeat, "runs, of which the median counts");
+    app.add_flag("--json", options.as_json, "one JSON object");
+    CLI11_PARSE(app, argc, argv);
+    try {
+        const nlohmann::json result = faiss_vlc::run(options);
+        if (options.as_json) {
+            printf("%s\n", result.dump(2).c_str());
+        }
+    } catch (const std::exception& error) {
+        fprintf(stderr, "device_search: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}
