@@ -200,7 +200,7 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
 }
 
 Query::Query(const Model& model)
-    : model_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2),
+    : model_(model), in_metric_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2),
       rotated_(model.frames.size() * model.slots()), rotation_(model.frames.size()),
       weighted_(model.slots()), zero_(model.slots()), rank8_(model.dp()),
       query8_(model.slots() + 4), score_(model.component_sum.size()) {
@@ -413,14 +413,6 @@ const ListScan& Query::list(int j) {
     model.estimator.tables(false, scan_.list_distance, 0, spread,
                            largest * spread * (0.5f / 127.0f), scan_.add, scan_.mul);
     return scan_;
-}
-
-float metric_distance(const Model& model, float base, float estimate) {
-    constexpr double kMost = std::numeric_limits<float>::max();
-    const double unit = 1.0 / (double(model.lattice.scale) * model.lattice.scale);
-    const double met = model.metric == faiss::METRIC_INNER_PRODUCT ? double(base) - estimate
-                                                                   : std::max(0.0f, estimate);
-    return float(std::min(kMost, std::max(-kMost, met * unit)));
 }
 
 float Query::estimate(float distance) const {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -119,8 +121,23 @@ struct QueryHead {
     float base = 0;    ///< <q, mean> in squared lattice units, inner products
 };
 
-/// Turns an estimate of the scan into the metric's distance in the data's units; base: the query's.
-float metric_distance(const Model& model, float base, float estimate);
+/// Turns estimates of the scan into the metric's distance in the data's units; base: the query's.
+class MetricDistance {
+public:
+    explicit MetricDistance(const Model& model)
+        : inner_product_(model.metric == faiss::METRIC_INNER_PRODUCT),
+          unit_(1.0 / (double(model.lattice.scale) * model.lattice.scale)) {}
+
+    float operator()(float base, float estimate) const {
+        constexpr double kMost = std::numeric_limits<float>::max();
+        const double met = inner_product_ ? double(base) - estimate : std::max(0.0f, estimate);
+        return float(std::min(kMost, std::max(-kMost, met * unit_)));
+    }
+
+private:
+    bool inner_product_;
+    double unit_;
+};
 
 /// One query against a model: ranks anchors and prepares lists. Holds scratch; one per thread.
 class Query {
@@ -152,13 +169,13 @@ public:
     /// Prepares a scan of list j, see scan.h. Valid until the next call.
     const ListScan& list(int j);
 
-    /// See metric_distance.
-    float distance(float estimate) const { return metric_distance(model_, base_, estimate); }
+    float distance(float estimate) const { return in_metric_(base_, estimate); }
     /// And back (a bound for range_search).
     float estimate(float distance) const;
 
 private:
     const Model& model_;
+    MetricDistance in_metric_;
     std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
     float rank_scale_ = 1;
     std::vector<int16_t> scaled_; ///< see Frame::quantize

@@ -87,7 +87,24 @@ Buffer::~Buffer() {
     }
 }
 
-Buffer Device::allocate_bytes(uint64_t count, uint64_t size, const char* what) {
+HostMemory::HostMemory(HostMemory&& other) noexcept {
+    *this = std::move(other);
+}
+
+HostMemory& HostMemory::operator=(HostMemory&& other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    std::swap(data_, other.data_);
+    return *this;
+}
+
+HostMemory::~HostMemory() {
+    if (data_ && !buffer_.device_->in_child()) {
+        clEnqueueUnmapMemObject(buffer_.device_->queue(), buffer_.handle_, data_, 0, nullptr,
+                                nullptr);
+    }
+}
+
+Buffer Device::allocate_bytes(uint64_t count, uint64_t size, const char* what, bool on_host) {
     const uint64_t padded = checked_add(std::max<uint64_t>(count, 1), kPad - 1, what) / kPad * kPad;
     const uint64_t bytes = checked_mul(padded, size, what);
     if (bytes > info().global_mem) { // some drivers only notice when they use it
@@ -98,7 +115,9 @@ Buffer Device::allocate_bytes(uint64_t count, uint64_t size, const char* what) {
     const auto hold = lock();
     cl_int code = CL_SUCCESS;
     Buffer buffer;
-    buffer.handle_ = clCreateBuffer(state_->context(), CL_MEM_READ_WRITE, bytes, nullptr, &code);
+    buffer.handle_ = clCreateBuffer(state_->context(),
+                                    CL_MEM_READ_WRITE | (on_host ? CL_MEM_ALLOC_HOST_PTR : 0),
+                                    bytes, nullptr, &code);
     buffer.device_ = shared_from_this();
     buffer.bytes_ = bytes;
     if (code != CL_SUCCESS) {
@@ -144,6 +163,43 @@ void Device::read(const Buffer& buffer, void* data, size_t bytes, size_t offset)
     check_range(buffer, offset, bytes, "read");
     check(clEnqueueReadBuffer(state_->queue(), buffer.handle_, CL_TRUE, offset, bytes, data, 0,
                               nullptr, nullptr),
+          "clEnqueueReadBuffer", "");
+}
+
+HostMemory Device::allocate_host(uint64_t bytes, const char* what) {
+    const auto hold = lock();
+    HostMemory memory;
+    memory.buffer_ = allocate_bytes(bytes, 1, what, true);
+    cl_int code = CL_SUCCESS;
+    memory.data_ = clEnqueueMapBuffer(state_->queue(), memory.buffer_.handle_, CL_TRUE,
+                                      CL_MAP_READ | CL_MAP_WRITE, 0, memory.bytes(), 0, nullptr,
+                                      nullptr, &code);
+    check(code, "clEnqueueMapBuffer", what);
+    return memory;
+}
+
+void Device::send(const HostMemory& from, size_t offset, Buffer& to, size_t bytes,
+                  size_t to_offset) {
+    if (bytes == 0) {
+        return;
+    }
+    const auto hold = lock();
+    check_range(from.buffer_, offset, bytes, "send");
+    check_range(to, to_offset, bytes, "send");
+    check(clEnqueueWriteBuffer(state_->queue(), to.handle_, CL_FALSE, to_offset, bytes,
+                               from.as<char>() + offset, 0, nullptr, nullptr),
+          "clEnqueueWriteBuffer", "");
+}
+
+void Device::fetch(const Buffer& from, HostMemory& to, size_t offset, size_t bytes) {
+    if (bytes == 0) {
+        return;
+    }
+    const auto hold = lock();
+    check_range(from, 0, bytes, "fetch");
+    check_range(to.buffer_, offset, bytes, "fetch");
+    check(clEnqueueReadBuffer(state_->queue(), from.handle_, CL_FALSE, 0, bytes,
+                              to.as<char>() + offset, 0, nullptr, nullptr),
           "clEnqueueReadBuffer", "");
 }
 

@@ -62,9 +62,30 @@ public:
 
 private:
     friend class Device;
+    friend class HostMemory;
     std::shared_ptr<Device> device_;
     _cl_mem* handle_ = nullptr;
     size_t bytes_ = 0;
+};
+
+/// Memory of the host that a Device reads and writes at full speed; zeros at first. Move-only.
+class HostMemory {
+public:
+    HostMemory() = default;
+    HostMemory(HostMemory&& other) noexcept;
+    HostMemory& operator=(HostMemory&& other) noexcept;
+    ~HostMemory();
+
+    template <class T>
+    T* as() const {
+        return static_cast<T*>(data_);
+    }
+    size_t bytes() const { return buffer_.bytes(); }
+
+private:
+    friend class Device;
+    Buffer buffer_;
+    void* data_ = nullptr;
 };
 
 /// A compiled kernel. Owned by its Device and valid as long as the Device is.
@@ -121,6 +142,12 @@ public:
     /// Blocking transfers; `offset` in bytes into the buffer.
     void write(Buffer& buffer, const void* data, size_t bytes, size_t offset = 0);
     void read(const Buffer& buffer, void* data, size_t bytes, size_t offset = 0);
+    /// Memory for transfers; what it holds must not change or go before finish().
+    HostMemory allocate_host(uint64_t bytes, const char* what);
+    /// Enqueues transfers to and from it; offset into the host's memory.
+    void send(const HostMemory& from, size_t offset, Buffer& to, size_t bytes,
+              size_t to_offset = 0);
+    void fetch(const Buffer& from, HostMemory& to, size_t offset, size_t bytes);
     /// Enqueues setting the first `bytes` (a multiple of 4) to a repeated 32-bit value.
     void fill(Buffer& buffer, int32_t value, size_t bytes);
     /// Enqueues a copy of the first `bytes`.
@@ -153,12 +180,13 @@ public:
 
 private:
     friend class Buffer;
+    friend class HostMemory;
     friend std::shared_ptr<Device> open_device(const std::string& spec);
     struct State;
     explicit Device(std::unique_ptr<State> state);
 
     bool in_child() const noexcept;
-    Buffer allocate_bytes(uint64_t count, uint64_t size, const char* what);
+    Buffer allocate_bytes(uint64_t count, uint64_t size, const char* what, bool on_host = false);
     void check(int code, const char* call, const char* what) const;
     void check_range(const Buffer& buffer, size_t offset, size_t bytes, const char* call) const;
     void check_arguments(const Kernel& kernel, unsigned given) const;

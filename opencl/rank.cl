@@ -127,13 +127,18 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
                   tile_b, acc);
     const int id = (int)get_local_id(0);
     const int column = first_anchor + id % 8 * 8;
+    int start[8];
+#pragma unroll
+    for (int c = 0; c < 8; c++) {
+        start[c] = offset[min(column + c, m - 1)];
+    }
+#pragma unroll
     for (int r = 0; r < 8; r++) {
         const int query = first_query + id / 8 * 8 + r;
         if (query < n) {
-            for (int c = 0; c < 8; c++) {
-                scores[(size_t)query * stride + column + c] =
-                        offset[min(column + c, m - 1)] + factor * acc[r * 8 + c];
-            }
+            __global int* to = scores + (size_t)query * stride + column;
+            vstore4(vload4(0, start) + factor * vload4(2 * r, acc), 0, to);
+            vstore4(vload4(1, start) + factor * vload4(2 * r + 1, acc), 1, to);
         }
     }
 }
@@ -160,14 +165,19 @@ __kernel void rotate_queries(__global const uint* planes, __global const uint* a
                   tile_a, tile_b, acc);
     const int id = (int)get_local_id(0);
     const int column = first_axis + id % 8 * 8;
+    float inverse[8];
+#pragma unroll
+    for (int c = 0; c < 8; c++) {
+        inverse[c] = inverse_norm[min(column + c, rows - 1)];
+    }
+#pragma unroll
     for (int r = 0; r < 8; r++) {
         const int query = first_query + id / 8 * 8 + r;
         if (query < n) {
             const float unit = head[query].s2;
-            for (int c = 0; c < 8; c++) {
-                rotated[(size_t)query * stride + column + c] =
-                        (float)acc[r * 8 + c] * (unit * inverse_norm[min(column + c, rows - 1)]);
-            }
+            __global float* to = rotated + (size_t)query * stride + column;
+            vstore4(convert_float4(vload4(2 * r, acc)) * (unit * vload4(0, inverse)), 0, to);
+            vstore4(convert_float4(vload4(2 * r + 1, acc)) * (unit * vload4(1, inverse)), 1, to);
         }
     }
 }

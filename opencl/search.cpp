@@ -14,6 +14,7 @@
 namespace faiss_vlc {
 namespace {
 
+constexpr int64_t kPart = 4096;             ///< queries made ready and sent at a time
 constexpr int64_t kMostQueries = 16384;     ///< of a block
 constexpr uint64_t kMostBytes = 4ull << 30; ///< of one kind of intermediate results
 
@@ -54,6 +55,9 @@ struct DeviceSearch::State {
         ProbedLists probed;
         ScanStage::Tasks tasks;
         Buffer estimates, best, labels, found;
+        HostMemory sent;    ///< float x (n x d), then heads (n x 4)
+        HostMemory fetched; ///< labels, keys, found, totals
+        std::vector<QueryHead> heads;
     };
     std::unique_ptr<Block> block;
 
@@ -88,6 +92,9 @@ DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprob
     best = device.allocate<int32_t>(most * k, "results");
     labels = device.allocate<int64_t>(most * k, "results");
     found = device.allocate<uint32_t>(most, "results");
+    sent = device.allocate_host(uint64_t(most) * (state.model->d + 4) * sizeof(float), "queries");
+    fetched = device.allocate_host(uint64_t(most) * (k * 12 + 8), "results");
+    heads.resize(most);
 }
 
 DeviceSearch::DeviceSearch(const std::string& spec) : spec_(spec) {
@@ -125,6 +132,13 @@ size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
                          distances + first * k, labels + first * k, left, scanned);
         }
     } catch (...) {
+        try {
+            if (state_) {
+                state_->kernels.device->finish(); // it may still use the host's memory
+            }
+        } catch (const std::exception&) {
+            // the first error says what is wrong
+        }
         state_.reset();
         throw;
     }
@@ -138,26 +152,32 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
     State::Block& block = *state.block;
     Device& device = *state.kernels.device;
 
-    std::vector<QueryHead> heads(n);
-    Rescue rescue;
-#pragma omp parallel if (n > 64)
-    {
-        std::unique_ptr<Query> query;
-        rescue.run([&] { query = std::make_unique<Query>(model); });
+    std::vector<QueryHead>& heads = block.heads;
+    const size_t row = size_t(model.d) * sizeof(float);
+    float* const sent_x = block.sent.as<float>();
+    float* const sent_head = sent_x + block.most * model.d;
+    for (int64_t part = 0; part < n; part += kPart) { // while one is sent, the next is made
+        const int64_t end = std::min(n, part + kPart);
+        Rescue rescue;
+#pragma omp parallel if (end - part > 64)
+        {
+            std::unique_ptr<Query> query;
+            rescue.run([&] { query = std::make_unique<Query>(model); });
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            if (query) {
-                heads[i] = query->head(x + i * model.d);
+            for (int64_t i = part; i < end; i++) {
+                if (query) {
+                    heads[i] = query->head(x + i * model.d);
+                    std::memcpy(sent_x + i * model.d, x + i * model.d, row);
+                    const float four[] = {heads[i].rank_scale, heads[i].rotation_scale,
+                                          heads[i].unit, heads[i].penalty};
+                    std::memcpy(sent_head + 4 * i, four, sizeof(four));
+                }
             }
         }
+        rescue.rethrow();
+        device.send(block.sent, part * row, block.queries.x, (end - part) * row, part * row);
     }
-    rescue.rethrow();
-    std::vector<float> head;
-    for (const QueryHead& one : heads) {
-        head.insert(head.end(), {one.rank_scale, one.rotation_scale, one.unit, one.penalty});
-    }
-    device.write(block.queries.x, x, size_t(n) * model.d * sizeof(float));
-    device.write(block.queries.head, head.data(), head.size() * sizeof(float));
+    device.send(block.sent, block.most * row, block.queries.head, n * 4 * sizeof(float));
 
     state.rank.rank(block.queries, n);
     state.select.nearest_lists(block.queries.scores, state.rank.score_stride(), n, model.m, nprobe,
@@ -171,36 +191,40 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
                            block.probed, n, nprobe, k, as_places, block.best, block.labels,
                            block.found);
 
-    std::vector<uint32_t> found(n), totals(n);
-    std::vector<int32_t> keys(size_t(n) * k);
-    device.read(block.found, found.data(), found.size() * sizeof(uint32_t));
-    device.read(block.probed.totals, totals.data(), totals.size() * sizeof(uint32_t));
-    device.read(block.best, keys.data(), keys.size() * sizeof(int32_t));
-    device.read(block.labels, labels, keys.size() * sizeof(int64_t));
+    const size_t results = size_t(n) * k;
+    const int64_t* const fetched_labels = block.fetched.as<int64_t>();
+    const int32_t* const keys = reinterpret_cast<const int32_t*>(fetched_labels + results);
+    const uint32_t* const found = reinterpret_cast<const uint32_t*>(keys + results);
+    const uint32_t* const totals = found + n;
+    device.fetch(block.labels, block.fetched, 0, results * 8);
+    device.fetch(block.best, block.fetched, results * 8, results * 4);
+    device.fetch(block.found, block.fetched, results * 12, n * sizeof(uint32_t));
+    device.fetch(block.probed.totals, block.fetched, results * 12 + n * sizeof(uint32_t),
+                 n * sizeof(uint32_t));
+    device.finish();
 
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
-    const float worst = std::numeric_limits<float>::max();
+    const float worst = (inner_product ? -1.0f : 1.0f) * std::numeric_limits<float>::max();
+    const MetricDistance in_metric(model);
+#pragma omp parallel for schedule(static) if (results > 1000)
+    for (int64_t i = 0; i < n; i++) {
+        const bool usual = heads[i].kind == QueryHead::kUsual;
+        const int hits = usual && found[i] != SelectStage::kTooMany ? int(found[i]) : 0;
+        for (int r = 0; r < k; r++) {
+            const size_t at = size_t(i) * k + r;
+            const int32_t bits = keys[at] ^ ((keys[at] >> 31) & 0x7fffffff);
+            float estimate;
+            std::memcpy(&estimate, &bits, 4);
+            distances[at] = r < hits ? in_metric(heads[i].base, estimate) : worst;
+            labels[at] = r < hits ? fetched_labels[at] : -1;
+        }
+    }
     for (int64_t i = 0; i < n; i++) {
         if (heads[i].kind == QueryHead::kExtreme ||
             (heads[i].kind == QueryHead::kUsual && found[i] == SelectStage::kTooMany)) {
             left.push_back(first + i);
-            continue;
-        }
-        const bool usual = heads[i].kind == QueryHead::kUsual;
-        scanned += usual ? totals[i] : 0;
-        const int hits = usual ? int(found[i]) : 0;
-        for (int r = 0; r < k; r++) {
-            float& distance = distances[i * k + r];
-            if (r >= hits) {
-                distance = inner_product ? -worst : worst;
-                labels[i * k + r] = -1;
-                continue;
-            }
-            const int32_t key = keys[size_t(i) * k + r];
-            const int32_t bits = key ^ ((key >> 31) & 0x7fffffff);
-            float estimate;
-            std::memcpy(&estimate, &bits, 4);
-            distance = metric_distance(model, heads[i].base, estimate);
+        } else if (heads[i].kind == QueryHead::kUsual) {
+            scanned += totals[i];
         }
     }
 }

@@ -161,6 +161,7 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
         high = key == NO_KEY ? high : max(high, key);
         valid += key == NO_KEY ? 0 : 1;
     }
+    const int least_own = low;
     atomic_min(&least, low);
     atomic_max(&most, high);
     group_prefix(bins, valid);
@@ -168,39 +169,69 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
     low = least;
     high = most;
     barrier(CLK_LOCAL_MEM_FENCE);
-    if (valid > (uint)capacity) {
+    // Each work-item's least key is of another vector: the k-th of them bounds the k-th of all.
+    if (valid > (uint)capacity && (uint)k <= size / 2) {
+        bins[id] = (uint)least_own;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        uint rank = 0;
+        for (uint i = 0; i < size; i++) {
+            const int other = (int)bins[i];
+            rank += other < least_own || (other == least_own && i < id) ? 1 : 0;
+        }
+        if (rank == (uint)k - 1) {
+            most = least_own;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        high = most;
+    } else if (valid > (uint)capacity) {
         uint below;
-        if (narrow(bins, cell, own, total, 0, 0, k, capacity, &low, &high, &below) >
-            (uint)capacity) {
+        narrow(bins, cell, own, total, 0, 0, k, capacity, &low, &high, &below);
+    }
+    for (int attempt = 0;; attempt++) {
+        for (uint i = id; i < total; i += size) {
+            const int key = own[i];
+            if (key <= high && key != NO_KEY) {
+                const uint at = atomic_inc(&cell[3]);
+                if (at >= (uint)capacity) {
+                    break; // too many
+                }
+                // the last pair that starts at i or before it, and is not empty
+                uint pair = 0;
+                for (uint end = nprobe; end - pair > 1;) {
+                    const uint middle = (pair + end) / 2;
+                    if (starts[query * nprobe + middle] <= i) {
+                        pair = middle;
+                    } else {
+                        end = middle;
+                    }
+                }
+                const uint list = (uint)probes[query * nprobe + pair];
+                const uint offset = i - starts[query * nprobe + pair];
+                const size_t place = (size_t)list_block[list] * 16 + offset;
+                hit_key[at] = key;
+                hit_place[at] = (ulong)list << 32 | offset;
+                hit_id[at] =
+                        wide_ids ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place] : ids[place];
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const uint met = cell[3];
+        if (met <= (uint)capacity) {
+            break;
+        }
+        if (attempt > 0) {
             if (id == 0) {
                 found[query] = ~0u;
             }
             return;
         }
-    }
-    for (uint i = id; i < total; i += size) {
-        const int key = own[i];
-        if (key <= high && key != NO_KEY) {
-            const uint at = atomic_inc(&cell[3]);
-            // the last pair that starts at i or before it, and is not empty
-            uint pair = 0;
-            for (uint end = nprobe; end - pair > 1;) {
-                const uint middle = (pair + end) / 2;
-                if (starts[query * nprobe + middle] <= i) {
-                    pair = middle;
-                } else {
-                    end = middle;
-                }
-            }
-            const uint list = (uint)probes[query * nprobe + pair];
-            const uint offset = i - starts[query * nprobe + pair];
-            const size_t place = (size_t)list_block[list] * 16 + offset;
-            hit_key[at] = key;
-            hit_place[at] = (ulong)list << 32 | offset;
-            hit_id[at] = wide_ids ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place] : ids[place];
+        uint below;
+        narrow(bins, cell, own, total, 0, 0, k, capacity, &low, &high, &below);
+        if (id == 0) {
+            cell[3] = 0;
         }
+        barrier(CLK_LOCAL_MEM_FENCE);
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
     const uint hits = cell[3];
     for (uint i = id; i < hits; i += size) {
         const int key = hit_key[i];
