@@ -67,7 +67,7 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// keeps a copy of the codes there, made by the first search after a change. Threads that
     /// search at the same time take turns. What the device doesn't do runs on the CPU: selectors,
     /// max_codes, max_probes above nprobe, k above 1024, range_search, search_preassigned. A device
-    /// that isn't there or fails is an error, and no result is written. Not stored in files.
+    /// that isn't there or fails is an error; the index stays as it was. Not stored in files.
     std::string search_device;
     std::shared_ptr<const Model> model; ///< null until trained
     std::string trained_on;             ///< device of the last train() in this process

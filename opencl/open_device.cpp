@@ -59,7 +59,8 @@ DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
                        std::string::npos;
     constexpr cl_device_fp_config kExact =
             CL_FP_DENORM | CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT | CL_FP_ROUND_TO_NEAREST;
-    info.exact_floats = (device.getInfo<CL_DEVICE_SINGLE_FP_CONFIG>() & kExact) == kExact;
+    info.exact_floats = (device.getInfo<CL_DEVICE_SINGLE_FP_CONFIG>() & kExact) == kExact ||
+                        info.name == "Oclgrind Simulator"; // has the host's floats, unsaid
     cl_uint major = 0;
     cl_uint minor = 0;
     if (clGetDeviceInfo(device(), kComputeCapabilityMajor, sizeof(major), &major, nullptr) ==

@@ -2,6 +2,7 @@
 // and its best hits. A work-group, whose size is a power of two, takes one query.
 
 #define NO_KEY INT_MAX
+#define MANY 64 // keys of a work-item
 
 // The sum of the values of this work-item and those before it.
 inline uint group_prefix(__local uint* sums, uint value) {
@@ -169,8 +170,9 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
     low = least;
     high = most;
     barrier(CLK_LOCAL_MEM_FENCE);
-    // Each work-item's least key is of another vector: the k-th of them bounds the k-th of all.
-    if (valid > (uint)capacity && (uint)k <= size / 2) {
+    // Each work-item's least key is of another vector: the k-th of them bounds the k-th of all,
+    // which is cheaper to have than a histogram of very many.
+    if (valid > MANY * size && valid > (uint)capacity && (uint)k <= size / 2) {
         bins[id] = (uint)least_own;
         barrier(CLK_LOCAL_MEM_FENCE);
         uint rank = 0;

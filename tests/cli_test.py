@@ -73,6 +73,11 @@ class Works(Case):
         self.vlc("search", "--idx", out, "--queries", QUERY, "--k", 5, "--out", self.path("l.ivecs"))
         rows = np.fromfile(self.path("l.ivecs"), "<i4").reshape(500, 6)
         np.testing.assert_array_equal(rows[:, 1:], l)
+        on_device, its_distances = self.path("device.npy"), self.path("device_d.npy")
+        self.vlc("search", "--idx", out, "--queries", QUERY, "--k", 5, "--out", on_device,
+                 "--distances", its_distances, "--search-device", "opencl:")
+        np.testing.assert_array_equal(np.load(on_device), l)
+        np.testing.assert_array_equal(np.load(its_distances), d)
 
         self.vlc("decode", "--idx", out, "--out", self.path("x.npy"))
         decoded, base = np.load(self.path("x.npy")), np.load(BASE).astype(np.float32)

@@ -1,5 +1,8 @@
 // A search on the device returns what the CPU returns, bit by bit.
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <thread>
 
@@ -83,9 +86,9 @@ TEST(OpenCLSearch, EqualsTheCpu) {
     };
     for (const Case& c : cases) {
         for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
-            IndexVLC index = made(c, metric, 2000);
-            index.add(5000, rows(5000, c.d, 4).data());
-            for (const idx_t n : {1, 5, 64, 131}) {
+            IndexVLC index = made(c, metric, 1000);
+            index.add(2500, rows(2500, c.d, 4).data());
+            for (const idx_t n : {1, 69}) {
                 const std::vector<float> x = rows(n, c.d, uint32_t(5 + n));
                 for (const idx_t k : {1, 10, 100}) {
                     for (const size_t nprobe : {size_t(1), size_t(3), size_t(c.m)}) {
@@ -232,6 +235,37 @@ TEST(OpenCLSearch, SpecsAndWhatStaysOnTheCpu) {
     EXPECT_EQ(label, expected.label);
     const IndexVLC copy(index);
     EXPECT_EQ(copy.search_device, index.search_device);
+}
+
+TEST(OpenCLSearch, AForkedChildGetsAnError) {
+    IndexVLC index = filled();
+    index.search_device = device_spec();
+    const Results expected = search(index, 3);
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        alarm(20);
+        const std::string message = message_of([&] { search(index, 3); });
+        _exit(message.find("fork") == std::string::npos);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status)) << "the child was killed";
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+    EXPECT_EQ(search(index, 3), expected) << "the parent goes on";
+}
+
+// Long lists, few results: the bound comes from the work-items' least keys.
+TEST(OpenCLSearch, VeryManyVectors) {
+    const Case c{8, 2, 4, 1, AnchorGrid::int8};
+    for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        IndexVLC index = made(c, metric, 2000);
+        index.add(40000, rows(40000, c.d, 6).data());
+        const std::vector<float> x = rows(6, c.d, 7);
+        for (const idx_t k : {1, 10, 128, 129}) {
+            expect_same(index, k, 2, x, name(c, metric, k, 2, 6));
+        }
+    }
 }
 
 TEST(OpenCLSearch, ManyThreads) {

@@ -45,6 +45,16 @@ class Search(unittest.TestCase):
             self.assertEqual(index.nprobe, 1)
             self.assertGreater((one[1] != all_lists[1]).mean(), 0)
 
+    def test_on_a_device(self):
+        for metric in METRICS:
+            index = make(VLC, metric)
+            here = index.search(QUERIES, 5)
+            index.search_device = "opencl:"
+            assert_same(index.search(QUERIES, 5), here)
+            index.search_device = "opencl:no such device"
+            with self.assertRaisesRegex(RuntimeError, "no such device"):
+                index.search(QUERIES, 5)
+
     def test_order_and_padding(self):
         for key in KEYS:
             for metric in METRICS:
