@@ -2,11 +2,12 @@
 """FAISS's side of the benchmarks, run in build/faiss-venv: one JSON object a measurement.
 
     faiss_worker.py build  DATA PEER --lists N    trains and fills the index unless it is kept already
-    faiss_worker.py search DATA PEER --lists N    the protocol of bench_worker's search
+    faiss_worker.py search DATA PEER --lists N    the protocol of bench_worker's search (answering.py)
     faiss_worker.py add    DATA PEER --lists N --block ROWS
     faiss_worker.py train  SAMPLE Kmeans|SuperKMeans --lists M --iterations N --out anchors.npy
 
-PEER is a factory string without the lists, such as OPQ32,PQ32. Indexes are kept in build/benchmarks/faiss.
+PEER is a factory string without the lists, such as OPQ32,PQ32. Indexes are kept in build/benchmarks/faiss,
+with the seconds that they took in a .json beside them.
 All peers of a set share one trained coarse quantizer (FAISS's own k-means with its defaults, turned by
 OPQ's rotation where there is one), which saves most of the training and makes lists equal.
 """
@@ -24,11 +25,8 @@ peers.enter_venv()
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
 
-K = 10
-
-
-def answer(**values):
-    print(json.dumps(values), flush=True)
+import answering  # noqa: E402
+from answering import answer, memory  # noqa: E402
 
 
 def load(path):
@@ -40,16 +38,19 @@ def metric(arguments):
 
 
 def centroids(arguments, x):
-    """The trained coarse quantizer's centroids."""
+    """The trained coarse quantizer's centroids, and the seconds that it took once."""
     folder = peers.BENCH / "faiss"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{arguments.data.name}-{arguments.lists}{'-ip' * arguments.ip}-centroids.npy"
-    if not path.exists():
+    took = path.with_suffix(".json")
+    if not path.exists() or not took.exists():
         index = faiss.index_factory(x.shape[1], f"IVF{arguments.lists},Flat", metric(arguments))
+        start = time.perf_counter()
         index.train(x)
+        took.write_text(json.dumps(time.perf_counter() - start))
         np.save(str(path) + ".part.npy", index.quantizer.reconstruct_n(0, arguments.lists))
         os.replace(str(path) + ".part.npy", path)
-    return np.load(path)
+    return np.load(path), json.loads(took.read_text())
 
 
 def index_path(arguments):
@@ -66,9 +67,8 @@ def build(arguments):
     key = (transform + "," if transform else "") + f"IVF{arguments.lists},{codec}"
     index = faiss.index_factory(x.shape[1], key, metric(arguments))
     ivf = faiss.extract_index_ivf(index)
+    (found, coarse_seconds), rows = centroids(arguments, x), x
     start = time.perf_counter()
-    found, rows = centroids(arguments, x), x
-    coarse_seconds = time.perf_counter() - start
     if transform:
         rotation = index.chain.at(0)
         if not rotation.is_trained:
@@ -77,16 +77,18 @@ def build(arguments):
         found, rows = rotation.apply(found), rotation.apply(x)
     ivf.quantizer.train(found)
     ivf.quantizer.add(found)
-    start = time.perf_counter()
     ivf.train(rows)
     index.is_trained = True
-    train_seconds = time.perf_counter() - start
+    took = {"peer": arguments.peer, "train_seconds": coarse_seconds + time.perf_counter() - start}
     start = time.perf_counter()
     index.add(x)
-    answer(peer=arguments.peer, coarse_seconds=coarse_seconds, train_seconds=train_seconds,
-           add_seconds=time.perf_counter() - start)
+    took["add_seconds"] = time.perf_counter() - start
+    start = time.perf_counter()
     faiss.write_index(index, str(path) + ".part")
+    took["save_seconds"] = time.perf_counter() - start
+    path.with_suffix(".json").write_text(json.dumps(took))
     os.replace(str(path) + ".part", path)
+    answer(**took)
 
 
 def open_index(arguments):
@@ -95,46 +97,40 @@ def open_index(arguments):
     return faiss.read_index(str(index_path(arguments)))
 
 
-def search(arguments):
-    index = open_index(arguments)
-    ivf = faiss.extract_index_ivf(index)
-    queries = load(arguments.data / "query.npy")
-    truth = np.load(arguments.gt or arguments.data / "gt.npy")[:, :K]
-    n = len(queries)
-    distances = np.empty((n, K), dtype=np.float32)
-    labels = np.empty((n, K), dtype=np.int64)
-    answer(n=index.ntotal, file_bytes=index_path(arguments).stat().st_size, code_size=ivf.code_size,
-           lists=ivf.nlist, faiss=faiss.__version__, options=faiss.get_compile_options().strip())
-    reached = {}  # recall of an nprobe
-    for line in sys.stdin:
-        nprobe, threads, batch = (int(field) for field in line.split()[:3])
-        limit = float(line.split()[3])
+class Index:
+    """The C++ function itself is called: checks and allocations of Python's search() don't count."""
+
+    def __init__(self, index, queries):
+        self.index, self.queries, self.labels = index, queries, None
+
+    def prepare(self, effort, threads, k, bits):
         faiss.omp_set_num_threads(threads)
-        ivf.nprobe = nprobe
-        step = batch or n
-        # The C++ function itself: checks and allocations of Python's search() don't count.
-        calls = [(step, faiss.swig_ptr(queries[i:]), K, faiss.swig_ptr(distances[i:]),
-                  faiss.swig_ptr(labels[i:])) for i in range(0, n - step + 1, step)]
-        count = min(n, 100) if nprobe in reached else n  # warms up
-        index.search_c(count, faiss.swig_ptr(queries), K, faiss.swig_ptr(distances), faiss.swig_ptr(labels))
-        if nprobe not in reached:
-            hits = sum(len(np.intersect1d(found, true)) for found, true in zip(labels, truth))
-            reached[nprobe] = hits / (n * K)
-        run, clock, done, i = index.search_c, time.perf_counter, 0, 0
-        start = now = clock()
-        while now - start < limit or not done:
-            run(*calls[i])
-            done += step
-            i = (i + 1) % len(calls)
-            now = clock()
-        answer(nprobe=nprobe, recall=reached[nprobe], qps=done / (now - start))
+        faiss.extract_index_ivf(self.index).nprobe = effort
+        self.distances = distances = np.empty((len(self.queries), k), dtype=np.float32)
+        search, pointer, labels, params = self.index.search_c, faiss.swig_ptr, self.labels, None
+        if bits is not None:
+            params = faiss.SearchParametersIVF(nprobe=effort, sel=faiss.IDSelectorBitmap(bits))
+            if isinstance(self.index, faiss.IndexPreTransform):
+                params = faiss.SearchParametersPreTransform(index_params=params)
+        pointers = [(pointer(self.queries[i:]), pointer(distances[i:]), pointer(labels[i:]))
+                    for i in range(len(self.queries))]
+
+        def run(first, count):
+            query, distance, label = pointers[first]
+            search(count, query, k, distance, label, params)
+        return run
 
 
-def memory(field):
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    return 0
+def search(arguments):
+    index, facts = answering.opened(lambda: open_index(arguments))
+    path, ivf = index_path(arguments), faiss.extract_index_ivf(index)
+    took = path.with_suffix(".json")
+    answer(n=index.ntotal, file_bytes=path.stat().st_size, code_size=ivf.code_size, lists=ivf.nlist,
+           faiss=faiss.__version__, options=faiss.get_compile_options().strip(), **facts,
+           **(json.loads(took.read_text()) if took.exists() else {}))
+    queries = load(arguments.data / "query.npy")
+    answering.serve(Index(index, queries), queries,
+                    answering.read_filters(arguments.gt or arguments.data / "gt.npy", arguments.filter))
 
 
 def read_rows(path, first, x):
@@ -194,6 +190,7 @@ def main():
     parser.add_argument("--lists", type=int, required=True)
     parser.add_argument("--ip", action="store_true")
     parser.add_argument("--gt", type=pathlib.Path)
+    parser.add_argument("--filter", action="append", default=[], help="NAME,BITS,GT, as bench_worker's")
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--block", type=int, default=65536)

@@ -14,6 +14,8 @@ BUILD = pathlib.Path(os.environ.get("VLC_BUILD", ROOT / "build" / "release"))
 BENCH = ROOT / "build" / "benchmarks"  # peers' indexes, results
 VENV = ROOT / "build" / "faiss-venv"
 FAISS = "faiss-cpu==1.15.1"
+# Other libraries, each of which may have no wheel for a machine: then it is left out.
+LIBRARIES = {"hnswlib": "hnswlib==0.8.0", "scann": "scann==1.4.2", "svs": "scalable-vs==0.5.0"}
 NPROBES = [1, 2, 4, 8, 16, 32, 64, 128]
 
 # Peers by their FAISS factory strings without the lists; a class holds what is compared at about the
@@ -38,14 +40,28 @@ def enter_venv():
     """Goes on in build/faiss-venv, which holds FAISS from PyPI and nothing of ours."""
     if pathlib.Path(sys.prefix) == VENV:
         return
+    os.execv(make_venv(), [str(make_venv()), *sys.argv])
+
+
+def make_venv():
+    """The Python of build/faiss-venv, made if it isn't there."""
     python = VENV / "bin" / "python"
-    ready = VENV / "ready"
-    if not ready.exists():
+    if install(FAISS):
+        return python
+    raise SystemExit(f"{FAISS} could not be installed into {VENV}")
+
+
+def install(package):
+    """Whether build/faiss-venv has the package, which is installed if need be."""
+    python, noted = VENV / "bin" / "python", VENV / f"{package}.installed"
+    if noted.exists():
+        return True
+    if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", FAISS],
-                       check=True)
-        ready.touch()
-    os.execv(python, [str(python), *sys.argv])
+    done = subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package])
+    if done.returncode == 0:
+        noted.touch()
+    return done.returncode == 0
 
 
 def peers_of(data, wanted=None):
@@ -162,11 +178,21 @@ class Worker:
             raise SystemExit(f"{self.process.args[0]} ended with status {self.process.wait()}")
         return json.loads(line)
 
-    def search(self, nprobe, threads, batch, seconds):
+    def search(self, nprobe, threads, batch, seconds, k=10, name="all"):
+        self.pin(threads)
         time.sleep(0.02)  # the other worker's threads may spin for a while after its turn
-        self.process.stdin.write(f"{nprobe} {threads} {batch} {seconds}\n")
+        self.process.stdin.write(f"{nprobe} {threads} {batch} {seconds} {k} {name}\n")
         self.process.stdin.flush()
         return self.answer()
+
+    def pin(self, threads):
+        """One thread stays on the last core, more may use all; whatever library made them."""
+        cores = os.sched_getaffinity(0)
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                os.sched_setaffinity(int(task.name), {max(cores)} if threads == 1 else cores)
+            except ProcessLookupError:
+                pass  # it has ended
 
     def close(self):
         self.process.stdin.close()
@@ -174,9 +200,13 @@ class Worker:
         self.process.stdout.close()
 
 
-def vlc_worker(index, data, truth=None):
+def vlc_worker(index, data, *options):
     return Worker(BUILD / "benchmarks" / "bench_worker", "search", "--idx", index, "--queries",
-                  data / "query.npy", "--gt", truth or data / "gt.npy")
+                  data / "query.npy", "--gt", data / "gt.npy", *options)
+
+
+def library_worker(peer, data, *options):
+    return Worker(VENV / "bin" / "python", ROOT / "benchmarks" / "library_worker.py", "search", data, peer, *options)
 
 
 def faiss_worker(peer, data, lists, *options):
