@@ -13,10 +13,10 @@ MAKEFLAGS += --no-print-directory
 
 SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
 
-.PHONY: help deps build test demo debug asan tsan crash soak fuzz install format tidy clean
+.PHONY: help deps build test demo bench bench-check debug asan tsan crash soak fuzz install format tidy clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z ]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
 deps: ## install the Debian packages that are missing from .ci/packages.txt
 	@.ci/install
@@ -30,6 +30,12 @@ test: build ## build and run every test
 
 demo: build ## compress, search and compare with IVFPQ on the sample data
 	benchmarks/demo.sh
+
+bench: build ## compare with FAISS, hnswlib, ScaNN and SVS from PyPI on the sample data (BENCH: options of bench.py)
+	benchmarks/bench.py $(BENCH)
+
+bench-check: build ## count the hot stages' instructions (callgrind) and compare with the committed figures
+	benchmarks/check_instructions.py
 
 debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under TSan
 	cmake --preset $@

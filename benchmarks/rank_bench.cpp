@@ -1,0 +1,56 @@
+// Queries to their nearest lists. An item is a query; one thread.
+
+#include <faiss_vlc/simd.h>
+
+#include "stages/stage_bench.h"
+
+namespace {
+
+struct Ranking {
+    faiss_vlc::Matrix<float> rows = stage::sample_rows("query.npy", 400);
+    const faiss_vlc::Model& model = *stage::sample_index().model;
+    std::vector<std::unique_ptr<faiss_vlc::Query>> queries;
+
+    Ranking() {
+        for (int i = 0; i < faiss_vlc::kTogether; i++) {
+            queries.push_back(std::make_unique<faiss_vlc::Query>(model));
+        }
+    }
+    void run(int nprobe, bool together) {
+        int64_t sum = 0;
+        for (int64_t i = 0; i < rows.n; i += faiss_vlc::kTogether) {
+            for (int j = 0; j < faiss_vlc::kTogether; j++) {
+                queries[j]->set(&rows.data[(i + j) * rows.d]);
+            }
+            if (together) {
+                faiss_vlc::Query::score_together(queries);
+            }
+            for (auto& query : queries) {
+                sum += query->rank(nprobe).back();
+            }
+        }
+        benchmark::DoNotOptimize(sum);
+    }
+};
+
+void rank(benchmark::State& state, bool together) {
+    Ranking ranking;
+    const stage::Report report;
+    for (auto _ : state) {
+        ranking.run(int(state.range(0)), together);
+    }
+    const double n = double(ranking.rows.n);
+    report.finish(state, n, 2 * n * ranking.model.m * ranking.model.dp(), 0);
+}
+BENCHMARK_CAPTURE(rank, alone, false)->Arg(8)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(rank, together, true)->Arg(1)->Arg(8)->Arg(64)->Unit(benchmark::kMicrosecond);
+
+void count_rank(benchmark::State& state) {
+    Ranking ranking;
+    for (auto _ : state) {
+        stage::counted_stage([&] { ranking.run(8, true); });
+    }
+}
+BENCHMARK(count_rank)->Iterations(1);
+
+} // namespace
