@@ -198,13 +198,64 @@ def training_section(results):
     return lines
 
 
+def at_recall(curve, recall):
+    from search_bench import speed_at
+    speed = speed_at(curve, recall)
+    return count(speed) if speed else "not reached"
+
+
+def facts_row(index):
+    seconds = [f"{index[key]:.3g}" if key in index else "" for key in
+               ("train_seconds", "add_seconds", "open_seconds", "save_seconds")]
+    curves = index["curves"]
+    best = [share(max(p["recall"] for p in curves[f"one-batch-{k}"])) for k in (1, 10, 100)]
+    return [index["name"].rstrip(":"), f"{index['file_bytes']:.1f}", f"{index['resident_bytes']:.1f}", *seconds, *best]
+
+
+def speed_row(index, recall):
+    curves = index["curves"]
+    single = curves["one-single-10"]
+    point = next((p for p in single if p["recall"] >= recall), None)
+    latency = f"{point['p50_us']:.0f} / {point['p99_us']:.0f}" if point else "not reached"
+    filtered = [at_recall(curves[f"filter-{f}"], recall) if f"filter-{f}" in curves else "no filter" for f in (1, 10, 50)]
+    return [index["name"].rstrip(":"), f"{index['file_bytes']:.1f}", at_recall(curves["one-batch-10"], recall),
+            at_recall(curves["all-batch-10"], recall), latency, *filtered]
+
+
+def bench_section(results):
+    lines = ["## Everything side by side", "",
+             "`bench.py`. IndexVLC's file is the largest that is no larger than IVFPQ's of the class, which counts ids,",
+             "coarse centroids and codebooks: on small sets these weigh more than the codes. Resident bytes are the growth",
+             "of the process when it opens the file. Training is with all threads (ScaNN's includes adding, graphs' is all",
+             "adding); IndexVLC's saving waits for the disk, the others' doesn't. Where a filter is set, hnswlib, SVS and",
+             "ScaNN have none that is not Python's.", ""]
+    for r in results:
+        lines += [f"### {r['set']}: {r['n']:,} x {r['d']}, {r['lists']} lists, {r['metric']}", "", *heading([r]),
+                  "Versions: " + ", ".join(f"{name} {version}" for name, version in r["versions"].items()) + ".", ""]
+        for size, found in r["classes"].items():
+            indexes = found["indexes"]
+            highest = [max(p["recall"] for p in index["curves"]["one-batch-10"]) for index in indexes]
+            # What IVFPQ reaches, or where there is none, all do
+            plain = [h for h, index in zip(highest, indexes) if index["name"].startswith("PQ") and "x4" not in index["name"]]
+            recall = 0.98 * (plain[0] if plain else min(highest))
+            lines += [f"**{size}**, commit {found['commit']}; other processes took {found['others']:.2f} cores", "",
+                      *table(["", "file B", "resident B", "training s", "adding s", "opening s", "saving s",
+                              "best recall@1", "@10", "@100"], [facts_row(index) for index in indexes]), "",
+                      f"Queries per second at recall@10 {share(recall)}:", "",
+                      *table(["", "file B", "one thread", "all threads", "single queries, p50 / p99 us", "1 % pass", "10 %",
+                              "50 %"], [speed_row(index, recall) for index in indexes]), ""]
+        if r["left_out"]:
+            lines += ["Left out: " + "; ".join(f"{peer} ({reason})" for peer, reason in r["left_out"].items()) + ".", ""]
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.BENCH / "results")
     parser.add_argument("--out", type=pathlib.Path, default=peers.ROOT / "benchmarks" / "RESULTS.md")
     arguments = parser.parse_args()
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
-    sections = {"recall": recall_section, "search": search_section, "scale": scale_section, "add": add_section,
+    sections = {"bench": bench_section, "recall": recall_section, "search": search_section, "scale": scale_section, "add": add_section,
                 "training": training_section}
     lines = HEAD.splitlines() + [""]
     for kind, section in sections.items():

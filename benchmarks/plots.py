@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""Pictures of the results in a folder (default: build/benchmarks/results) and of gpu.json.
+
+    benchmarks/plots.py [FOLDER] [--out build/benchmarks/plots]
+
+recall-qps-SET.png, recall-bytes.png, cost.png, training.png, gpu.png: each where there is something to show.
+"""
+
+import argparse
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+import peers  # noqa: E402
+
+COLOURS = ["#d62728", "#1f77b4", "#17a2b8", "#2ca02c", "#9467bd", "#8c564b", "#7f7f7f", "#e0a000"]
+MARKERS = "osD^vP*X"
+
+
+def style(axes, title, x, y):
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(True, which="major", alpha=0.3)
+
+
+def save(figure, path):
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+    print(path)
+
+
+def machine_of(result):
+    return f"{result['machine']['cores']} cores of {result['machine']['cpu'].split(' (')[0]}"
+
+
+def recall_qps(result, out):
+    """A panel a class: one thread, all queries in a batch."""
+    classes = {size: found for size, found in result["classes"].items() if found["indexes"]}
+    if not classes:
+        return
+    columns = min(2, len(classes))
+    rows = (len(classes) + columns - 1) // columns
+    figure, panels = plt.subplots(rows, columns, figsize=(5.6 * columns, 4 * rows), squeeze=False)
+    for axes in panels.flat[len(classes):]:
+        axes.set_visible(False)
+    for axes, (size, found) in zip(panels.flat, classes.items()):
+        for i, index in enumerate(found["indexes"]):
+            curve = index["curves"]["one-batch-10"]
+            axes.plot([p["recall"] for p in curve], [p["qps"] for p in curve], color=COLOURS[i % 8],
+                      marker=MARKERS[i % 8], markersize=4, linewidth=2.2 if index["name"] == "IndexVLC" else 1.2,
+                      label=f"{index['name'].rstrip(':')}, {index['file_bytes']:.0f} B")
+        axes.set_yscale("log")
+        style(axes, f"{size} class" if size[0].isdigit() else size, "recall@10", "queries per second, one thread")
+        axes.legend(fontsize=7.5)
+    figure.suptitle(f"{result['set']}: {result['n']:,} x {result['d']}, {result['lists']} lists; "
+                    f"bytes a vector of the whole file; {machine_of(result)}", fontsize=9)
+    save(figure, out / f"recall-qps-{result['set']}.png")
+
+
+def recall_bytes(benches, out):
+    """The highest recall of each index against what its file takes."""
+    if not benches:
+        return
+    figure, panels = plt.subplots(1, len(benches), figsize=(5.8 * len(benches), 4), squeeze=False)
+    for axes, result in zip(panels.flat, benches):
+        points = {}
+        for size, found in result["classes"].items():
+            for index in found["indexes"]:
+                family = index["name"].rstrip("0123456789") if index["name"] != "IndexVLC" else "IndexVLC"
+                family = "OPQ" if family.startswith("OPQ") else "PQ x4fs" if "x4fs" in index["name"] else family
+                best = max(p["recall"] for p in index["curves"]["one-batch-10"])
+                points.setdefault(family.rstrip(":"), []).append((index["file_bytes"], best))
+        for i, (family, found) in enumerate(points.items()):
+            found.sort()
+            axes.plot(*zip(*found), color=COLOURS[i % 8], marker=MARKERS[i % 8], linewidth=1.5, label=family)
+        axes.set_xscale("log")
+        style(axes, f"{result['set']}: highest recall@10 measured", "bytes a vector, the whole file", "recall@10")
+        axes.legend(fontsize=7.5)
+    save(figure, out / "recall-bytes.png")
+
+
+def cost(scales, out):
+    """Training, adding and a query against the number of vectors."""
+    if len(scales) < 2:
+        return
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
+    scales.sort(key=lambda r: r["n"])
+    n = [r["n"] for r in scales]
+    shown = {"training, s": [r["made"]["train_seconds"] for r in scales],
+             "adding, s": [r["made"]["add_seconds"] for r in scales],
+             f"a query at recall {scales[0]['recall']}, us": [1e6 / r["qps"] if r["qps"] else None for r in scales]}
+    for axes, (title, values) in zip(panels, shown.items()):
+        known = [(a, b) for a, b in zip(n, values) if b]
+        if known:
+            axes.plot(*zip(*known), color=COLOURS[0], marker="o")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        style(axes, title, "vectors", title)
+    save(figure, out / "cost.png")
+
+
+def training(results, out):
+    """Energy of the anchors against the time that they took; a point is a training of so many iterations."""
+    results = [r for r in results if sum("energy" in row and "seconds" in row for row in r["rows"].values()) > 1]
+    if not results:
+        return
+    figure, panels = plt.subplots(1, len(results), figsize=(5.8 * len(results), 4), squeeze=False)
+    for axes, r in zip(panels.flat, results):
+        sides = {}
+        for name, row in r["rows"].items():
+            if "energy" in row and "seconds" in row:
+                sides.setdefault(name.rsplit(",", 1)[0], []).append((row["seconds"], row["energy"], row["iterations"]))
+        for i, (side, found) in enumerate(sides.items()):
+            found.sort()
+            axes.plot([p[0] for p in found], [p[1] for p in found], color=COLOURS[i % 8], marker=MARKERS[i % 8], label=side)
+            for seconds, energy, iterations in found:
+                axes.annotate(iterations, (seconds, energy), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        axes.set_xscale("log")
+        style(axes, f"{r['set']}: {r['n']:,} x {r['d']}, {r['m']} anchors; numbers: iterations",
+              "seconds", "mean squared distance to the nearest anchor")
+        axes.legend(fontsize=8)
+    save(figure, out / "training.png")
+
+
+def gpu(out):
+    facts = json.loads((pathlib.Path(__file__).resolve().parent / "gpu.json").read_text())
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True)
+    ways = [name.removesuffix(" ms") for name in facts["columns"][2:]]
+    for axes, d in zip(panels, sorted({row[0] for row in facts["rows"]})):
+        rows = [row for row in facts["rows"] if row[0] == d]
+        for i, way in enumerate(ways):
+            tops = [2e-9 * facts["n"] * row[1] * d / row[2 + i] for row in rows]
+            axes.bar([r + 0.16 * i for r in range(len(rows))], tops, 0.16, color=COLOURS[i], label=way)
+        axes.set_xticks([r + 0.32 for r in range(len(rows))], [f"{row[1]:,}" for row in rows])
+        style(axes, f"d = {d}", "anchors", "")
+    panels[0].set_ylabel("10^12 operations per second")
+    panels[0].legend(fontsize=8)
+    figure.suptitle(f"Nearest anchors of {facts['n']:,} vectors, {facts['device']}; wgmma, mma: this library's kernels",
+                    fontsize=9)
+    save(figure, out / "gpu.png")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.BENCH / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=peers.BENCH / "plots")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
+    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "scale", "training")}
+    for result in of_kind["bench"]:
+        recall_qps(result, arguments.out)
+    recall_bytes(of_kind["bench"], arguments.out)
+    cost(of_kind["scale"], arguments.out)
+    training(of_kind["training"], arguments.out)
+    gpu(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
