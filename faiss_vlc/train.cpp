@@ -282,10 +282,13 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
                 std::max<int64_t>(1, int64_t((__int128(state.temperature) * decay_q32) >> 32));
 
         // Stable, or no longer better where it was not trained: only once it has cooled down.
-        const int64_t held = mean_energy(summary.energy_held, shape.n - shape.n_train);
-        const bool cool = state.iteration >= params.iterations / 2;
-        state.patience = held < state.best_held ? 0 : state.patience + 1;
-        state.best_held = std::min(state.best_held, held);
+        const bool all = rows == shape.n;
+        if (all) {
+            const int64_t held = mean_energy(summary.energy_held, shape.n - shape.n_train);
+            state.patience = held < state.best_held ? 0 : state.patience + 1;
+            state.best_held = std::min(state.best_held, held);
+        }
+        const bool cool = all && state.iteration >= params.iterations / 2;
         const bool stable = double(summary.changes) <= params.stop_changes * double(shape.n);
         const bool stalled = shape.n > shape.n_train && state.patience >= 3;
         if (cool && splits.empty() && (stable || stalled)) {
