@@ -144,7 +144,8 @@ private:
 
     bool searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const;
     Scanned search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
-                            size_t probes, bool store_pairs, float* distances, idx_t* labels) const;
+                             size_t probes, bool store_pairs, float* distances,
+                             idx_t* labels) const;
     void set_model(std::shared_ptr<const Model> trained);
     std::vector<float> given_anchors() const;
     void require_trained(const char* what) const;
