@@ -65,16 +65,13 @@ __kernel void prepare_queries(__global const float* x, __global const float* mea
 #define TILE 64 // rows of either side that 64 work-items multiply
 #define STEP 16 // words at a time
 
-// acc += products of TILE rows of a and as many of b, of `words` words (4 bytes) each; rows beyond
-// the last repeat it. A work-item has 8 x 8 sums.
-inline void multiply_tile(__global const uint* a, int rows_a, int stride_a, int first_a,
-                          __global const uint* b, int rows_b, int first_b, int words,
+// acc += products of TILE rows of a and as many of b, of `words` words (4 bytes) each. A work-item
+// brings one of each and has 8 x 8 sums.
+inline void multiply_tile(__global const uint* from_a, __global const uint* from_b, int words,
                           int is_unsigned, __local uint* tile_a, __local uint* tile_b, int* acc) {
     const int id = (int)get_local_id(0);
     const int row = id / 8 * 8;
     const int column = id % 8 * 8;
-    __global const uint* from_a = a + (size_t)min(first_a + id, rows_a - 1) * stride_a;
-    __global const uint* from_b = b + (size_t)min(first_b + id, rows_b - 1) * words;
     for (int k = 0; k < words; k += STEP) {
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int i = 0; i < STEP; i += 4) { // rows are multiples of 4 words
@@ -123,9 +120,10 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
     for (int i = 0; i < 64; i++) {
         acc[i] = 0;
     }
-    multiply_tile(queries, n, words, first_query, anchors, m, first_anchor, words, 0, tile_a,
-                  tile_b, acc);
     const int id = (int)get_local_id(0);
+    multiply_tile(queries + (size_t)min(first_query + id, n - 1) * words,
+                  anchors + (size_t)min(first_anchor + id, m - 1) * words, words, 0, tile_a, tile_b,
+                  acc);
     const int column = first_anchor + id % 8 * 8;
     int start[8];
 #pragma unroll
@@ -143,39 +141,51 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
     }
 }
 
-// rotated (float n x stride): the queries along `rows` axes, whose norms are 1 / inverse_norm.
+// rotated (float n x frames x stride, a multiple of TILE): the queries along the `slots` axes of
+// each frame that they need, whose norms are 1 / inverse_norm. frame_queries: `most` for each
+// frame.
 __kernel void rotate_queries(__global const uint* planes, __global const uint* axes,
-                             __global const float* inverse_norm, __global const float4* head, int n,
-                             int rows, int words, int stride, __global float* rotated) {
+                             __global const float* inverse_norm, __global const float4* head,
+                             __global const uint* frame_count, __global const uint* frame_queries,
+                             int most, int frames, int slots, int words, int stride,
+                             __global float* rotated) {
     __local uint tile_a[STEP * TILE];
     __local uint tile_b[STEP * TILE];
+    __local uint query[TILE];
     const int tiles = stride / TILE;
-    const int first_query = (int)get_group_id(0) / tiles * TILE;
+    const int frame = (int)get_group_id(0) / tiles % frames;
     const int first_axis = (int)get_group_id(0) % tiles * TILE;
+    const int first = (int)get_group_id(0) / tiles / frames * TILE;
+    const int count = (int)frame_count[frame];
+    if (first >= count) {
+        return;
+    }
     int acc[64];
     for (int i = 0; i < 64; i++) {
         acc[i] = 0;
     }
-    multiply_tile(planes, n, 2 * words, first_query, axes, rows, first_axis, words, 0, tile_a,
-                  tile_b, acc);
+    const int id = (int)get_local_id(0);
+    query[id] = frame_queries[(size_t)frame * most + min(first + id, count - 1)];
+    __global const uint* plane = planes + (size_t)query[id] * 2 * words;
+    __global const uint* axis =
+            axes + ((size_t)frame * slots + min(first_axis + id, slots - 1)) * words;
+    multiply_tile(plane, axis, words, 0, tile_a, tile_b, acc);
     for (int i = 0; i < 64; i++) {
         acc[i] *= 256;
     }
-    multiply_tile(planes + words, n, 2 * words, first_query, axes, rows, first_axis, words, 1,
-                  tile_a, tile_b, acc);
-    const int id = (int)get_local_id(0);
+    multiply_tile(plane + words, axis, words, 1, tile_a, tile_b, acc);
     const int column = first_axis + id % 8 * 8;
     float inverse[8];
 #pragma unroll
     for (int c = 0; c < 8; c++) {
-        inverse[c] = inverse_norm[min(column + c, rows - 1)];
+        inverse[c] = inverse_norm[frame * slots + min(column + c, slots - 1)];
     }
 #pragma unroll
     for (int r = 0; r < 8; r++) {
-        const int query = first_query + id / 8 * 8 + r;
-        if (query < n) {
-            const float unit = head[query].s2;
-            __global float* to = rotated + (size_t)query * stride + column;
+        const int row = id / 8 * 8 + r;
+        if (first + row < count) {
+            const float unit = head[query[row]].s2;
+            __global float* to = rotated + ((size_t)query[row] * frames + frame) * stride + column;
             vstore4(convert_float4(vload4(2 * r, acc)) * (unit * vload4(0, inverse)), 0, to);
             vstore4(convert_float4(vload4(2 * r + 1, acc)) * (unit * vload4(1, inverse)), 1, to);
         }

@@ -10,15 +10,15 @@ namespace faiss_vlc {
 RankStage::RankStage(const SearchKernels& kernels, const Model& model)
     : device_(kernels.device), group_(kernels.group), d_(model.d), dp_(model.dp()), m_(model.m),
       factor_(model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2),
-      axes_(int(model.frames.size()) * model.slots()), scale_(model.lattice.scale),
+      frames_(int(model.frames.size())), slots_(model.slots()), scale_(model.lattice.scale),
       prepare_(kernels.get("prepare_queries")), score_(kernels.get("score_anchors")),
       rotate_(kernels.get("rotate_queries")) {
     std::vector<float> mean(model.lattice.mean.begin(), model.lattice.mean.begin() + d_);
     if (model.metric == faiss::METRIC_INNER_PRODUCT) {
         std::fill(mean.begin(), mean.end(), 0.0f);
     }
-    std::vector<int8_t> rows(size_t(axes_) * dp_);
-    std::vector<float> inverse_norm(axes_);
+    std::vector<int8_t> rows(size_t(frames_) * slots_ * dp_);
+    std::vector<float> inverse_norm(size_t(frames_) * slots_);
     const std::vector<int> slot_axis = model.layout.slot_axis();
     for (size_t g = 0; g < model.frames.size(); g++) {
         const Frame& frame = model.frames[g];
@@ -46,19 +46,25 @@ RankStage::Queries::Queries(Device& device, const RankStage& stage, int64_t most
       rank8(device.allocate<int8_t>(most * stage.dp_, "queries")),
       planes(device.allocate<int8_t>(most * 2 * stage.dp_, "queries")),
       scores(device.allocate<int32_t>(most * stage.score_stride(), "scores of anchors")),
-      rotated(device.allocate<float>(most * stage.rotated_stride(), "rotated queries")) {}
+      rotated(device.allocate<float>(most * stage.frames_ * stage.rotated_stride(),
+                                     "rotated queries")) {}
 
 void RankStage::rank(Queries& queries, int64_t n) {
-    const auto tiles = [](int64_t count) { return size_t((count + kTile - 1) / kTile); };
+    const size_t tiles = size_t((n + kTile - 1) / kTile);
     const int32_t words = dp_ / 4;
     device_->launch(prepare_, size_t(n) * dp_, group_, queries.x, mean_, scale_, queries.head,
                     int32_t(n), int32_t(d_), int32_t(dp_), queries.lattice, queries.rank8,
                     queries.planes);
-    device_->launch(score_, tiles(n) * score_stride(), kTile, queries.rank8, anchors_, offsets_,
+    device_->launch(score_, tiles * score_stride(), kTile, queries.rank8, anchors_, offsets_,
                     int32_t(factor_), int32_t(n), int32_t(m_), words, int32_t(score_stride()),
                     queries.scores);
-    device_->launch(rotate_, tiles(n) * rotated_stride(), kTile, queries.planes, axis_rows_,
-                    inverse_norm_, queries.head, int32_t(n), int32_t(axes_), words,
+}
+
+void RankStage::rotate(Queries& queries, const ProbedLists& probed, int64_t n) {
+    const size_t tiles = size_t((n + kTile - 1) / kTile);
+    device_->launch(rotate_, tiles * frames_ * rotated_stride(), kTile, queries.planes, axis_rows_,
+                    inverse_norm_, queries.head, probed.frame_counts, probed.frame_queries,
+                    int32_t(probed.most), int32_t(frames_), int32_t(slots_), int32_t(dp_ / 4),
                     int32_t(rotated_stride()), queries.rotated);
 }
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include <faiss_vlc/model.h>
-#include <opencl/search_kernels.h>
+#include <opencl/select.h>
 
 namespace faiss_vlc {
 
@@ -15,7 +15,8 @@ public:
     RankStage(const SearchKernels& kernels, const Model& model);
 
     int score_stride() const { return (m_ + kTile - 1) / kTile * kTile; }
-    int rotated_stride() const { return (axes_ + kTile - 1) / kTile * kTile; }
+    int rotated_stride() const { return (slots_ + kTile - 1) / kTile * kTile; }
+    int frames() const { return frames_; }
 
     /// A block of queries, for at most `most` of them.
     struct Queries {
@@ -26,16 +27,18 @@ public:
         Buffer rank8;   ///< int8 n x dp
         Buffer planes;  ///< int8 n x 2 dp
         Buffer scores;  ///< int32 n x score_stride
-        Buffer rotated; ///< float n x rotated_stride
+        Buffer rotated; ///< float n x frames x rotated_stride
     };
-    /// Makes all that follows from x and head.
+    /// Makes lattice, rank8, planes and scores from x and head.
     void rank(Queries& queries, int64_t n);
+    /// And rotated, for the frames of the lists that each query probes.
+    void rotate(Queries& queries, const ProbedLists& probed, int64_t n);
 
 private:
     std::shared_ptr<Device> device_;
     size_t group_;
     int d_, dp_, m_, factor_;
-    int axes_; ///< frames x slots
+    int frames_, slots_;
     float scale_;
     Kernel& prepare_;
     Kernel& score_;

@@ -94,7 +94,7 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
                          __global const float* anchor_rotated, __global const float* steps,
                          __global const uchar* group, __global const float* spread,
                          __global const float* gammas, int n_fields, int code_size, int code_bytes,
-                         int dp, int slots, int nprobe, int inner_product, uint chunk,
+                         int dp, int slots, int nprobe, int inner_product, uint chunk, int frames,
                          int rotated_stride, float energy, float c, __local uint* query8,
                          ulong stride, __global int* keys) {
     __local float part[SCANNERS];
@@ -126,7 +126,7 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
         const uint pair = pairs[pair_begin[list] + first_pair + min(q, in_task - 1)];
         const uint query = pair / (uint)nprobe;
         const uint frame = group[list];
-        __global const float* y = rotated + (size_t)query * rotated_stride + (size_t)frame * slots;
+        __global const float* y = rotated + ((size_t)query * frames + frame) * rotated_stride;
         __global const float* b = anchor_rotated + (size_t)list * slots;
         __global const float* step = steps + (size_t)frame * slots;
         float largest = 0;

@@ -108,8 +108,8 @@ int64_t ScanStage::most_tasks(int64_t pairs, int64_t m, int64_t largest_list) {
 
 ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     : kernels_(kernels), m_(model.m), dp_(model.dp()), slots_(model.slots()),
-      fields_count_(int(model.layout.fields.size())), code_size_(model.layout.code_size()),
-      code_bytes_(model.layout.code_bytes),
+      frames_(int(model.frames.size())), fields_count_(int(model.layout.fields.size())),
+      code_size_(model.layout.code_size()), code_bytes_(model.layout.code_bytes),
       inner_product_(model.metric == faiss::METRIC_INNER_PRODUCT), energy_(model.estimator.energy),
       c_(model.estimator.c), lay_out_(kernels.get("lay_out_tasks")),
       gather_(kernels.get("gather_pairs")), list_tasks_(kernels.get("list_tasks")),
@@ -154,9 +154,9 @@ void ScanStage::scan(const DeviceLists& lists, const ProbedLists& probed, const 
                   probed.starts, queries.head, queries.lattice, anchors_, queries.rotated,
                   anchor_rotated_, steps_, group_, spread_, gammas_, int32_t(fields_count_),
                   int32_t(code_size_), int32_t(code_bytes_), int32_t(dp_), int32_t(slots_),
-                  int32_t(nprobe), int32_t(inner_product_), kChunk, int32_t(queries.rotated_stride),
-                  energy_, c_, LocalMemory{size_t(fields_count_) * kQueries * sizeof(uint32_t)},
-                  stride, key);
+                  int32_t(nprobe), int32_t(inner_product_), kChunk, int32_t(frames_),
+                  int32_t(queries.rotated_stride), energy_, c_,
+                  LocalMemory{size_t(fields_count_) * kQueries * sizeof(uint32_t)}, stride, key);
 }
 
 } // namespace faiss_vlc

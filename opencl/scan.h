@@ -55,7 +55,7 @@ private:
     static constexpr int kScanners = 64;     ///< work-items of a task
 
     SearchKernels kernels_;
-    int m_, dp_, slots_, fields_count_, code_size_, code_bytes_;
+    int m_, dp_, slots_, frames_, fields_count_, code_size_, code_bytes_;
     bool inner_product_;
     float energy_, c_;
     Kernel& lay_out_;

@@ -36,7 +36,7 @@ struct DeviceSearch::State {
     State(const std::shared_ptr<Device>& device, const std::shared_ptr<const Model>& model_in,
           const VLCInvertedLists& own)
         : model(model_in), kernels(SearchKernels::compile(device)), rank(kernels, *model),
-          select(kernels), scan(kernels, *model), lists(*device, own) {}
+          select(kernels, *model), scan(kernels, *model), lists(*device, own) {}
 
     std::shared_ptr<const Model> model;
     SearchKernels kernels;
@@ -66,7 +66,7 @@ struct DeviceSearch::State {
     int64_t most(int nprobe, int k) const {
         const uint64_t bytes = std::min(kMostBytes, kernels.device->info().global_mem / 8);
         const uint64_t per_query = std::max({stride(nprobe) * 4, uint64_t(rank.score_stride()) * 4,
-                                             uint64_t(rank.rotated_stride()) * 4,
+                                             uint64_t(rank.frames()) * rank.rotated_stride() * 4,
                                              uint64_t(nprobe) * 8, uint64_t(k) * 8, uint64_t(1)});
         return int64_t(std::clamp<uint64_t>(bytes / per_query, 1, kMostQueries));
     }
@@ -82,7 +82,7 @@ struct DeviceSearch::State {
 DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprobe_in, int k_in)
     : most(most_in), nprobe(nprobe_in), k(k_in), stride(state.stride(nprobe)),
       queries(*state.kernels.device, state.rank, most),
-      probed(*state.kernels.device, most, state.model->m, nprobe),
+      probed(*state.kernels.device, most, state.model->m, nprobe, state.rank.frames()),
       tasks(*state.kernels.device, most * nprobe, state.model->m,
             ScanStage::most_tasks(
                     most * nprobe, state.model->m,
@@ -182,6 +182,7 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
     state.rank.rank(block.queries, n);
     state.select.nearest_lists(block.queries.scores, state.rank.score_stride(), n, model.m, nprobe,
                                state.lists.size, block.probed);
+    state.rank.rotate(block.queries, block.probed, n);
     state.scan.scan(state.lists, block.probed,
                     {block.queries.head, block.queries.lattice, block.queries.rotated,
                      state.rank.rotated_stride()},

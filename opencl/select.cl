@@ -67,12 +67,16 @@ inline uint narrow(__local uint* bins, __local uint* cell, __global const int* k
 
 // The nprobe lists of least (score, number), in any order, and what follows from them: where each
 // one's estimates start among the query's, how many these are, and the place of the pair among
-// those of its list, which list_count counts.
+// those of its list, which list_count counts. frame_queries (`most` for each frame) are the queries
+// that need a frame, as many as frame_count says.
 __kernel void nearest_lists(__global const int* scores, int stride, int m, int nprobe,
                             __global const uint* list_size, __local uint* bins,
                             __global int* probes, __global uint* starts, __global uint* totals,
-                            __global uint* list_count, __global uint* slots) {
+                            __global uint* list_count, __global uint* slots,
+                            __global const uchar* group, int frames, int most_queries,
+                            __global uint* frame_count, __global uint* frame_queries) {
     __local uint cell[4];
+    __local uint needed[2]; // a bit for each frame, 64 at most
     __local int least;
     __local int most;
     const uint id = (uint)get_local_id(0);
@@ -83,6 +87,7 @@ __kernel void nearest_lists(__global const int* scores, int stride, int m, int n
         least = INT_MAX;
         most = INT_MIN;
         cell[3] = 0;
+        needed[0] = needed[1] = 0;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     int low = INT_MAX;
@@ -118,6 +123,7 @@ __kernel void nearest_lists(__global const int* scores, int stride, int m, int n
         if (i < (uint)nprobe) {
             const int list = probes[pair];
             length = list_size[list];
+            atomic_or(&needed[group[list] / 32], 1u << (group[list] % 32));
             slots[pair] = atomic_inc(&list_count[list]);
         }
         const uint sum = group_prefix(bins, length);
@@ -125,6 +131,12 @@ __kernel void nearest_lists(__global const int* scores, int stride, int m, int n
             starts[pair] = total + sum - length;
         }
         total += bins[size - 1];
+    }
+    for (uint f = id; f < (uint)frames; f += size) {
+        if (needed[f / 32] >> (f % 32) & 1) {
+            const uint at = atomic_inc(&frame_count[f]);
+            frame_queries[(size_t)f * most_queries + at] = (uint)query;
+        }
     }
     if (id == 0) {
         totals[query] = total;
@@ -172,6 +184,7 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
     barrier(CLK_LOCAL_MEM_FENCE);
     // Each work-item's least key is of another vector: the k-th of them bounds the k-th of all,
     // which is cheaper to have than a histogram of very many.
+    const uint enough = min((uint)capacity, 2 * (uint)k + MANY);
     if (valid > MANY * size && valid > (uint)capacity && (uint)k <= size / 2) {
         bins[id] = (uint)least_own;
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -185,9 +198,9 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         high = most;
-    } else if (valid > (uint)capacity) {
+    } else if (valid > enough) {
         uint below;
-        narrow(bins, cell, own, total, 0, 0, k, capacity, &low, &high, &below);
+        narrow(bins, cell, own, total, 0, 0, k, enough, &low, &high, &below);
     }
     for (int attempt = 0;; attempt++) {
         for (uint i = id; i < total; i += size) {
