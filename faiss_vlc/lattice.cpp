@@ -90,17 +90,19 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     return lattice;
 }
 
+void Lattice::encode_row(const float* row, int8_t* out) const {
+    for (int k = 0; k < d; k++) {
+        const float v = (row[k] - mean[k]) * scale;
+        out[k] = int8_t(round_even(std::min(127.0f, std::max(-127.0f, v))));
+    }
+    std::fill(out + d, out + padded_dim(d), int8_t(0));
+}
+
 void Lattice::encode(int64_t n, const float* x, int8_t* out) const {
     const int dp = padded_dim(d);
 #pragma omp parallel for if (n > 1000)
     for (int64_t i = 0; i < n; i++) {
-        const float* row = x + i * d;
-        int8_t* q = out + i * dp;
-        for (int k = 0; k < d; k++) {
-            const float v = (row[k] - mean[k]) * scale;
-            q[k] = int8_t(round_even(std::min(127.0f, std::max(-127.0f, v))));
-        }
-        std::fill(q + d, q + dp, int8_t(0));
+        encode_row(x + i * d, out + i * dp);
     }
 }
 

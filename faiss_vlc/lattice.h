@@ -18,6 +18,8 @@ struct Lattice {
     /// 10,000 in, so that outliers don't coarsen the lattice.
     static Lattice fit(int64_t n, int d, const float* x);
 
+    /// One vector; out int8 padded_dim(d), padding zero.
+    void encode_row(const float* row, int8_t* out) const;
     /// Float n x d to int8 n x padded_dim(d), padding zero.
     void encode(int64_t n, const float* x, int8_t* out) const;
 

@@ -37,7 +37,7 @@ struct VLCParameters {
     int neighbours = 2;        ///< anchors among which a vector's weight is spread, 1 to 4
     float start_temperature = 0.2f; ///< in units of the first iteration's mean energy
     float end_temperature = 0.01f;  ///< in the same units
-    float size_bias = 0.1f;   ///< mean energies added per factor e in list size: evens out lists
+    float size_bias = 0.15f;  ///< mean energies added per factor e in list size: evens out lists
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
     Robust robust = Robust::huber; ///< what is done about outliers
     float kappa = 3.0f;            ///< outliers are kappa median distances away, or farther

@@ -19,6 +19,8 @@ namespace faiss_vlc {
 
 namespace {
 
+constexpr int64_t kFittedRows = 65536; ///< that the lattice is fitted to
+
 /// The first `count` of a random order of 0 .. n - 1.
 std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
     std::vector<int64_t> rows(n);
@@ -149,14 +151,26 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     const int64_t held = int64_t(double(shape.n) * params.held_out);
     shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
     sample.rows = random_rows(n, shape.n, params.seed);
-    sample.x.resize(size_t(shape.n) * d);
+    // The rows are in random order: a part shows mean and scale as well as all do.
+    const int64_t fitted = std::min<int64_t>(shape.n, kFittedRows);
+    std::vector<float> part(size_t(fitted) * d);
+#pragma omp parallel for if (fitted > 1000)
+    for (int64_t i = 0; i < fitted; i++) {
+        std::copy_n(x + sample.rows[i] * d, d, &part[size_t(i) * d]);
+    }
+    sample.lattice = Lattice::fit(fitted, d, part.data());
+    part = {};
+    sample.first_kept = std::max<int64_t>(0, shape.n - kKeptRows);
+    sample.x.resize(size_t(shape.n - sample.first_kept) * d);
+    sample.x8.resize(size_t(shape.n) * shape.dp);
 #pragma omp parallel for if (shape.n > 1000)
     for (int64_t i = 0; i < shape.n; i++) {
-        std::copy_n(x + sample.rows[i] * d, d, &sample.x[size_t(i) * d]);
+        const float* row = x + sample.rows[i] * d;
+        sample.lattice.encode_row(row, &sample.x8[size_t(i) * shape.dp]);
+        if (i >= sample.first_kept) {
+            std::copy_n(row, d, &sample.x[size_t(i - sample.first_kept) * d]);
+        }
     }
-    sample.lattice = Lattice::fit(shape.n, d, sample.x.data());
-    sample.x8.resize(size_t(shape.n) * shape.dp);
-    sample.lattice.encode(shape.n, sample.x.data(), sample.x8.data());
     return sample;
 }
 

@@ -14,10 +14,17 @@ namespace faiss_vlc {
 struct Sample {
     Shape shape;
     std::vector<int64_t> rows; ///< n indices into the caller's vectors
-    std::vector<float> x;      ///< n x d
+    int64_t first_kept = 0;    ///< from this row on the vectors themselves are kept
+    std::vector<float> x;      ///< (n - first_kept) x d
     Lattice lattice;
     std::vector<int8_t> x8; ///< n x dp
+
+    /// Row i, at least first_kept.
+    const float* vector(int64_t i) const { return &x[size_t(i - first_kept) * shape.d]; }
 };
+
+/// Rows that a sample keeps as vectors, for choices that are made on the last ones.
+constexpr int64_t kKeptRows = 33 * 1024;
 
 /// The number of anchors for n vectors to index and n_train to train on: about 4 sqrt(n), with 39
 /// training vectors for each.

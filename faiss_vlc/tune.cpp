@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/numeric.h>
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
@@ -19,6 +21,8 @@ constexpr int kMaxQueries = 600;
 constexpr int kMaxBase = 32768;
 constexpr int kCandidates = 256; ///< per query: farther ones hardly get among the first 10
 constexpr int kMaxVarianceRows = 32768;
+static_assert(kMaxQueries + kMaxBase <= kKeptRows && kMaxVarianceRows <= kKeptRows,
+              "vectors beyond are not kept");
 
 /// Held-out queries, and for each the nearest rows of the base by true distance.
 struct Trial {
@@ -67,45 +71,51 @@ Trial make_trial(const Sample& sample, const Model& model) {
     const auto scaled = [&](int64_t row) {
         std::vector<float> v(d);
         for (int k = 0; k < d; k++) {
-            v[k] = (sample.x[size_t(row) * d + k] - (inner_product ? 0 : model.lattice.mean[k])) *
-                   scale;
+            v[k] = (sample.vector(row)[k] - (inner_product ? 0 : model.lattice.mean[k])) * scale;
         }
         return v;
     };
     std::vector<float> base(size_t(n) * d);
+    Rescue rescue;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < n; i++) {
-        const std::vector<float> v = scaled(trial.base[i]);
-        std::copy(v.begin(), v.end(), &base[size_t(i) * d]);
+        rescue.run([&] {
+            const std::vector<float> v = scaled(trial.base[i]);
+            std::copy(v.begin(), v.end(), &base[size_t(i) * d]);
+        });
     }
+    rescue.rethrow();
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
-        const std::vector<float> query = scaled(trial.queries[q]);
-        const float* x = query.data();
-        std::vector<std::pair<float, int32_t>> order(n);
-        if (inner_product) {
-            for (int i = 0; i < n; i++) {
-                order[i] = {-canonical_dot(d, x, &base[size_t(i) * d]), i};
+        rescue.run([&] {
+            const std::vector<float> query = scaled(trial.queries[q]);
+            const float* x = query.data();
+            std::vector<std::pair<float, int32_t>> order(n);
+            if (inner_product) {
+                for (int i = 0; i < n; i++) {
+                    order[i] = {-canonical_dot(d, x, &base[size_t(i) * d]), i};
+                }
+            } else {
+                std::vector<int32_t> scores(tiles * 16);
+                simd().rank_tiles(tiles, groups, &sample.x8[size_t(trial.queries[q]) * shape.dp],
+                                  packed.data(), sums.data(), norm.data(), -2, scores.data());
+                for (int i = 0; i < n; i++) {
+                    order[i] = {float(scores[i]), i};
+                }
             }
-        } else {
-            std::vector<int32_t> scores(tiles * 16);
-            simd().rank_tiles(tiles, groups, &sample.x8[size_t(trial.queries[q]) * shape.dp],
-                              packed.data(), sums.data(), norm.data(), -2, scores.data());
-            for (int i = 0; i < n; i++) {
-                order[i] = {float(scores[i]), i};
+            std::nth_element(order.begin(), order.begin() + trial.candidates - 1, order.end());
+            order.resize(trial.candidates);
+            for (auto& [distance, i] : order) {
+                const float* y = &base[size_t(i) * d];
+                distance = inner_product ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
             }
-        }
-        std::nth_element(order.begin(), order.begin() + trial.candidates - 1, order.end());
-        order.resize(trial.candidates);
-        for (auto& [distance, i] : order) {
-            const float* y = &base[size_t(i) * d];
-            distance = inner_product ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
-        }
-        std::sort(order.begin(), order.end());
-        for (int i = 0; i < trial.candidates; i++) {
-            trial.candidate[q * trial.candidates + i] = order[i].second;
-        }
+            std::sort(order.begin(), order.end());
+            for (int i = 0; i < trial.candidates; i++) {
+                trial.candidate[q * trial.candidates + i] = order[i].second;
+            }
+        });
     }
+    rescue.rethrow();
     return trial;
 }
 
@@ -124,14 +134,20 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
     const int slots = model.slots();
     std::vector<uint8_t> codes(size_t(n) * code_size);
     std::vector<float> decoded(size_t(n) * slots); // residuals in the frame
+    Rescue rescue;
 #pragma omp parallel
     {
-        Model::Coder coder(model);
+        std::optional<Model::Coder> own;
+        rescue.run([&] { own.emplace(model); });
 #pragma omp for schedule(static)
         for (int i = 0; i < n; i++) {
+            if (!own) {
+                continue; // its thread found no memory
+            }
+            Model::Coder& coder = *own;
             const int64_t row = trial.base[i];
             const int j = anchors.label[row];
-            coder.encode(&sample.x[size_t(row) * d], j, &codes[size_t(i) * code_size]);
+            coder.encode(sample.vector(row), j, &codes[size_t(i) * code_size]);
             const float unit = 0.5f * model.spread[j];
             const float* steps = model.steps_of(j);
             for (int s = 0; s < slots; s++) {
@@ -140,6 +156,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             }
         }
     }
+    rescue.rethrow();
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     Terms terms;
     const size_t count = trial.candidate.size();
@@ -150,35 +167,39 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
     terms.query_norm.resize(trial.queries.size());
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
-        const float* x = &sample.x[size_t(trial.queries[q]) * d];
-        std::vector<float> lattice(model.dp(), 0), residual(slots);
-        std::vector<float> rotated(model.frames.size() * slots);
-        for (int k = 0; k < d; k++) {
-            lattice[k] = (x[k] - (inner_product ? 0 : model.lattice.mean[k])) * model.lattice.scale;
-        }
-        for (size_t g = 0; g < model.frames.size(); g++) {
-            model.frames[g].rotate(lattice.data(), &rotated[g * slots]);
-        }
-        terms.query_norm[q] = std::sqrt(canonical_dot(d, lattice.data(), lattice.data()));
-        for (int c = 0; c < trial.candidates; c++) {
-            const size_t at = q * trial.candidates + c;
-            const int i = trial.candidate[at];
-            const int j = anchors.label[trial.base[i]];
-            const float* y = &rotated[size_t(model.group[j]) * slots];
-            const float* b = &model.anchor_rotated[size_t(j) * slots];
-            for (int s = 0; s < slots; s++) {
-                residual[s] = inner_product ? y[s] : y[s] - b[s];
+        rescue.run([&] {
+            const float* x = sample.vector(trial.queries[q]);
+            std::vector<float> lattice(model.dp(), 0), residual(slots);
+            std::vector<float> rotated(model.frames.size() * slots);
+            for (int k = 0; k < d; k++) {
+                lattice[k] =
+                        (x[k] - (inner_product ? 0 : model.lattice.mean[k])) * model.lattice.scale;
             }
-            terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
-                                                    : model.anchor_distance(lattice.data(), j);
-            terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
-            const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
-            const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
-            terms.square[at] =
-                    decode_rho(word) * model.estimator.energy * model.spread[j] * model.spread[j];
-            terms.gamma[at] = model.estimator.gamma(word & (kGammaSteps - 1));
-        }
+            for (size_t g = 0; g < model.frames.size(); g++) {
+                model.frames[g].rotate(lattice.data(), &rotated[g * slots]);
+            }
+            terms.query_norm[q] = std::sqrt(canonical_dot(d, lattice.data(), lattice.data()));
+            for (int c = 0; c < trial.candidates; c++) {
+                const size_t at = q * trial.candidates + c;
+                const int i = trial.candidate[at];
+                const int j = anchors.label[trial.base[i]];
+                const float* y = &rotated[size_t(model.group[j]) * slots];
+                const float* b = &model.anchor_rotated[size_t(j) * slots];
+                for (int s = 0; s < slots; s++) {
+                    residual[s] = inner_product ? y[s] : y[s] - b[s];
+                }
+                terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
+                                                        : model.anchor_distance(lattice.data(), j);
+                terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
+                const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
+                const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
+                terms.square[at] = decode_rho(word) * model.estimator.energy * model.spread[j] *
+                                   model.spread[j];
+                terms.gamma[at] = model.estimator.gamma(word & (kGammaSteps - 1));
+            }
+        });
     }
+    rescue.rethrow();
     return terms;
 }
 
@@ -187,28 +208,32 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float energy = e.energy > 0 ? e.energy : 1.0f;
     int64_t total = 0;
+    Rescue rescue;
 #pragma omp parallel for schedule(static) reduction(+ : total)
     for (size_t q = 0; q < trial.queries.size(); q++) {
-        std::vector<float> estimate(trial.candidates);
-        for (int c = 0; c < trial.candidates; c++) {
-            const size_t at = q * trial.candidates + c;
-            const float g = terms.gamma[at];
-            const float miss = 1.0f - g;
-            const float scale = 1.0f + e.t2 * (1.0f / g - 1.0f);
-            const float square = terms.square[at];
-            const float own = inner_product ? 0.0f : g + e.t1 * miss;
-            const float penalty = inner_product ? e.c * terms.query_norm[q] / std::sqrt(energy)
-                                                : e.c * terms.list_distance[at] / energy;
-            estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
-                          (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
-        }
-        std::vector<float> sorted = estimate;
-        std::nth_element(sorted.begin(), sorted.begin() + trial.neighbours - 1, sorted.end());
-        const float bound = sorted[trial.neighbours - 1];
-        for (int c = 0; c < trial.neighbours; c++) {
-            total += estimate[c] <= bound;
-        }
+        rescue.run([&] {
+            std::vector<float> estimate(trial.candidates);
+            for (int c = 0; c < trial.candidates; c++) {
+                const size_t at = q * trial.candidates + c;
+                const float g = terms.gamma[at];
+                const float miss = 1.0f - g;
+                const float scale = 1.0f + e.t2 * (1.0f / g - 1.0f);
+                const float square = terms.square[at];
+                const float own = inner_product ? 0.0f : g + e.t1 * miss;
+                const float penalty = inner_product ? e.c * terms.query_norm[q] / std::sqrt(energy)
+                                                    : e.c * terms.list_distance[at] / energy;
+                estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
+                              (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
+            }
+            std::vector<float> sorted = estimate;
+            std::nth_element(sorted.begin(), sorted.begin() + trial.neighbours - 1, sorted.end());
+            const float bound = sorted[trial.neighbours - 1];
+            for (int c = 0; c < trial.neighbours; c++) {
+                total += estimate[c] <= bound;
+            }
+        });
     }
+    rescue.rethrow();
     return total;
 }
 
@@ -289,27 +314,31 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
     std::vector<double> variance(frames.size() * d, 0);
     for (size_t g = 0; g < frames.size(); g++) {
         std::vector<double> sums(size_t(kParts) * d, 0);
+        Rescue rescue;
 #pragma omp parallel for schedule(static)
         for (int part = 0; part < kParts; part++) {
-            std::vector<float> residual(d), rotated(frames[g].slots());
-            for (size_t i = part; i < of_frame[g].size(); i += kParts) {
-                const int64_t row = of_frame[g][i];
-                const int j = anchors.label[row];
-                const float* x = &sample.x[size_t(row) * d];
-                const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
-                for (int k = 0; k < d; k++) {
-                    // clamped as on the lattice: a wild component must not own an axis
-                    const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
-                    residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
-                                  float(a[k]) * (1.0f / (1 << kAnchorBits));
+            rescue.run([&] {
+                std::vector<float> residual(d), rotated(frames[g].slots());
+                for (size_t i = part; i < of_frame[g].size(); i += kParts) {
+                    const int64_t row = of_frame[g][i];
+                    const int j = anchors.label[row];
+                    const float* x = sample.vector(row);
+                    const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
+                    for (int k = 0; k < d; k++) {
+                        // clamped as on the lattice: a wild component must not own an axis
+                        const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+                        residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
+                                      float(a[k]) * (1.0f / (1 << kAnchorBits));
+                    }
+                    frames[g].rotate(residual.data(), rotated.data());
+                    const double weight = 1.0 / (double(model.spread[j]) * model.spread[j]);
+                    for (int k = 0; k < d; k++) {
+                        sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
+                    }
                 }
-                frames[g].rotate(residual.data(), rotated.data());
-                const double weight = 1.0 / (double(model.spread[j]) * model.spread[j]);
-                for (int k = 0; k < d; k++) {
-                    sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
-                }
-            }
+            });
         }
+        rescue.rethrow();
         for (int part = 0; part < kParts; part++) {
             for (int k = 0; k < d; k++) {
                 variance[g * d + k] += sums[size_t(part) * d + k];
@@ -360,19 +389,29 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     rows.resize(std::min<size_t>(rows.size(), 4096));
     std::vector<float> gamma(rows.size());
     std::vector<double> square(rows.size());
+    Rescue rescue;
 #pragma omp parallel
     {
-        Model::Coder coder(model);
-        std::vector<uint8_t> code(model.layout.code_size());
+        std::optional<Model::Coder> own;
+        std::vector<uint8_t> code;
+        rescue.run([&] {
+            code.resize(model.layout.code_size());
+            own.emplace(model);
+        });
 #pragma omp for schedule(static)
         for (size_t i = 0; i < rows.size(); i++) {
+            if (!own) {
+                continue;
+            }
+            Model::Coder& coder = *own;
             const int j = anchors.label[rows[i]];
-            coder.encode(&sample.x[size_t(rows[i]) * model.d], j, code.data());
+            coder.encode(sample.vector(rows[i]), j, code.data());
             gamma[i] = coder.residual_square > 0 ? float(coder.residual_dot / coder.residual_square)
                                                  : 1.0f;
             square[i] = coder.residual_square / (double(model.spread[j]) * model.spread[j]);
         }
     }
+    rescue.rethrow();
     // the largest 1 in 256 are left out, as they may be wild
     std::sort(square.begin(), square.end());
     const size_t usual = square.size() - square.size() / 256;
@@ -398,7 +437,7 @@ int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& tri
     Query query(model);
     std::vector<int32_t> rank_of(model.m);
     for (size_t q = 0; q < trial.queries.size(); q++) {
-        query.set(&sample.x[size_t(trial.queries[q]) * model.d]);
+        query.set(sample.vector(trial.queries[q]));
         const std::vector<int64_t>& order = query.rank(most);
         std::fill(rank_of.begin(), rank_of.end(), most);
         for (int r = 0; r < most; r++) {

@@ -209,6 +209,21 @@ TEST_F(AllocationFailure, LoadingThrowsAndKeepsNothing) {
     fs::remove_all(name);
 }
 
+// Every part of training, threads included; far apart ones among its many allocations.
+TEST_F(AllocationFailure, TrainingThrows) {
+    VLCParameters params = quick(9, 7);
+    params.device = "reference";
+    const std::vector<float> x = clustered(2000, kDim, 12, 1);
+    int failed = 0;
+    const auto train = [&] {
+        IndexVLC index(kDim, params);
+        index.train(2000, x.data());
+    };
+    for (int at = 1; throws_without_memory(train, at, false); at += 1 + at / 8, failed++) {
+    }
+    EXPECT_GT(failed, 20);
+}
+
 TEST_F(AllocationFailure, MergingLeavesBothAsTheyWere) {
     IndexVLC index = filled(), other(index);
     const Bytes before = written(index);

@@ -23,7 +23,7 @@ TEST(Coder, DecodesNearAndKnowsItsError) {
         std::vector<float> decoded(24), anchor(24);
         double error = 0, residual = 0;
         for (int64_t i = 0; i < t.sample.shape.n; i++) {
-            const float* row = &t.sample.x[i * 24];
+            const float* row = t.sample.vector(i);
             const int j = t.anchors.label[i];
             coder.encode(row, j, code.data());
             model.decode(j, code.data(), decoded.data());

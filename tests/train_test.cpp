@@ -36,7 +36,7 @@ TEST(DrawSample, TakesEachRowOnceAndTheSameAgain) {
     EXPECT_EQ(std::set<int64_t>(sample.rows.begin(), sample.rows.end()).size(), 300u);
     EXPECT_GT(*std::max_element(sample.rows.begin(), sample.rows.end()), 900); // from all over
     for (int64_t i = 0; i < 300; i++) {
-        ASSERT_TRUE(std::equal(&sample.x[i * 5], &sample.x[i * 5] + 5, &x[sample.rows[i] * 5]));
+        ASSERT_TRUE(std::equal(sample.vector(i), sample.vector(i) + 5, &x[sample.rows[i] * 5]));
     }
     EXPECT_EQ(draw(x, 5, params).rows, sample.rows);
     params.seed++;

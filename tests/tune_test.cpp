@@ -186,7 +186,7 @@ TEST(Tune, ModelIsConsistent) {
     const double unit = double(model.lattice.scale) * model.lattice.scale;
     double gamma = 0, dot = 0, square = 0;
     for (int64_t i = 0; i < 500; i++) {
-        const float* x = &t.sample.x[i * 128];
+        const float* x = t.sample.vector(i);
         const int j = t.anchors.label[i];
         coder.encode(x, j, code.data());
         model.decode(j, code.data(), decoded.data());

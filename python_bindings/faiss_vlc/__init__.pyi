@@ -35,6 +35,8 @@ class VLCParameters:
     max_points_per_anchor: int
     held_out: float
     iterations: int
+    candidates: int
+    first_share: float
     neighbours: int
     start_temperature: float
     end_temperature: float
@@ -60,7 +62,8 @@ class VLCParameters:
             self, *,
             m: int = ..., bits_per_dim: float = ..., bytes: int = ..., grid: int = ..., frame: int =
             ..., frames: int = ..., device: str = ..., work_group: int = ..., seed: int = ..., max_points_per_anchor:
-            int = ..., held_out: float = ..., iterations: int = ..., neighbours: int = ...,
+            int = ..., held_out: float = ..., iterations: int = ..., candidates: int = ...,
+            first_share: float = ..., neighbours: int = ...,
             start_temperature: float = ..., end_temperature: float = ..., size_bias: float = ...,
             random_bias: float = ..., robust: int = ..., kappa: float = ..., max_step: float = ...,
             merge_fraction: float = ..., split_factor: float = ..., maintain_until: float = ...,
