@@ -41,7 +41,9 @@ struct SearchParametersVLC : faiss::SearchParametersIVF {
 /// carries nprobe = 1 and overrides it.
 ///
 /// Thread-safety: as FAISS: const functions may run side by side, anything else needs the index for
-/// itself. Errors are FaissExceptions; add() leaves the index as it was.
+/// itself; saving is one of them, so an index can be searched while another thread saves it. Errors
+/// are FaissExceptions; add() leaves the index as it was. A child of fork() may use an index of its
+/// parent's, with the reference as device and on one thread.
 ///
 /// Results are the same on every x86-64 CPU and training gives the same index on every device, for
 /// one build of this library.

@@ -11,11 +11,11 @@ constexpr int kMaxWidth = 8;    ///< bits of a code
 
 /// Codes of neighbouring dimensions that share a width and lie at the same bits of their bytes.
 struct Field {
-    int first; ///< first axis of the frame; the axes follow one another
-    int lanes; ///< dimensions = bytes of the field's row: 4, 2 or 1
-    int width; ///< bits, 1 to 8
-    int shift; ///< position of the lowest bit in its byte
-    int row;   ///< index of the row
+    int first = 0; ///< first axis of the frame; the axes follow one another
+    int lanes = 0; ///< dimensions = bytes of the field's row: 4, 2 or 1
+    int width = 0; ///< bits, 1 to 8
+    int shift = 0; ///< position of the lowest bit in its byte
+    int row = 0;   ///< index of the row
 
     // derived, for scanning
     int offset = 0;     ///< of the row's bytes in a vector's packed code

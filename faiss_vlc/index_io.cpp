@@ -138,7 +138,7 @@ struct PeekedReader : faiss::IOReader {
 
 private:
     faiss::IOReader& rest_;
-    char bytes_[8];
+    char bytes_[8] = {};
     size_t size_ = 0, at_ = 0;
 };
 
@@ -262,7 +262,7 @@ void add_hooks() {
 }
 
 // For programs that only load this library, where FAISS is a shared one that was initialised first.
-[[maybe_unused]] const bool registered_at_start = (add_hooks(), true);
+[[maybe_unused]] const bool kRegisteredAtStart = (add_hooks(), true);
 
 } // namespace
 

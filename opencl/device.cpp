@@ -230,7 +230,8 @@ Device::Device(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Device::~Device() {
     if (in_child()) {
-        state_.release(); // the runtime's threads are gone: releasing could wait for them for ever
+        (void)state_.release(); // the runtime's threads are gone: releasing could wait for them for
+                                // ever
     }
 }
 

@@ -9,9 +9,10 @@
 #include <type_traits>
 #include <vector>
 
-struct _cl_command_queue;
-struct _cl_kernel;
-struct _cl_mem;
+// OpenCL's own names, so that its headers are not needed here.
+struct _cl_command_queue; // NOLINT(bugprone-reserved-identifier)
+struct _cl_kernel;        // NOLINT(bugprone-reserved-identifier)
+struct _cl_mem;           // NOLINT(bugprone-reserved-identifier)
 
 namespace faiss_vlc {
 
@@ -193,7 +194,8 @@ private:
     void set_raw(Kernel& kernel, unsigned index, size_t size, const void* value);
     void set_argument(Kernel& kernel, unsigned index, const Buffer& buffer) {
         _cl_mem* handle = buffer.handle();
-        set_raw(kernel, index, sizeof(handle), &handle);
+        set_raw(kernel, index, sizeof(handle),
+                &handle); // NOLINT(bugprone-sizeof-expression): a handle
     }
     void set_argument(Kernel& kernel, unsigned index, const LocalMemory& local) {
         set_raw(kernel, index, local.bytes, nullptr);
