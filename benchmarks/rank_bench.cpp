@@ -23,7 +23,7 @@ struct Ranking {
                 queries[j]->set(&rows.data[(i + j) * rows.d]);
             }
             if (together) {
-                faiss_vlc::Query::score_together(queries);
+                faiss_vlc::Query::score_together(queries.data());
             }
             for (auto& query : queries) {
                 sum += query->rank(nprobe).back();

@@ -24,7 +24,8 @@ struct Scanning {
             query.set(&rows.data[i * rows.d]);
             top.clear();
             scanned += scan_lists({*index.model, index.lists()}, query, lists.size(), lists.data(),
-                                  top);
+                                  top)
+                               .vectors;
         }
         return scanned;
     }

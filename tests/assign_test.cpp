@@ -128,7 +128,7 @@ TEST(Assign, SummaryCountsChangesAndSplitsEnergy) {
     const int32_t label[10] = {1, 9, 0, 9, 2, 9, 1, 9, 3, 9};
     const int32_t dist[10] = {10, 999, INT_MAX, 999, 30, 999, 7, 999, INT_MAX, 999};
     int32_t previous[5] = {1, -1, 2, 0, 3};
-    const AssignSummary summary = summarize_assign(shape, label, dist, previous);
+    const AssignSummary summary = summarize_assign(shape, shape.n, label, dist, previous);
     EXPECT_EQ(summary.changes, 2);
     EXPECT_EQ(summary.energy_train, int64_t(INT_MAX) + 40);
     EXPECT_EQ(summary.energy_held, int64_t(INT_MAX) + 7);

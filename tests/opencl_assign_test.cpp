@@ -41,8 +41,9 @@ void expect_equal(const KernelSet& kernels, const TestData& data, bool with_bias
         previous[i] = int32_t(i % 3) - 1;
     }
     Buffer previous_buffer = to_device(previous);
-    const AssignSummary expected = summarize_assign(s, label.data(), dist.data(), previous.data());
-    const AssignSummary met = stage.summarize(s, labels, dists, previous_buffer);
+    const AssignSummary expected =
+            summarize_assign(s, s.n, label.data(), dist.data(), previous.data());
+    const AssignSummary met = stage.summarize(s, int(s.n), labels, dists, previous_buffer);
     EXPECT_EQ(met.changes, expected.changes);
     EXPECT_EQ(met.energy_train, expected.energy_train);
     EXPECT_EQ(met.energy_held, expected.energy_held);
