@@ -73,7 +73,7 @@ class Side:
         self.result = {"name": name, "file_bytes": facts["file_bytes"] / n,
                        "resident_bytes": worker.facts["grown"] / n, "curves": {},
                        **{key: value for key, value in {**facts, **worker.facts}.items()
-                          if key.endswith("_seconds")}}
+                          if key.endswith(("_seconds", "build_threads"))}}
         self.efforts = EFFORTS["graph" if kind in ("hnswlib", "svs") else "lists"]
 
     def can_filter(self):
@@ -126,6 +126,8 @@ def bench_class(size, wanted, data, lists, arguments, result):
     filters = [word for share, files in data_files.filters_of(data, peers.BENCH / "data").items()
                for word in ("--filter", ",".join([str(share), *map(str, files)]))]
     names = [peer.format(lists=lists) for peer in wanted]
+    if arguments.peers:
+        names = [peer for peer in names if peer in arguments.peers]
     reasons = {peer: build(peer, data, lists, ip) for peer in names}
     result["left_out"].update({peer: reason for peer, reason in reasons.items() if reason})
     sides = [peer_side(peer, data, lists, ip, filters) for peer, reason in reasons.items() if not reason]
@@ -172,6 +174,7 @@ def main():
     parser.add_argument("--metric", choices=("L2", "inner product", "cosine"), default="L2", help="of the same")
     parser.add_argument("--lists", type=int, help="default: about 2 sqrt(n); 2048 for sift, 1024 for text")
     parser.add_argument("--classes", type=lambda text: text.split(";"), help='such as "32 B;64 B"')
+    parser.add_argument("--peers", type=lambda text: text.split(";"), help='of those classes, such as "PQ32;PQ64x4fs"')
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.05, help="a measurement takes at least")
     parser.add_argument("--build-only", action="store_true", help="make the indexes, measure nothing")

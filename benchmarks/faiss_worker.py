@@ -79,7 +79,7 @@ def build(arguments):
     ivf.quantizer.add(found)
     ivf.train(rows)
     index.is_trained = True
-    took = {"peer": arguments.peer, "train_seconds": coarse_seconds + time.perf_counter() - start}
+    took = {"peer": arguments.peer, "build_threads": faiss.omp_get_max_threads(), "train_seconds": coarse_seconds + time.perf_counter() - start}
     start = time.perf_counter()
     index.add(x)
     took["add_seconds"] = time.perf_counter() - start

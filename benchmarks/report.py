@@ -207,6 +207,8 @@ def at_recall(curve, recall):
 def facts_row(index):
     seconds = [f"{index[key]:.3g}" if key in index else "" for key in
                ("train_seconds", "add_seconds", "open_seconds", "save_seconds")]
+    if index.get("build_threads") == 1:
+        seconds[:2] = [f"{text} (1 thread)" for text in seconds[:2]]
     curves = index["curves"]
     best = [share(max(p["recall"] for p in curves[f"one-batch-{k}"])) for k in (1, 10, 100)]
     return [index["name"].rstrip(":"), f"{index['file_bytes']:.1f}", f"{index['resident_bytes']:.1f}", *seconds, *best]
