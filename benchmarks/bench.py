@@ -205,8 +205,10 @@ def main():
         target.write_text(json.dumps(result, indent=1))
         print(f"{data.name}, {size}: done", flush=True)
     if not (arguments.no_report or arguments.build_only):
-        for script in ("report.py", "plots.py"):
-            subprocess.run([sys.executable, peers.ROOT / "benchmarks" / script], check=True)
+        for script, made in (("report.py", "RESULTS.md"), ("plots.py", "plots")):
+            subprocess.run([sys.executable, peers.ROOT / "benchmarks" / script, target.parent, "--out", peers.BENCH / made],
+                           check=True)
+        print(f"{peers.BENCH / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Pictures of the results in a folder (default: build/benchmarks/results) and of gpu.json.
+"""Pictures of the results in a folder (default: benchmarks/results) and of gpu.json.
 
-    benchmarks/plots.py [FOLDER] [--out build/benchmarks/plots]
+    benchmarks/plots.py [FOLDER] [--out benchmarks/plots]
 
 recall-qps-SET.png, recall-bytes.png, cost.png, training.png, gpu.png: each where there is something to show.
 """
@@ -148,8 +148,8 @@ def gpu(out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.BENCH / "results")
-    parser.add_argument("--out", type=pathlib.Path, default=peers.BENCH / "plots")
+    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.ROOT / "benchmarks" / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=peers.ROOT / "benchmarks" / "plots")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]

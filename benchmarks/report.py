@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes benchmarks/RESULTS.md of the results in a folder (default: build/benchmarks/results).
+"""Makes benchmarks/RESULTS.md of the results in a folder (default: benchmarks/results).
 
     benchmarks/report.py [FOLDER] [--out benchmarks/RESULTS.md]
 """
@@ -253,7 +253,7 @@ def bench_section(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.BENCH / "results")
+    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.ROOT / "benchmarks" / "results")
     parser.add_argument("--out", type=pathlib.Path, default=peers.ROOT / "benchmarks" / "RESULTS.md")
     arguments = parser.parse_args()
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]

@@ -9,7 +9,7 @@ file is not larger than the peer's (file size / n: codes, ids, anchors and all).
 of its own; they take turns, --rounds times at every nprobe, and medians count. FAISS 1.15.1 comes from
 PyPI into build/faiss-venv. Modes: one thread or all, all queries in one batch or one by one.
 
-Results go into build/benchmarks/results; `report.py` makes RESULTS.md of them.
+Results go into build/benchmarks/results; README.md beside this file says how they are published.
 """
 
 import argparse
