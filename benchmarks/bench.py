@@ -26,7 +26,7 @@ import sys
 import data_files
 import peers
 
-EFFORTS = {"graph": [4, 8, 16, 32, 64, 128, 256], "lists": peers.NPROBES}
+EFFORTS = {"graph": [10, 16, 32, 64, 128, 256], "lists": peers.NPROBES}
 RAW = ["hnswlib:M=16", "svs:", "svs:primary=4,residual=8", "scann:leaves={lists},reorder=100"]
 
 

@@ -3,7 +3,7 @@
 
     benchmarks/plots.py [FOLDER] [--out benchmarks/plots]
 
-recall-qps-SET.png, recall-bytes.png, cost.png, training.png, gpu.png: each where there is something to show.
+recall-qps-SET.png, search.png, recall-bytes.png, cost.png, training.png, gpu.png: each where there is something to show.
 """
 
 import argparse
@@ -61,6 +61,29 @@ def recall_qps(result, out):
     figure.suptitle(f"{result['set']}: {result['n']:,} x {result['d']}, {result['lists']} lists; "
                     f"bytes a vector of the whole file; {machine_of(result)}", fontsize=9)
     save(figure, out / f"recall-qps-{result['set']}.png")
+
+
+def search(results, out):
+    """search_bench's curves: a panel a set and class; of a peer that was measured twice the later file."""
+    groups = {}
+    for r in results:
+        if "one-batch" in r["modes"]:
+            groups.setdefault((r["set"], r["class"]), {})[r["peer"]] = r
+    if not groups:
+        return
+    figure, panels = plt.subplots(1, len(groups), figsize=(5.8 * len(groups), 4.2), squeeze=False)
+    for axes, ((name, size), found) in zip(panels.flat, sorted(groups.items())):
+        first = next(iter(found.values()))
+        curves = [("IndexVLC", first["vlc"]["bytes"], first["modes"]["one-batch"]["vlc"])]
+        curves += [(peer, r["faiss"]["bytes"], r["modes"]["one-batch"]["faiss"]) for peer, r in found.items()]
+        for i, (label, size_bytes, curve) in enumerate(curves):
+            axes.plot([p["recall"] for p in curve], [p["qps"] for p in curve], color=COLOURS[i % 8],
+                      marker=MARKERS[i % 8], markersize=4, linewidth=1.2 if i else 2.2, label=f"{label}, {size_bytes:.0f} B")
+        axes.set_yscale("log")
+        style(axes, f"{name}: {first['n']:,} vectors, {first['lists']} lists", "recall@10", "queries per second, one thread")
+        axes.legend(fontsize=8)
+    figure.suptitle(f"Whole file's bytes a vector; FAISS {first['faiss']['faiss']}; {machine_of(first)}", fontsize=9)
+    save(figure, out / "search.png")
 
 
 def recall_bytes(benches, out):
@@ -153,9 +176,10 @@ def main():
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
-    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "scale", "training")}
+    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "search", "scale", "training")}
     for result in of_kind["bench"]:
         recall_qps(result, arguments.out)
+    search(of_kind["search"], arguments.out)
     recall_bytes(of_kind["bench"], arguments.out)
     cost(of_kind["scale"], arguments.out)
     training(of_kind["training"], arguments.out)
