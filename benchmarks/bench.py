@@ -154,6 +154,16 @@ def bench_class(size, wanted, data, lists, arguments, result):
             side.worker.close()
 
 
+def growth_and_training(data, lists):
+    """What it costs as n grows, by cuts of the set, and energy against time: the programs for that."""
+    n, d = peers.shape(data)
+    cuts = [data_files.folder_of(data, peers.BENCH / "data", most=n // part) for part in (8, 4, 2)] + [data]
+    folder = peers.ROOT / "benchmarks"
+    subprocess.run([sys.executable, folder / "scale_bench.py", *cuts, "--bytes", str(d // 4 + 2)], check=True)
+    subprocess.run([sys.executable, folder / "training_bench.py", data, "--m", str(lists), "--iterations", "2,5,10,20",
+                    "--rounds", "1", "--sides", "VLC,Kmeans"], check=True)
+
+
 def versions():
     done = subprocess.run([peers.make_venv(), "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"],
                           capture_output=True, text=True, check=True)
@@ -173,7 +183,7 @@ def main():
     parser.add_argument("--queries", type=pathlib.Path, help="of .fvecs, .bvecs and .npy")
     parser.add_argument("--metric", choices=("L2", "inner product", "cosine"), default="L2", help="of the same")
     parser.add_argument("--lists", type=int, help="default: about 2 sqrt(n); 2048 for sift, 1024 for text")
-    parser.add_argument("--classes", type=lambda text: text.split(";"), help='such as "32 B;64 B"')
+    parser.add_argument("--classes", type=lambda text: text.split(";"), help='such as "32 B;64 B", and nothing else')
     parser.add_argument("--peers", type=lambda text: text.split(";"), help='of those classes, such as "PQ32;PQ64x4fs"')
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.05, help="a measurement takes at least")
@@ -204,6 +214,8 @@ def main():
             result["classes"][size].update(commit=machine["commit"], date=machine["date"])
         target.write_text(json.dumps(result, indent=1))
         print(f"{data.name}, {size}: done", flush=True)
+    if not (arguments.classes or arguments.build_only or result["metric"] != "L2"):
+        growth_and_training(data, lists)
     if not (arguments.no_report or arguments.build_only):
         for script, made in (("report.py", "RESULTS.md"), ("plots.py", "plots")):
             subprocess.run([sys.executable, peers.ROOT / "benchmarks" / script, target.parent, "--out", peers.BENCH / made],
