@@ -123,7 +123,9 @@ def cost(scales, out):
         if known:
             axes.plot(*zip(*known), color=COLOURS[0], marker="o")
         axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.set_xticks(n, [f"{count:,}" for count in n], fontsize=8)
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
         style(axes, title, "vectors", title)
     save(figure, out / "cost.png")
 
@@ -140,7 +142,7 @@ def training(results, out):
             if "energy" in row and "seconds" in row:
                 sides.setdefault(name.rsplit(",", 1)[0], []).append((row["seconds"], row["energy"], row["iterations"]))
         for i, (side, found) in enumerate(sides.items()):
-            found.sort()
+            found.sort(key=lambda point: point[2])
             axes.plot([p[0] for p in found], [p[1] for p in found], color=COLOURS[i % 8], marker=MARKERS[i % 8], label=side)
             for seconds, energy, iterations in found:
                 axes.annotate(iterations, (seconds, energy), fontsize=7, xytext=(3, 3), textcoords="offset points")
