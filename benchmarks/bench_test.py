@@ -139,6 +139,7 @@ class Reports(Folder):
             subprocess.run([sys.executable, HERE / script, self.out, "--out", target], check=True,
                            stdout=subprocess.DEVNULL)
         text = (self.out / "R.md").read_text()
+        self.assertNotIn("disturbed, times", text)
         self.assertIn("| IndexVLC | 40.0 | 3.6k |", text)
         self.assertIn("Left out: svs (no)", text)
         for name in ("recall-qps-invented", "recall-bytes", "gpu"):
