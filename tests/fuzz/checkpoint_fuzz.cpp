@@ -19,7 +19,9 @@ void resume(const Bytes& bytes) {
     if (!file) {
         return;
     }
-    fwrite(bytes.data(), 1, bytes.size(), file);
+    if (!bytes.empty()) { // fwrite takes no null
+        fwrite(bytes.data(), 1, bytes.size(), file);
+    }
     fclose(file);
     faiss_vlc::VLCParameters params = run.params;
     params.resume = path;
