@@ -250,8 +250,9 @@ inline int dot4(int a, int b, int sum) {
     DOT(r, 1, w)                                                                               \
     DOT(r, 2, w)                                                                               \
     DOT(r, 3, w)                                                                               \
-    DOT(r, 4, w) DOT(r, 5, w) DOT(r, 6, w) DOT(r, 7, w) DOT(r, 8, w) DOT(r, 9, w) DOT(r, a, w) \
-            DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) DOT(r, e, w) DOT(r, f, w)
+    DOT(r, 4, w)                                                                               \
+    DOT(r, 5, w) DOT(r, 6, w) DOT(r, 7, w) DOT(r, 8, w) DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) \
+            DOT(r, c, w) DOT(r, d, w) DOT(r, e, w) DOT(r, f, w)
 #define FETCH(r) const int4 word##r = x##r[g];
 #define STEP0(r) DOTS(r, word##r.s0)
 #define STEP1(r) DOTS(r, word##r.s1)

@@ -217,7 +217,7 @@ __kernel void assign_near(__global const char* rows, __global const char* anchor
     const int j = anchor_of_segment(first_segment, m, segment);
     __global const int* list = lists + (size_t)j * stride;
     for (int p = (int)get_local_id(0); p < stride; p += (int)get_local_size(0)) {
-        constant_j[p] = list[p] < 0 ? NO_SCORE : norm[list[p]] + bias[list[p]];
+        constant_j[p] = list[p] < 0 ? SCORE_LIMIT : norm[list[p]] + bias[list[p]];
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     const int begin = first_row[j] + (segment - first_segment[j]) * NEAR_SEGMENT;
@@ -244,7 +244,7 @@ __kernel void assign_near(__global const char* rows, __global const char* anchor
             EACH_ROW(SQUARE)
         }
         for (int tile = 0; tile < stride / 16; tile++) {
-            const int16 near = max(vload16(tile, list), 0);
+            const int16 near = max(vload16(tile, list), (int16)(0));
 #define ZERO(r) int16 sum##r = 0;
             EACH_ROW(ZERO)
             for (int g = 0; g < dp / 16; g++) {
@@ -261,8 +261,9 @@ __kernel void assign_near(__global const char* rows, __global const char* anchor
     }
                 LANE(0)
                 LANE(1)
-                LANE(2) LANE(3) LANE(4) LANE(5) LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b)
-                        LANE(c) LANE(d) LANE(e) LANE(f)
+                LANE(2)
+                LANE(3) LANE(4) LANE(5) LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b) LANE(c)
+                        LANE(d) LANE(e) LANE(f)
             }
 #define KEEP_ONE(r) KEEP_NEAR(r, 0, sum##r)
             EACH_ROW(KEEP_ONE)
