@@ -12,7 +12,7 @@
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/reference_engine.h>
-#include <faiss_vlc/search_device.h>
+#include <faiss_vlc/search_device_internal.h>
 #include <faiss_vlc/train.h>
 #include <faiss_vlc/tune.h>
 #include <faiss_vlc/vector_file.h>

@@ -14,7 +14,7 @@
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/query_group.h>
 #include <faiss_vlc/search.h>
-#include <faiss_vlc/search_device.h>
+#include <faiss_vlc/search_device_internal.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {

@@ -92,13 +92,6 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     const int32_t* anchor = sections.view<int32_t>("anchor", anchors);
     const int32_t* bias = sections.view<int32_t>("bias", shape.m);
     const int32_t* label = sections.view<int32_t>("label", shape.n);
-    const int64_t known = rows_of_iteration(shape, params, state.iteration - 1);
-    for (int64_t i = 0; i < known; i++) {
-        if (label[i] < 0 || label[i] >= shape.m) {
-            fail("%s: row %lld belongs to anchor %d, but there are %d", path.c_str(), (long long)i,
-                 label[i], shape.m);
-        }
-    }
     state.anchor.assign(anchor, anchor + anchors);
     state.bias.assign(bias, bias + shape.m);
     state.label.assign(label, label + shape.n);
@@ -115,6 +108,11 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     expect_within(path, "component of an anchor", state.anchor, -kMaxAnchor, kMaxAnchor);
     expect_within(path, "bias", state.bias, -kMaxBias, kMaxBias);
     expect_within(path, "label", state.label, -1, shape.m - 1);
+    const int64_t known = rows_of_iteration(shape, params, state.iteration - 1);
+    if (*std::min_element(state.label.begin(), state.label.begin() + known) < 0) {
+        fail("%s: expected a label for each of the first %lld rows, which iteration %d saw",
+             path.c_str(), (long long)known, state.iteration - 1);
+    }
     return state;
 }
 

@@ -82,6 +82,7 @@ class SearchParametersVLC(faiss.SearchParametersIVF):
 class IndexVLC(faiss.IndexIVFFlat):
     parameters: VLCParameters
     max_probes: int
+    search_device: str
     trained_on: str
     def __init__(self, d: Union[int, "IndexVLC"], m: Union[int, VLCParameters] = 0, bits_per_dim: float = 2.0,
                  metric: int = ..., *, parameters: VLCParameters | None = None) -> None: ...
