@@ -99,13 +99,13 @@ void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, b
     }
 }
 
-/// Searches n queries; prepare(group, first) ranks a group of them or gives it the lists of the
-/// queries from `first` on, and scan(group, q, top) looks for those of the q-th, which is set.
-template <class Prepare, class Scan>
-Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool store_pairs,
-                float* distances, idx_t* labels, Prepare prepare, Scan scan) {
-    const Model& model = scope.model;
-    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+/// Takes n queries in groups, by all threads: prepare(group, first) ranks those of a group or gives
+/// it the lists of the queries from `first` on, and answer(own, group, q, i) looks for the q-th of
+/// it, the i-th of all. make_own() is what a thread keeps its results in: start() may throw,
+/// finish() is reached by all threads, whatever happened.
+template <class MakeOwn, class Prepare, class Answer>
+Work each_query(const Model& model, idx_t n, const float* x, MakeOwn make_own, Prepare prepare,
+                Answer answer) {
     const int size = QueryGroup::size_for(n, omp_get_max_threads());
     Work work;
     Rescue rescue;
@@ -113,15 +113,15 @@ Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool
 #pragma omp parallel if (n > 1)
     {
         Work mine;
+        auto own = make_own();
         std::unique_ptr<QueryGroup> group;
-        std::unique_ptr<TopK> top;
         rescue.run([&] {
+            own.start();
             group = std::make_unique<QueryGroup>(model, size);
-            top = std::make_unique<TopK>(k, &scope.lists);
         });
 #pragma omp for schedule(dynamic)
         for (idx_t first = 0; first < n; first += size) {
-            if (!top || interruption.is_wanted()) {
+            if (!group || interruption.is_wanted()) {
                 continue; // rethrown below
             }
             rescue.run([&] {
@@ -132,25 +132,43 @@ Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool
                 group->rotate();
                 mine.ranking += milliseconds() - start;
                 for (int q = 0; q < some; q++) {
-                    const idx_t i = first + q;
-                    top->clear();
-                    if (group->is_set(q)) {
-                        mine.scanned += scan(*group, q, *top);
-                    }
-                    write_results((*group)[q], *top, k, inner_product, store_pairs,
-                                  distances + i * k, labels + i * k);
+                    mine.scanned += answer(own, *group, q, first + q);
                 }
                 const double end = milliseconds();
                 mine.all += end - start;
                 interruption.ask(end);
             });
         }
+        own.finish();
 #pragma omp critical(faiss_vlc_add_work)
         work.add(mine);
     }
     rescue.rethrow();
     interruption.rethrow();
     return work;
+}
+
+/// The k best of n queries: scan(group, q, top) looks for those of the q-th, which is set.
+template <class Prepare, class Scan>
+Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool store_pairs,
+                float* distances, idx_t* labels, Prepare prepare, Scan scan) {
+    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
+    struct Own {
+        const SearchScope& scope;
+        idx_t k;
+        std::unique_ptr<TopK> top;
+        void start() { top = std::make_unique<TopK>(k, &scope.lists); }
+        void finish() {}
+    };
+    const auto make_own = [&] { return Own{scope, k, nullptr}; };
+    const auto answer = [&](Own& own, QueryGroup& group, int q, idx_t i) {
+        own.top->clear();
+        const Scanned scanned = group.is_set(q) ? scan(group, q, *own.top) : Scanned();
+        write_results(group[q], *own.top, k, inner_product, store_pairs, distances + i * k,
+                      labels + i * k);
+        return scanned;
+    };
+    return each_query(scope.model, n, x, make_own, prepare, answer);
 }
 
 /// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
@@ -325,40 +343,20 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
     const auto* ivf = ivf_params(params);
     const size_t probes = probes_of(ivf);
     const SearchScope scope = scope_of(ivf, 0);
-    Work work;
-    Rescue rescue;
-    Interruption interruption;
-#pragma omp parallel if (n > 1)
-    {
-        Work mine;
-        // FAISS gathers the threads' parts in finalize(), which all of them must reach.
-        faiss::RangeSearchPartialResult part(result);
-        std::unique_ptr<Query> query;
-        rescue.run([&] { query = std::make_unique<Query>(*model); });
-#pragma omp for schedule(dynamic, 8)
-        for (idx_t i = 0; i < n; i++) {
-            rescue.run([&] {
-                faiss::RangeQueryResult& one = part.new_result(i);
-                if (!query || interruption.is_wanted()) {
-                    return; // rethrown below
-                }
-                const double start = milliseconds();
-                if (query->set(x + i * d)) {
-                    const int64_t* order = query->rank(int(probes)).data();
-                    mine.ranking += milliseconds() - start;
-                    mine.scanned += scan_lists_range(scope, *query, probes, order, radius, one);
-                }
-                const double end = milliseconds();
-                mine.all += end - start;
-                interruption.ask(end);
-            });
-        }
-#pragma omp critical(faiss_vlc_add_work)
-        work.add(mine);
-        part.finalize();
-    }
-    rescue.rethrow();
-    interruption.rethrow();
+    struct Own {
+        faiss::RangeSearchPartialResult part;
+        void start() {}
+        void finish() { part.finalize(); } // gathers all threads' parts: each has to come here
+    };
+    const auto make_own = [&] { return Own{faiss::RangeSearchPartialResult(result)}; };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto answer = [&](Own& own, QueryGroup& group, int q, idx_t i) {
+        faiss::RangeQueryResult& one = own.part.new_result(i);
+        return group.is_set(q) ? scan_lists_range(scope, group[q], probes, group.lists(q), radius,
+                                                  one, group.following(q))
+                               : Scanned();
+    };
+    const Work work = each_query(*model, n, x, make_own, rank, answer);
     count_search(faiss::indexIVF_stats, n, work);
 }
 

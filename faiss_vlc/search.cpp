@@ -238,10 +238,10 @@ Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, cons
 }
 
 Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-                         float radius, faiss::RangeQueryResult& result) {
+                         float radius, faiss::RangeQueryResult& result, int64_t following) {
     const float bound = query.estimate(radius);
     RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result};
-    return scan(scope, query, count, lists, -1, hits);
+    return scan(scope, query, count, lists, following, hits);
 }
 
 } // namespace faiss_vlc

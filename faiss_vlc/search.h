@@ -61,6 +61,6 @@ Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, cons
 /// The same as scan_lists, reporting each vector whose estimate is better than the radius (data's
 /// units).
 Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
-                         float radius, faiss::RangeQueryResult& result);
+                         float radius, faiss::RangeQueryResult& result, int64_t following = -1);
 
 } // namespace faiss_vlc
