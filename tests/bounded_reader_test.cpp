@@ -14,6 +14,8 @@
 #include <faiss/index_io.h>
 #include <faiss/invlists/OnDiskInvertedLists.h>
 
+#include <faiss_vlc/faiss_version.h>
+
 #include "allocation_hooks.h"
 #include "index_test.h"
 
@@ -56,7 +58,8 @@ TEST(BoundedReader, LetsEveryKindOfIndexPass) {
             continue; // not in this FAISS's factory
         }
         met++;
-        if (!std::strstr(description, "RQ")) { // FAISS 1.7.3 crashes on an untrained one
+        // untrained ones that FAISS doesn't read back: 1.7.3 crashes, newer ones refuse an ITQ
+        if (!std::strstr(description, "RQ") && !std::strstr(description, "ITQ")) {
             ASSERT_NO_THROW(EXPECT_EQ(written(*read(written(*index))), written(*index)));
         }
         index->train(400, x.data());
@@ -112,7 +115,7 @@ TEST(BoundedReader, ListsInAFileOfTheirOwn) {
     const std::string lists = (folder / "lists").string(), file = (folder / "index").string();
     const Results expected = search(ivf, x);
     auto* on_disk = new faiss::OnDiskInvertedLists(8, ivf.code_size, lists.c_str());
-    on_disk->merge_from(const_cast<const faiss::InvertedLists**>(&ivf.invlists), 1);
+    on_disk->InvertedLists::merge_from(ivf.invlists, 0);
     ivf.replace_invlists(on_disk, true);
     faiss_vlc::write_index(&ivf, file.c_str());
     const IndexPtr loaded(faiss_vlc::read_index(file.c_str()));
@@ -187,5 +190,6 @@ TEST(BoundedReader, RecursionIsBounded) {
     for (int i = 0; i < 100000; i++) {
         deep.insert(deep.end(), one.begin(), one.end());
     }
-    EXPECT_TRUE(throws([&] { read(deep); }, "at most 1000"));
+    const bool faiss_bounds = FAISS_VLC_FAISS_VERSION >= 11500; // at 50
+    EXPECT_TRUE(throws([&] { read(deep); }, faiss_bounds ? "depth" : "at most 1000"));
 }

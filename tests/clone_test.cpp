@@ -10,6 +10,7 @@
 #include <faiss/index_io.h>
 
 #include <faiss_vlc/decoded_lists.h>
+#include <faiss_vlc/faiss_version.h>
 
 #include "index_test.h"
 
@@ -101,7 +102,7 @@ TEST(Clone, ShardsAndReplicas) {
     for (const bool threaded : {false, true}) {
         faiss::IndexShards shards(kTreeD, threaded);
         faiss::IndexReplicas replicas(kTreeD, threaded);
-        shards.own_fields = replicas.own_fields = true;
+        shards.FAISS_VLC_OWN_INDICES = replicas.FAISS_VLC_OWN_INDICES = true;
         for (int i = 0; i < 3; i++) {
             shards.addIndex(tree_of(kTreeD, "VLC4x4").release());
             replicas.addIndex(tree_of(kTreeD, "IDMap,VLC4x4").release());

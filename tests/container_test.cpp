@@ -9,6 +9,8 @@
 #include <faiss/IndexRefine.h>
 #include <faiss/index_io.h>
 
+#include <faiss_vlc/faiss_version.h>
+
 #include "index_test.h"
 
 using namespace faiss_vlc;
@@ -43,6 +45,9 @@ struct Outer {
     size_t payload, direct_map;     ///< type, then the number of its entries
 };
 
+/// Newer versions notice by themselves, in their own words, before we do.
+constexpr bool kFaissChecks = FAISS_VLC_FAISS_VERSION >= 11500;
+
 } // namespace
 
 TEST(Container, OuterFieldsMustMatchThePayload) {
@@ -60,7 +65,8 @@ TEST(Container, OuterFieldsMustMatchThePayload) {
     EXPECT_TRUE(refused(with(good, at.ntotal, int64_t(399)), "ntotal is 399"));
     EXPECT_TRUE(refused(with(good, at.metric, int32_t(0)), "metric is 0"));
     EXPECT_TRUE(refused(with(good, at.trained, uint8_t(0)), "is_trained is 0"));
-    EXPECT_TRUE(refused(with(good, at.trained, uint8_t(77)), "is_trained is 77"));
+    EXPECT_TRUE(refused(with(good, at.trained, uint8_t(77)),
+                        kFaissChecks ? "is_trained" : "is_trained is 77"));
     EXPECT_TRUE(refused(with(good, at.d, int32_t(15)), ""));     // FAISS notices
     EXPECT_TRUE(refused(with(good, at.nlist, uint64_t(9)), "")); // FAISS notices
     EXPECT_TRUE(refused(with(good, at.floats + 8 + 4, 1.5f), "quantizer differs"));
@@ -156,10 +162,12 @@ TEST(Container, DimensionsOfATreeMustAgree) {
     const IndexPtr tree = filled_tree(kTreeD, "PCA8,VLC4x4", x);
     auto& transform = dynamic_cast<faiss::IndexPreTransform&>(*tree);
     transform.chain[0]->d_out = 7;
-    EXPECT_TRUE(throws([&] { read(written(*tree)); }, "8 dimensions where 7 arrive"));
+    EXPECT_TRUE(throws([&] { read(written(*tree)); },
+                       kFaissChecks ? "d_out=7 != sub-index d=8" : "8 dimensions where 7 arrive"));
     transform.chain[0]->d_out = 8;
     transform.chain[0]->d_in = 9;
-    EXPECT_TRUE(throws([&] { read(written(*tree)); }, "takes 9 dimensions, 16 arrive"));
+    EXPECT_TRUE(throws([&] { read(written(*tree)); },
+                       kFaissChecks ? "d_in=9 != index d=16" : "takes 9 dimensions, 16 arrive"));
     transform.chain[0]->d_in = 16;
     EXPECT_EQ(read(written(*tree))->ntotal, 200);
 }

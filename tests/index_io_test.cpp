@@ -22,6 +22,7 @@
 #include <faiss/invlists/InvertedListsIOHook.h>
 
 #include <faiss_vlc/decoded_lists.h>
+#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/format.h>
 
 #include "index_test.h"
@@ -379,7 +380,7 @@ TEST(StockFaiss, MembersOfShardsAreUpgradedInPlace) {
             stock.push_back(stock_read(stock_written(*members.back())));
             group->addIndex(stock.back().get());
         }
-        group->own_fields = owned;
+        group->FAISS_VLC_OWN_INDICES = owned;
         for (IndexPtr& member : stock) {
             if (owned) {
                 member.release();
