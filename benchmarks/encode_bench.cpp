@@ -1,5 +1,7 @@
 // Vectors to packed codes, their lists being known. An item is a vector; one thread.
 
+#include <faiss_vlc/encode.h>
+
 #include "stages/stage_bench.h"
 
 namespace {
@@ -16,11 +18,13 @@ struct Encoding {
     explicit Encoding(int64_t most) : rows(stage::sample_rows("base.npy", most)) {
         lists.resize(rows.n);
         stage::sample_index().assign_lists(rows.n, rows.data.data(), lists.data());
-        code.resize(model.layout.code_size());
+        code.resize(rows.n * model.layout.code_size());
     }
     void run() {
-        for (int64_t i = 0; i < rows.n; i++) {
-            coder.encode(&rows.data[i * rows.d], int(lists[i]), code.data());
+        const size_t size = model.layout.code_size();
+        for (int64_t i = 0; i < rows.n; i += Model::Coder::kMost) {
+            coder.encode(int(std::min<int64_t>(Model::Coder::kMost, rows.n - i)),
+                         &rows.data[i * rows.d], &lists[i], &code[i * size], size);
         }
     }
 };

@@ -221,7 +221,10 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
         engine.begin_blocks(model->m, d, model->anchors8.data(), std::min(n, kAssignBlock));
         for (idx_t first = 0; first < n; first += kAssignBlock) {
             const idx_t count = std::min(kAssignBlock, n - first);
-            model->lattice.encode(count, x + first * d, x8.data());
+            // by this thread: others would still wait actively, and hold up the device on this host
+            for (idx_t i = 0; i < count; i++) {
+                model->lattice.encode_row(x + (first + i) * d, &x8[i * model->dp()]);
+            }
             engine.assign_block(count, x8.data(), labels.data());
             std::copy_n(labels.data(), count, list_nos + first);
         }

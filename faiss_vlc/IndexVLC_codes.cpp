@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <faiss_vlc/encode.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/vector_file.h>
@@ -47,16 +48,19 @@ void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, ui
         std::unique_ptr<Model::Coder> coder;
         rescue.run([&] { coder = std::make_unique<Model::Coder>(*model); });
 #pragma omp for schedule(static)
-        for (idx_t i = 0; i < n; i++) {
-            uint8_t* code = codes + i * size;
-            if (list_nos[i] < 0 || !coder) {
-                std::fill_n(code, size, uint8_t(0));
-                continue;
+        for (idx_t first = 0; first < n; first += Model::Coder::kMost) {
+            const int some = int(std::min<idx_t>(Model::Coder::kMost, n - first));
+            for (idx_t i = first; i < first + some; i++) {
+                if (list_nos[i] < 0 || !coder) {
+                    std::fill_n(codes + i * size, size, uint8_t(0));
+                } else if (include_listnos) {
+                    encode_listno(list_nos[i], codes + i * size);
+                }
             }
-            if (include_listnos) {
-                encode_listno(list_nos[i], code);
+            if (coder) {
+                coder->encode(some, x + first * d, list_nos + first, codes + first * size + head,
+                              size);
             }
-            coder->encode(x + i * d, int(list_nos[i]), code + head);
         }
     }
     rescue.rethrow();

@@ -1,6 +1,7 @@
 #include <faiss_vlc/codec.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <queue>
 
@@ -241,6 +242,14 @@ void pack_code(const Layout& layout, const uint8_t* level, uint8_t* code) {
     std::fill_n(code, layout.code_bytes, uint8_t(0));
     for (size_t i = 0; i < layout.fields.size(); i++) {
         const Field& f = layout.fields[i];
+        if (f.lanes == 4) { // at once: levels stay within their bytes
+            uint32_t bits, word;
+            std::memcpy(&bits, level + 4 * i, 4);
+            std::memcpy(&word, code + f.offset, 4);
+            word |= bits << f.shift;
+            std::memcpy(code + f.offset, &word, 4);
+            continue;
+        }
         for (int l = 0; l < f.lanes; l++) {
             code[f.offset + l] |= uint8_t(level[4 * i + l] << f.shift);
         }

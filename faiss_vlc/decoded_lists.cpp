@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include <faiss_vlc/encode.h>
 #include <faiss_vlc/error.h>
 
 namespace faiss_vlc {

@@ -18,20 +18,6 @@ namespace {
 constexpr double kUnit = 32767; ///< norm of a vector while it is rotated
 constexpr int kMost = 127;      ///< largest component of a row
 
-double norm_of(int d, const float* x) {
-    double lane[4] = {};
-    int k = 0;
-    for (; k + 4 <= d; k += 4) {
-        for (int i = 0; i < 4; i++) {
-            lane[i] += double(x[k + i]) * x[k + i];
-        }
-    }
-    for (; k < d; k++) {
-        lane[k % 4] += double(x[k]) * x[k];
-    }
-    return std::sqrt((lane[0] + lane[2]) + (lane[1] + lane[3]));
-}
-
 } // namespace
 
 Frame Frame::principal(int d, const int64_t* covariance) {
@@ -111,7 +97,7 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
 }
 
 Frame::Scaling Frame::scaling(int d, const float* x) {
-    const double norm = norm_of(d, x);
+    const double norm = std::sqrt(simd().encode->square_sum(d, x));
     if (!(norm > double(kSmallestQuery))) {
         return {0, 0};
     }
@@ -124,9 +110,7 @@ float Frame::quantize(int d, const float* x, int16_t* q) {
         std::fill_n(q, d + d % 2, int16_t(0));
         return 0;
     }
-    for (int k = 0; k < d; k++) {
-        q[k] = int16_t(round_even(x[k] * by.scale));
-    }
+    simd().encode->round_scaled(d, x, by.scale, q);
     if (d % 2) {
         q[d] = 0;
     }

@@ -7,6 +7,7 @@
 #include <faiss_vlc/engine.h>
 #include <faiss_vlc/numeric.h>
 #include <faiss_vlc/parallel.h>
+#include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
 
@@ -91,10 +92,7 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
 }
 
 void Lattice::encode_row(const float* row, int8_t* out) const {
-    for (int k = 0; k < d; k++) {
-        const float v = (row[k] - mean[k]) * scale;
-        out[k] = int8_t(round_even(std::min(127.0f, std::max(-127.0f, v))));
-    }
+    simd().encode->quantize_row(d, row, mean.data(), scale, out);
     std::fill(out + d, out + padded_dim(d), int8_t(0));
 }
 

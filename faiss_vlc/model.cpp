@@ -166,39 +166,6 @@ void Model::decode(int j, const uint8_t* code, float* out) const {
     }
 }
 
-Model::Coder::Coder(const Model& model)
-    : level(model.slots()), model_(model), lattice_(model.dp()), rotated_(model.slots()) {}
-
-void Model::Coder::encode(const float* x, int j, uint8_t* code) {
-    const Model& model = model_;
-    for (int k = 0; k < model.d; k++) {
-        lattice_[k] = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
-    }
-    model.frame_of(j).rotate(lattice_.data(), rotated_.data());
-    residual_square = model.anchor_distance(lattice_.data(), j);
-
-    const float spread = model.spread[j];
-    const float inverse_spread = spread > 0 ? 1.0f / spread : 0.0f;
-    const float* b = &model.anchor_rotated[size_t(j) * model.slots()];
-    const float* steps = model.steps_of(j);
-    const float* inverse_steps = &model.inverse_step[size_t(model.group[j]) * model.slots()];
-    float lane[kLanes] = {};
-    for (int s = 0; s < model.layout.slots(); s++) {
-        const float most = float(model.levels_less_one[s]);
-        const float residual = rotated_[s] - b[s];
-        const float wanted = residual * inverse_spread * inverse_steps[s] + 0.5f * most;
-        const float c = std::min(most, std::max(0.0f, wanted));
-        level[s] = uint8_t(round_even(c));
-        const float decoded = (float(level[s]) - 0.5f * most) * (steps[s] * spread);
-        lane[s % kLanes] += residual * decoded;
-    }
-    residual_dot = add_lanes(lane);
-    pack_code(model.layout, level.data(), code);
-    const uint16_t factors = model.estimator.encode(residual_square, residual_dot, spread);
-    code[model.layout.code_bytes] = uint8_t(factors);
-    code[model.layout.code_bytes + 1] = uint8_t(factors >> 8);
-}
-
 Query::Query(const Model& model)
     : model_(model), in_metric_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2),
       rotated_(model.frames.size() * model.slots()), rotation_(model.frames.size()),

@@ -61,7 +61,7 @@ public:
     /// The steps of list j's axes, per slot.
     const float* steps_of(int j) const { return &step[size_t(group[j]) * slots()]; }
 
-    class Coder;
+    class Coder; ///< encode.h
 
     /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0).
     float anchor_distance(const float* q, int j) const;
@@ -87,23 +87,6 @@ public:
     std::vector<float> step;         ///< frames x slots: sigma * step of the width, 0 where empty
     std::vector<float> inverse_step; ///< frames x slots, 0 where empty
     std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
-};
-
-/// Encodes vectors; holds scratch, so one per thread.
-class Model::Coder {
-public:
-    explicit Coder(const Model& model);
-    /// x float d in the data's units, list j; code code_size() bytes.
-    void encode(const float* x, int j, uint8_t* code);
-
-    /// |r|^2 and <r, r^> of the last encode, in squared lattice units, and its levels per slot.
-    double residual_square = 0;
-    double residual_dot = 0;
-    std::vector<uint8_t> level;
-
-private:
-    const Model& model_;
-    std::vector<float> lattice_, rotated_;
 };
 
 /// What goes by a whole query; with it each component can be prepared by itself, as a device does.

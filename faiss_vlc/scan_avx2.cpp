@@ -280,8 +280,10 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 } // namespace
 
+extern const EncodeLoops kEncodeAvx2; // encode_avx2.cpp
 extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2",       rotate_tile,   rotate_together, rank_tiles,     rank_together,
-                    group_minima, select_within, anchor_distance, quantize_query, scan_blocks};
+const Simd kAvx2 = {"avx2",         rotate_tile,  rotate_together, rank_tiles,
+                    rank_together,  group_minima, select_within,   anchor_distance,
+                    quantize_query, scan_blocks,  &kEncodeAvx2};
 
 } // namespace faiss_vlc

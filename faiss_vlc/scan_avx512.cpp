@@ -319,8 +319,10 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 } // namespace
 
+extern const EncodeLoops kEncodeAvx512; // encode_avx512.cpp
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",     rotate_tile,   rotate_together, rank_tiles,     rank_together,
-                      group_minima, select_within, anchor_distance, quantize_query, scan_blocks};
+const Simd kAvx512 = {"avx512",       rotate_tile,  rotate_together, rank_tiles,
+                      rank_together,  group_minima, select_within,   anchor_distance,
+                      quantize_query, scan_blocks,  &kEncodeAvx512};
 
 } // namespace faiss_vlc

@@ -161,8 +161,10 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 } // namespace
 
+extern const EncodeLoops kEncodePortable; // encode_portable.cpp
 extern const Simd kPortable;
-const Simd kPortable = {"portable",   rotate_tile,   rotate_together, rank_tiles,     rank_together,
-                        group_minima, select_within, anchor_distance, quantize_query, scan_blocks};
+const Simd kPortable = {"portable",     rotate_tile,  rotate_together, rank_tiles,
+                        rank_together,  group_minima, select_within,   anchor_distance,
+                        quantize_query, scan_blocks,  &kEncodePortable};
 
 } // namespace faiss_vlc

@@ -14,6 +14,25 @@ static inline uint64_t rank_key(int32_t score, int index) {
     return uint64_t(uint32_t(score) ^ 0x80000000u) << 32 | uint32_t(index);
 }
 
+/// The loops of encoding. Floats are summed in numeric.h's canonical order.
+struct EncodeLoops {
+    /// Sum of x_k^2 over d components: lane k mod 4 each, then (0 + 2) + (1 + 3).
+    double (*square_sum)(int d, const float* x);
+
+    /// q_k = x_k scale, rounded; within +-32767.
+    void (*round_scaled)(int d, const float* x, float scale, int16_t* q);
+
+    /// q_k = (x_k - mean_k) scale, clamped to +-127 and rounded.
+    void (*quantize_row)(int d, const float* x, const float* mean, float scale, int8_t* q);
+
+    /// Levels of n slots (a multiple of 16): level_s = (y_s - b_s) inverse_spread inverse_step_s +
+    /// most_s / 2, clamped to [0, most_s] and rounded; most_s is 2^b - 1. Returns the sum of
+    /// (y_s - b_s) (level_s - most_s / 2) step_s spread, which is <r, r^>.
+    float (*levels)(int n, const float* y, const float* b, const float* inverse_step,
+                    const float* step, const int16_t* most, float spread, float inverse_spread,
+                    uint8_t* level);
+};
+
 /// The hot loops, one implementation per instruction set; all give identical results.
 /// Chosen once: the best level the CPU has, or the one that VLC_SIMD names
 /// (portable | avx2 | avx512); a level that the CPU lacks is an error.
@@ -61,6 +80,8 @@ struct Simd {
     /// Returns a bit for each that is <= bound.
     uint64_t (*scan_blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                             float* distance);
+
+    const EncodeLoops* encode;
 };
 
 /// The level in use.

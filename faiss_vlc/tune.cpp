@@ -7,6 +7,7 @@
 
 #include <faiss/impl/AuxIndexStructures.h>
 
+#include <faiss_vlc/encode.h>
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/numeric.h>
 #include <faiss_vlc/parallel.h>

@@ -13,25 +13,11 @@
 #include <faiss_vlc/codec.h>
 #include <faiss_vlc/simd.h>
 
+#include "simd_levels.h"
 #include "unit_test.h"
 
 namespace faiss_vlc {
 namespace {
-
-std::vector<const Simd*> levels() {
-    std::vector<const Simd*> out;
-    for (const char* const* name = simd_levels(); *name; name++) {
-        out.push_back(find_simd(*name));
-        EXPECT_NE(out.back(), nullptr) << *name;
-        EXPECT_STREQ(out.back()->name, *name);
-    }
-    return out;
-}
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-    return a.size() == b.size() && !std::memcmp(a.data(), b.data(), a.size() * sizeof(T));
-}
 
 TEST(Levels, AllThatTheCpuHasAreThere) {
     ASSERT_FALSE(levels().empty());

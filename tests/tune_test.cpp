@@ -13,6 +13,7 @@
 #include <faiss/IndexFlat.h>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/encode.h>
 #include <faiss_vlc/reference_engine.h>
 #include <faiss_vlc/simd.h>
 
