@@ -308,6 +308,12 @@ int main(int argc, char** argv) {
     t->add_option("--size-bias", a.parameters.size_bias);
     t->add_option("--random-bias", a.parameters.random_bias);
     t->add_option("--neighbours", a.parameters.neighbours);
+    t->add_option("--candidates", a.parameters.candidates);
+    t->add_option("--first-share", a.parameters.first_share);
+    t->add_option("--start-temperature", a.parameters.start_temperature);
+    t->add_option("--step", a.parameters.step);
+    t->add_option("--robust", a.parameters.robust);
+    t->add_option("--seed", a.parameters.seed);
     t->add_option("--device", a.parameters.device);
     CLI11_PARSE(app, argc, argv);
     try {

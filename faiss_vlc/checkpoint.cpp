@@ -39,7 +39,7 @@ uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
     writer.i32(params.candidates);
     for (float value :
          {params.first_share, params.start_temperature, params.end_temperature, params.size_bias,
-          params.random_bias, params.kappa, params.max_step, params.merge_fraction,
+          params.random_bias, params.kappa, params.step, params.max_step, params.merge_fraction,
           params.split_factor, params.maintain_until, params.stop_changes}) {
         writer.f32(value);
     }

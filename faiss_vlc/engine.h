@@ -52,7 +52,7 @@ struct ReduceParams {
 };
 
 struct UpdateParams {
-    int32_t step = 256;            ///< share of the way to the mean, in 1/256
+    int32_t step = 256; ///< share of the way to the mean, in 1/256; may be more than all of it
     int32_t max_step = kMaxAnchor; ///< clamp of a component's move, fixed point
     int32_t mean_count = 1;        ///< n_train / m
     int32_t bias_scale = 0;        ///< squared distance per factor 2 in list size

@@ -42,6 +42,7 @@ void VLCParameters::check(int d) const {
     expect(size_bias >= 0 && size_bias <= 10, "size_bias", size_bias, "0 to 10");
     expect(random_bias >= 0 && random_bias <= 10, "random_bias", random_bias, "0 to 10");
     expect(kappa >= 0.1f && kappa <= 1000, "kappa", kappa, "0.1 to 1000");
+    expect(step >= 0.1f && step <= 1.9f, "step", step, "0.1 to 1.9");
     expect(max_step > 0 && max_step <= 127, "max_step", max_step, "above 0, at most 127");
     expect(merge_fraction >= 0 && merge_fraction <= 1, "merge_fraction", merge_fraction, "0 to 1");
     expect(split_factor >= 1, "split_factor", split_factor, "at least 1");

@@ -35,12 +35,13 @@ struct VLCParameters {
     int candidates = 128;      ///< anchors near its last one that a vector is compared with; 0: all
     float first_share = 0.25f; ///< of the sample in the first iteration, see rows_of_iteration
     int neighbours = 2;        ///< anchors among which a vector's weight is spread, 1 to 4
-    float start_temperature = 0.2f; ///< in units of the first iteration's mean energy
+    float start_temperature = 0.1f; ///< in units of the first iteration's mean energy
     float end_temperature = 0.01f;  ///< in the same units
-    float size_bias = 0.15f;  ///< mean energies added per factor e in list size: evens out lists
+    float size_bias = 0.07f;  ///< mean energies added per factor e in list size: evens out lists
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
     Robust robust = Robust::huber; ///< what is done about outliers
     float kappa = 3.0f;            ///< outliers are kappa median distances away, or farther
+    float step = 1.5f;             ///< times the way to its mean that an anchor goes, 0.1 to 1.9
     float max_step = 32.0f;        ///< of an anchor's component in one iteration, lattice units
     float merge_fraction = 0.25f;  ///< see maintain.h
     float split_factor = 4.0f;     ///< see maintain.h

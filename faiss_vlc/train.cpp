@@ -253,7 +253,8 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         engine.reduce(reduce);
 
         UpdateParams update;
-        update.step = std::max(1, clamp32(256.0 * double(energy) / (double(energy) + temperature)));
+        update.step = std::max(1, clamp32(256.0 * double(params.step) * double(energy) /
+                                          (double(energy) + temperature)));
         update.max_step = clamp32(double(params.max_step) * (1 << kAnchorBits));
         update.mean_count = int32_t(n_train / m);
         update.bias_scale = std::min(kMaxBias, clamp32(params.size_bias * octave * double(energy)));

@@ -171,7 +171,8 @@ TEST(Anneal, OutliersDoNotDragAnchors) {
 }
 
 // Ten points on a line and two anchors. One neighbour each (weight 256), no robustness, no merging;
-// T stays the first mean energy; size_bias is 1 / ln 2, so that bias_scale is the mean energy.
+// T stays the first mean energy and step is 1; size_bias is 1 / ln 2, so that bias_scale is the
+// mean energy.
 //
 // Points 0 2 4 6 8 10 12 (A) and 40 42 50 (B); the anchors start on rows 0 and 1: 0 and 40.
 // t = 0: A: squared distances 0 4 16 36 64 100 144 = 364, B: 0 4 100 = 104; mean 468 / 10 = 46, T
@@ -206,6 +207,7 @@ TEST(Anneal, TenPointsByHand) {
     params.iterations = 2;
     params.start_temperature = params.end_temperature = 1;
     params.size_bias = 1.442695f;
+    params.step = 1;
     params.robust = Robust::none;
     params.maintain_until = 0;
     params.dump = folder.file("dump");

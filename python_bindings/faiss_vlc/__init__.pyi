@@ -44,6 +44,7 @@ class VLCParameters:
     random_bias: float
     robust: int
     kappa: float
+    step: float
     max_step: float
     merge_fraction: float
     split_factor: float
@@ -65,7 +66,7 @@ class VLCParameters:
             int = ..., held_out: float = ..., iterations: int = ..., candidates: int = ...,
             first_share: float = ..., neighbours: int = ...,
             start_temperature: float = ..., end_temperature: float = ..., size_bias: float = ...,
-            random_bias: float = ..., robust: int = ..., kappa: float = ..., max_step: float = ...,
+            random_bias: float = ..., robust: int = ..., kappa: float = ..., step: float = ..., max_step: float = ...,
             merge_fraction: float = ..., split_factor: float = ..., maintain_until: float = ...,
             stop_changes: float = ..., tilt: float = ..., t1: float = ..., t2: float = ..., c: float
             = ..., coverage: float = ..., checkpoint: str = ..., checkpoint_every: int = ...,
