@@ -92,6 +92,7 @@ struct Options {
     int neighbours = 4;
     int repeat = 9;
     int iterations = 20;
+    int candidates = VLCParameters().candidates;
     bool as_json = false;
 };
 
@@ -224,6 +225,7 @@ json train_speed(const Options& options) {
     VLCParameters params;
     params.m = options.m[0];
     params.iterations = options.iterations;
+    params.candidates = options.candidates;
     params.neighbours = options.neighbours;
     params.stop_changes = 0;
     const std::string dot = options.dots.empty() ? "" : options.dots[0];
@@ -290,6 +292,7 @@ json index_speed(const Options& options) {
     VLCParameters params;
     params.m = options.m[0];
     params.iterations = options.iterations;
+    params.candidates = options.candidates;
     params.neighbours = options.neighbours;
     params.stop_changes = 0;
     const KernelSet kernels = compile(open(options.device, false), options.work_group,
@@ -350,6 +353,7 @@ int main(int argc, char** argv) {
     }
     for (CLI::App* command : {train, index}) {
         command->add_option("--iterations", options.iterations, "of the loop");
+        command->add_option("--candidates", options.candidates, "per list of near anchors; 0: all");
     }
     CLI11_PARSE(app, argc, argv);
     try {

@@ -29,23 +29,23 @@ __kernel void scatter_rows(__global const int* previous, int n, __global int* cu
 }
 
 // score: |a_o|^2 - 2 <a_o, a_j> for anchors j from `begin` on, `count` rows of `padded`. An anchor
-// gets INT_MIN for itself, padding NO_SCORE.
+// gets INT_MIN for itself, padding NO_SCORE. A work-item takes ROWS rows and `share` tiles;
+// neighbouring ones take the same tiles.
 __kernel void score_anchors(__global const char* anchor8, __global const uchar* packed,
                             __global const int* start_j, __global const int* norm, int begin,
-                            int count, int m, int padded, int dp, __global int* score) {
-    const int first = (int)get_global_id(0) * ROWS;
-    if (first >= count) {
-        return;
-    }
+                            int count, int m, int padded, int dp, int share, __global int* score) {
+    const int row_blocks = (count + ROWS - 1) / ROWS;
+    const int first = (int)get_global_id(0) % row_blocks * ROWS;
+    const int first_tile = (int)get_global_id(0) / row_blocks * share;
     const int groups = dp / 4;
-    const int tiles = (m + 15) / 16;
+    const int tiles = min((m + 15) / 16, first_tile + share);
 #define OPEN(r)                              \
     __global const WORD* x##r =              \
             (__global const WORD*)(anchor8 + \
                                    (size_t)(begin + min(first + r, count - 1)) * (size_t)dp);
     EACH_ROW(OPEN)
 #undef OPEN
-    for (int tile = 0; tile < tiles; tile += TILES) {
+    for (int tile = first_tile; tile < tiles; tile += TILES) {
         EACH_ROW(SUMS)
         PASS
 #define PUT(r, t, sum)                                                                 \
@@ -68,10 +68,108 @@ inline int count_lanes(int16 v) {
     return -(b.s0 + b.s1 + b.s2 + b.s3);
 }
 
-// One work-group per anchor: the `length` smallest scores, ties by number. The threshold is found
-// by bisection between the smallest score and the largest of `length` classes' smallest ones.
+#if defined(HOST)
+// The smallest score with at least `length` up to it, or a number between it and the next if there
+// are just `length`: by bisection between the smallest score and the largest of 128 classes'
+// smallest ones. The work-group is one work-item.
+inline int near_threshold(__global const int* own, int tiles, int length, __local int* bins) {
+    int low = NO_SCORE;
+    int high = INT_MIN;
+    for (int c = 0; c < 8; c++) {
+        int16 least = NO_SCORE;
+        for (int t = c; t < tiles; t += 8) {
+            const int16 value = vload16(t, own);
+            least = min(least, select(value, (int16)(NO_SCORE), value == (int16)(INT_MIN)));
+        }
+        low = min(low, min_lane(least));
+        high = max(high, -min_lane(-least));
+    }
+    high = length > 128 ? SCORE_LIMIT : min(high, SCORE_LIMIT);
+    while (low < high) {
+        const int middle = (int)(((long)low + high) >> 1);
+        int16 met16 = 0;
+        for (int t = 0; t < tiles; t++) {
+            met16 += vload16(t, own) <= (int16)(middle);
+        }
+        const int met = count_lanes(met16);
+        if (met == length) {
+            return middle;
+        }
+        if (met > length) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return high;
+}
+#else
+#define BINS 256
+
+// The same by histograms, each of the bin of the last one that the threshold lies in. After BINS
+// numbers `bins` has 4 more: bounds of the scores, then what was chosen.
+inline int near_threshold(__global const int* own, int tiles, int length, __local int* bins) {
+    const int id = (int)get_local_id(0);
+    const int size = (int)get_local_size(0);
+    __local int* bounds = bins + BINS;
+    if (id == 0) {
+        bounds[0] = NO_SCORE;
+        bounds[1] = INT_MIN;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int low = NO_SCORE;
+    int high = INT_MIN;
+    for (int i = id; i < tiles * 16; i += size) {
+        const int value = own[i];
+        low = value == INT_MIN ? low : min(low, value);
+        high = value == NO_SCORE ? high : max(high, value);
+    }
+    atomic_min(bounds, low);
+    atomic_max(bounds + 1, high);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    low = bounds[0];
+    high = bounds[1];
+    int met = 1; // scores below low: the anchor itself
+    for (;;) {
+        const uint range = (uint)high - (uint)low;
+        const int shift = max(24 - (int)clz(range), 0);
+        for (int i = id; i < BINS; i += size) {
+            bins[i] = 0;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int i = id; i < tiles * 16; i += size) {
+            const int value = own[i];
+            if (value >= low && value <= high) {
+                atomic_inc(bins + (((uint)value - (uint)low) >> shift));
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (id == 0) {
+            int bin = 0;
+            while (met + bins[bin] < length) {
+                met += bins[bin++];
+            }
+            bounds[2] = bin;
+            bounds[3] = met;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const int bin = bounds[2];
+        met = bounds[3];
+        const int most = high;
+        low += bin << shift;
+        high = (int)min((uint)most - (uint)low, (1u << shift) - 1u) + low;
+        if (shift == 0 || met + bins[bin] == length) {
+            return high;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+#endif
+
+// One work-group per anchor: the `length` smallest scores, ties by number.
 __kernel void select_near(__global const int* score, int begin, int m, int padded, int length,
-                          int stride, __global int* list, __local int* below, __local int* equal) {
+                          int stride, __global int* list, __local int* below, __local int* equal,
+                          __local int* bins) {
     const int id = (int)get_local_id(0);
     const int size = (int)get_local_size(0);
     const int j = begin + (int)get_group_id(0);
@@ -81,57 +179,7 @@ __kernel void select_near(__global const int* score, int begin, int m, int padde
     const int share = (tiles + size - 1) / size;
     const int from = min(id * share, tiles);
     const int to = min(from + share, tiles);
-    // 128 classes' smallest scores bound the threshold from above if there are as many
-    int low = NO_SCORE;
-    int high = INT_MIN;
-    for (int c = 0; c < 8; c++) {
-        int16 least = NO_SCORE;
-        for (int t = from + c; t < to; t += 8) {
-            const int16 value = vload16(t, own);
-            least = min(least, select(value, (int16)(NO_SCORE), value == (int16)(INT_MIN)));
-        }
-        low = min(low, min_lane(least));
-        high = max(high, -min_lane(-least));
-    }
-    below[id] = low;
-    equal[id] = high;
-    for (int half_size = size / 2; half_size > 0; half_size /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (id < half_size) {
-            below[id] = min(below[id], below[id + half_size]);
-            equal[id] = max(equal[id], equal[id + half_size]);
-        }
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    low = length == 1 ? INT_MIN : below[0];
-    high = length == 1 ? INT_MIN : length > 128 ? SCORE_LIMIT : min(equal[0], SCORE_LIMIT);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    // the smallest high with at least `length` scores up to it
-    while (low < high) {
-        const int middle = (int)(((long)low + high) >> 1);
-        int16 met16 = 0;
-        for (int t = from; t < to; t++) {
-            met16 += vload16(t, own) <= (int16)(middle);
-        }
-        below[id] = count_lanes(met16);
-        for (int half_size = size / 2; half_size > 0; half_size /= 2) {
-            barrier(CLK_LOCAL_MEM_FENCE);
-            if (id < half_size) {
-                below[id] += below[id + half_size];
-            }
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        const int met = below[0];
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (met >= length) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-        if (met == length) {
-            low = high;
-        }
-    }
+    const int high = length == 1 ? INT_MIN : near_threshold(own, tiles, length, bins);
     // all below the threshold, and as many equal to it as there is room for
     int less = 0;
     int same = 0;
@@ -262,8 +310,9 @@ __kernel void assign_near(__global const char* rows, __global const char* anchor
                 LANE(0)
                 LANE(1)
                 LANE(2)
-                LANE(3) LANE(4) LANE(5) LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b) LANE(c)
-                        LANE(d) LANE(e) LANE(f)
+                LANE(3)
+                LANE(4) LANE(5) LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b) LANE(c) LANE(d)
+                        LANE(e) LANE(f)
             }
 #define KEEP_ONE(r) KEEP_NEAR(r, 0, sum##r)
             EACH_ROW(KEEP_ONE)

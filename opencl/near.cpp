@@ -12,6 +12,8 @@ namespace {
 constexpr int kSegment = 256; // NEAR_SEGMENT in near.cl
 constexpr int kOverread = 64; // anchors: kernels take up to 4 tiles at once
 constexpr int64_t kMaxScores = 1 << 24;
+constexpr int64_t kScoringItems = 1 << 17; // work-items that keep a large GPU busy
+constexpr size_t kBins = 256 + 4;          // BINS in near.cl and the numbers behind them
 
 } // namespace
 
@@ -51,12 +53,17 @@ void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
     device.launch(pack_, padded, group, anchors.anchor8, m, dp, padded, packed_, start_);
     for (int32_t begin = 0; begin < m; begin += batch_) {
         const int32_t count = std::min(batch_, m - begin);
-        const size_t items = (size_t(count) + kernels_.dot.rows - 1) / kernels_.dot.rows;
-        device.launch(score_, items, one, anchors.anchor8, packed_, start_, anchors.norm, begin,
-                      count, m, padded, dp, scores_);
+        const int64_t row_blocks = (int64_t(count) + kernels_.dot.rows - 1) / kernels_.dot.rows;
+        const int64_t tiles = padded / 16;
+        const int64_t share = kernels_.dot.on_host()
+                                      ? tiles
+                                      : std::max<int64_t>(1, row_blocks * tiles / kScoringItems);
+        device.launch(score_, size_t(row_blocks * ((tiles + share - 1) / share)), one,
+                      anchors.anchor8, packed_, start_, anchors.norm, begin, count, m, padded, dp,
+                      int32_t(share), scores_);
         device.launch(select_, size_t(count) * one, one, scores_, begin, m, padded, int32_t(length),
                       stride, list_, LocalMemory{one * sizeof(int32_t)},
-                      LocalMemory{one * sizeof(int32_t)});
+                      LocalMemory{one * sizeof(int32_t)}, LocalMemory{kBins * sizeof(int32_t)});
     }
 }
 

@@ -161,6 +161,16 @@ TEST(OpenCLEngine, EveryDotTrainsLikeTheReference) {
     }
 }
 
+// The kernels for GPUs, which devices of other kinds can run too.
+TEST(OpenCLEngine, GpuKernelsTrainLikeTheReference) {
+    for (const Dot& dot : {Dot{"portable", "-DDOT_PORTABLE", 4}, Dot{"dot4", "-DDOT_PACKED", 2}}) {
+        for (int work_group : {64, 256}) {
+            const KernelSet kernels = KernelSet::compile(test_device(), work_group, dot);
+            expect_same_training(kernels, TestData(3000, 2700, 40, 700, 3, 8), 8);
+        }
+    }
+}
+
 TEST(OpenCLEngine, LongListsTakeManySegments) {
     const KernelSet kernels = KernelSet::compile(test_device(), 64);
     expect_same_training(kernels, TestData(9000, 9000, 20, 3, 2, 5), 5);
