@@ -6,7 +6,6 @@
 
 #include <faiss/impl/AuxIndexStructures.h>
 
-#include <faiss_vlc/encode.h>
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/tune_internal.h>
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include <faiss_vlc/encode.h>
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/tune_internal.h>
 

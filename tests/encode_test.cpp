@@ -17,10 +17,10 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<float> normal(int n, float scale, std::mt19937& random) {
-    std::normal_distribution<float> gauss(0, scale);
+    std::normal_distribution<float> gauss(0, 1);
     std::vector<float> x(n);
     for (float& v : x) {
-        v = gauss(random);
+        v = scale * gauss(random);
     }
     return x;
 }

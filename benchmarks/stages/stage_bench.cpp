@@ -154,7 +154,7 @@ Training::Training(const std::string& device, int64_t rows) {
     engine->begin(shape, sample.x8.data());
     std::vector<int32_t> anchors(size_t(shape.m) * shape.dp);
     for (size_t i = 0; i < anchors.size(); i++) {
-        anchors[i] = int32_t(sample.x8[i]) << faiss_vlc::kAnchorBits;
+        anchors[i] = sample.x8[i] * (1 << faiss_vlc::kAnchorBits);
     }
     engine->set_anchors(anchors.data());
     engine->set_bias(std::vector<int32_t>(shape.m, 0).data());
