@@ -17,11 +17,11 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLI = os.path.abspath(os.environ.get("VLC_CLI", os.path.join(HERE, "../build/release/vlc")))
 SIFT = os.path.join(os.environ.get("VLC_TEST_DATA", os.path.join(HERE, "data")), "sift20k")
-N, D, M = 4000, 128, 64
-# What the sanitizers add to a program's memory and time says nothing about it.
+# What the sanitizers add to a program's memory and time says nothing about it: there is less to do.
 with open(CLI, "rb") as binary:
     SANITIZED = b"__asan_init" in (code := binary.read()) or b"__tsan_init" in code
     del code
+N, D, M = (1500, 128, 24) if SANITIZED else (4000, 128, 64)
 
 
 def run(*arguments, **environment):

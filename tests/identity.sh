@@ -28,10 +28,12 @@ configurations=(
     "768 1000 --m 20 --iterations 5 --bits 1"
     "800 1000 --m 17 --iterations 5 --frame identity"
 )
+share=1
+if grep -qE '__[at]san_init' "$vlc"; then share=4; fi # sanitizers are slow
 status=0
 for configuration in "${configurations[@]}"; do
     read -r d n options <<<"$configuration"
-    head -c $((d * n)) "$work/rows.u8" >"$work/input.u8"
+    head -c $((d * n / share)) "$work/rows.u8" >"$work/input.u8"
     expected=
     for device in "$@"; do
         # shellcheck disable=SC2086
