@@ -88,6 +88,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
     DirectMapAddition map(direct_map, n);
     std::vector<idx_t> block_ids;
     std::vector<uint8_t> codes;
+    std::vector<uint32_t> begin, next, order;
     for (idx_t first = 0; first < n; first += kAddBlock) {
         faiss::InterruptCallback::check();
         const idx_t count = std::min(kAddBlock, n - first);
@@ -99,7 +100,8 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
         encode_vectors(count, x + first * d, list_nos + first, codes.data());
 
         // by list, in order of arrival within each
-        std::vector<idx_t> begin(nlist + 1, 0), order(count);
+        begin.assign(nlist + 1, 0);
+        order.resize(count);
         for (idx_t i = 0; i < count; i++) {
             if (list_nos[first + i] >= 0) {
                 begin[list_nos[first + i] + 1]++;
@@ -108,34 +110,31 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
         for (size_t j = 0; j < nlist; j++) {
             begin[j + 1] += begin[j];
         }
-        std::vector<idx_t> next(begin.begin(), begin.end() - 1);
+        next = begin;
         for (idx_t i = 0; i < count; i++) {
             if (list_nos[first + i] >= 0) {
-                order[next[list_nos[first + i]]++] = i;
+                order[next[list_nos[first + i]]++] = uint32_t(i);
             }
         }
         own.prepare_ids(count, block_ids.data());
-        std::vector<idx_t> offset(count, -1);
+        std::vector<idx_t> offset(direct_map.no() ? 0 : count, -1);
         Rescue rescue;
 #pragma omp parallel for schedule(dynamic, 16)
         for (size_t j = 0; j < nlist; j++) {
             rescue.run([&] {
-                const size_t in_list = size_t(begin[j + 1] - begin[j]);
-                std::vector<idx_t> list_ids(in_list);
-                std::vector<uint8_t> list_codes(in_list * code_size);
-                for (size_t i = 0; i < in_list; i++) {
-                    const idx_t from = order[begin[j] + i];
-                    list_ids[i] = block_ids[from];
-                    std::copy_n(&codes[from * code_size], code_size, &list_codes[i * code_size]);
+                const size_t in_list = begin[j + 1] - begin[j];
+                if (in_list == 0) {
+                    return;
                 }
-                const size_t at = own.add_entries(j, in_list, list_ids.data(), list_codes.data());
-                for (size_t i = 0; i < in_list; i++) {
-                    offset[order[begin[j] + i]] = idx_t(at + i);
+                const uint32_t* rows = &order[begin[j]];
+                const size_t at = own.add_rows(j, in_list, rows, block_ids.data(), codes.data());
+                for (size_t i = 0; i < in_list && !offset.empty(); i++) {
+                    offset[rows[i]] = idx_t(at + i);
                 }
             });
         }
         rescue.rethrow();
-        for (idx_t i = 0; i < count; i++) {
+        for (idx_t i = 0; i < idx_t(offset.size()); i++) {
             map.add(block_ids[i], offset[i] < 0 ? -1 : list_nos[first + i] << 32 | offset[i]);
         }
     }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <type_traits>
 
 #include <faiss_vlc/error.h>
 
@@ -20,12 +21,29 @@ bool fits_4_bytes(int64_t id) {
 /// lanes).
 template <class Copy>
 void each_row(const Layout& layout, int count, int v, Copy copy) {
-    for (size_t r = 0; r < layout.row_lanes.size(); r++) {
-        const int lanes = layout.row_lanes[r];
-        copy(size_t(layout.row_offset[r]) * count + size_t(v) * lanes, layout.row_offset[r], lanes);
+    // rows of 4 lanes, then of 2 and 1, each at most once; constant sizes make a copy one move
+    const int bytes = layout.code_bytes;
+    int at = 0;
+    for (; at + 4 <= bytes; at += 4) {
+        copy(size_t(at) * count + size_t(v) * 4, at, std::integral_constant<int, 4>());
     }
-    copy(size_t(layout.code_bytes) * count + size_t(v) * kFactorBytes, layout.code_bytes,
-         kFactorBytes);
+    if (at + 2 <= bytes) {
+        copy(size_t(at) * count + size_t(v) * 2, at, std::integral_constant<int, 2>());
+        at += 2;
+    }
+    if (at < bytes) {
+        copy(size_t(at) * count + size_t(v), at, std::integral_constant<int, 1>());
+    }
+    copy(size_t(bytes) * count + size_t(v) * kFactorBytes, bytes,
+         std::integral_constant<int, kFactorBytes>());
+}
+
+/// Not by doubling: lists hold most of the memory, and adding comes in batches.
+template <class Vector>
+void reserve_by_eighths(Vector& vector, size_t size) {
+    if (size > vector.capacity()) {
+        vector.reserve(std::max(size, vector.capacity() + vector.capacity() / 8));
+    }
 }
 
 } // namespace
@@ -44,7 +62,7 @@ void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code)
             (list.lent_blocks ? list.lent_blocks : list.blocks.data()) + first * code_size;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
     each_row(model->layout, count, int(offset - first),
-             [&](size_t at, int to, int bytes) { std::memcpy(code + to, block + at, bytes); });
+             [&](size_t at, int to, auto bytes) { std::memcpy(code + to, block + at, bytes); });
 }
 
 void VLCInvertedLists::write_code(List& list, size_t offset, const uint8_t* code) {
@@ -52,7 +70,7 @@ void VLCInvertedLists::write_code(List& list, size_t offset, const uint8_t* code
     uint8_t* block = list.blocks.data() + first * code_size;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
     each_row(model->layout, count, int(offset - first),
-             [&](size_t at, int from, int bytes) { std::memcpy(block + at, code + from, bytes); });
+             [&](size_t at, int from, auto bytes) { std::memcpy(block + at, code + from, bytes); });
 }
 
 /// For a change. Writers to different lists may come here side by side.
@@ -118,13 +136,14 @@ void VLCInvertedLists::set_size(List& list, size_t size) {
     const size_t bytes = size * code_size + kSlack;
     if (size < list.size) {
         move_block(list.blocks.data() + first * code_size, before, after, int(kept - first));
-    } else if (bytes > list.blocks.capacity()) {
-        // grow by an eighth: lists hold most of the memory, and adding comes in batches
-        list.blocks.reserve(std::max(bytes, list.blocks.capacity() + list.blocks.capacity() / 8));
+    } else {
+        reserve_by_eighths(list.blocks, bytes);
     }
     if (wide_ids_) {
+        reserve_by_eighths(list.ids8, size);
         list.ids8.resize(size);
     } else {
+        reserve_by_eighths(list.ids4, size);
         list.ids4.resize(size);
     }
     if (size > list.size) {
@@ -261,6 +280,18 @@ size_t VLCInvertedLists::add_entries(size_t list_no, size_t n, const idx_t* ids,
     for (size_t i = 0; i < n; i++) {
         set_id(list, first + i, ids[i]);
         write_code(list, first + i, codes + i * code_size);
+    }
+    return first;
+}
+
+size_t VLCInvertedLists::add_rows(size_t list_no, size_t n, const uint32_t* rows, const idx_t* ids,
+                                  const uint8_t* codes) {
+    List& list = lists_.at(list_no);
+    const size_t first = list.size;
+    set_size(list, checked_add(first, n, "size of a list"));
+    for (size_t i = 0; i < n; i++) {
+        set_id(list, first + i, ids[rows[i]]);
+        write_code(list, first + i, codes + rows[i] * code_size);
     }
     return first;
 }

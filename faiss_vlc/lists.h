@@ -45,6 +45,9 @@ struct VLCInvertedLists : faiss::InvertedLists {
     size_t add_entries(size_t list_no, size_t n, const idx_t* ids, const uint8_t* codes) override;
     void update_entries(size_t list_no, size_t offset, size_t n, const idx_t* ids,
                         const uint8_t* codes) override;
+    /// add_entries() for the rows of a batch that a list gets: n numbers of ids and codes.
+    size_t add_rows(size_t list_no, size_t n, const uint32_t* rows, const idx_t* ids,
+                    const uint8_t* codes);
     void resize(size_t list_no, size_t new_size) override;
     void reset() override;
 
