@@ -38,6 +38,7 @@ TEST(Resume, GoesOnFromACheckpoint) {
     VLCParameters params;
     params.m = 25;
     params.iterations = 10;
+    params.held_out = 0; // nothing stalls
     params.stop_changes = 0;
     params.maintain_until = 1;
     params.split_factor = 2;
