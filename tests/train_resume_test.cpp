@@ -42,7 +42,7 @@ TEST(Resume, GoesOnFromACheckpoint) {
     params.stop_changes = 0;
     params.maintain_until = 1;
     params.split_factor = 2;
-    params.random_bias = 1;
+    params.random_bias = 3;
     params.end_temperature = params.start_temperature;
     const Sample sample = draw(x, 18, params);
     const Anchors whole = run(sample, params);
