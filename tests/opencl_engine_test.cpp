@@ -152,6 +152,11 @@ TEST(OpenCLEngine, SmallSizes) {
     expect_same_training(kernels, TestData(70, 60, 3, 1, 1, 1), 1);
     expect_same_training(kernels, TestData(70, 70, 20, 17, 3, 2), 2);
     expect_same_training(kernels, TestData(300, 290, 17, 2, 4, 3), 3);
+    for (const Dot& gpu : {Dot{"portable", "-DDOT_PORTABLE", 4}, Dot{"dot4", "-DDOT_PACKED", 2}}) {
+        const KernelSet gpu_kernels = KernelSet::compile(test_device(), 64, gpu);
+        expect_same_training(gpu_kernels, TestData(70, 70, 20, 17, 3, 2), 2);
+        expect_same_training(gpu_kernels, TestData(200, 190, 9, 70, 2, 4), 4);
+    }
 }
 
 TEST(OpenCLEngine, EveryDotTrainsLikeTheReference) {
