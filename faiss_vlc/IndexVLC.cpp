@@ -11,6 +11,7 @@
 #include <faiss_vlc/checkpoint.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/index_io.h>
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/reference_engine.h>
 #include <faiss_vlc/search_device_internal.h>
 #include <faiss_vlc/train.h>
@@ -74,6 +75,28 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
     }
     return run_on_engine(params, device,
                          [&](Engine& engine) { return anneal(engine, sample, params, verbose); });
+}
+
+/// The lists of vectors, by the CPU's own instructions.
+void assign_here(const Model& model, int64_t n, const float* x, idx_t* list_nos) {
+    constexpr int64_t kChunk = 96; // rows that stay in the nearest cache
+    const int dp = model.dp();
+    Rescue rescue;
+#pragma omp parallel if (n > kChunk)
+    rescue.run([&] {
+        std::vector<int8_t> x8(size_t(std::min(n, kChunk)) * dp);
+        int32_t labels[kChunk];
+#pragma omp for schedule(static) nowait
+        for (int64_t first = 0; first < n; first += kChunk) {
+            const int count = int(std::min(kChunk, n - first));
+            for (int i = 0; i < count; i++) {
+                model.lattice.encode_row(x + (first + i) * model.d, &x8[size_t(i) * dp]);
+            }
+            model.nearest(count, x8.data(), labels);
+            std::copy_n(labels, count, list_nos + first);
+        }
+    });
+    rescue.rethrow();
 }
 
 } // namespace
@@ -214,6 +237,10 @@ void IndexVLC::train_encoder(idx_t n, const float* x, const idx_t*) {
 void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
     require_trained("assigning");
     checked_count(n, d, sizeof(float), "vectors to assign");
+    if (host_assigns(parameters.device, double(n) * double(nlist) * d)) {
+        assign_here(*model, n, x, list_nos);
+        return;
+    }
     std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * model->dp());
     std::vector<int32_t> labels(std::min(n, kAssignBlock));
     std::string device;

@@ -1,9 +1,11 @@
 #include <faiss_vlc/engine.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include <faiss_vlc/engine_internal.h>
 #include <faiss_vlc/reference_engine.h>
+#include <faiss_vlc/simd.h>
 #include <opencl/device.h>
 #include <opencl/opencl_engine.h>
 
@@ -22,6 +24,23 @@ std::unique_ptr<Engine> make_engine(const std::string& device, int work_group) {
         return std::make_unique<OpenCLEngine>(std::move(opened), work_group);
     }
     return std::make_unique<ReferenceEngine>();
+}
+
+bool host_assigns(const std::string& device, double products) {
+    constexpr double kLittle = 1e8; // takes the host less than a device needs to begin
+    if (engine_factory_for_tests()) {
+        return false;
+    }
+    if (!is_auto_device(device)) {
+        const char* wanted = std::getenv("VLC_DEVICE");
+        return (device.empty() ? wanted : device) == std::string("reference");
+    }
+    if (products < kLittle) {
+        return true;
+    }
+    const std::vector<DeviceInfo> devices = list_devices(); // GPUs first
+    const bool has_instructions = std::strcmp(simd().name, "portable") != 0;
+    return devices.empty() || (has_instructions && devices[0].type != DeviceType::kGpu);
 }
 
 bool is_auto_device(const std::string& device) {

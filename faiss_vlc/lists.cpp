@@ -40,9 +40,9 @@ void each_row(const Layout& layout, int count, int v, Copy copy) {
 
 /// Not by doubling: lists hold most of the memory, and adding comes in batches.
 template <class Vector>
-void reserve_by_eighths(Vector& vector, size_t size) {
+void reserve_tightly(Vector& vector, size_t size) {
     if (size > vector.capacity()) {
-        vector.reserve(std::max(size, vector.capacity() + vector.capacity() / 8));
+        vector.reserve(std::max(size, vector.capacity() + vector.capacity() / 16));
     }
 }
 
@@ -137,13 +137,13 @@ void VLCInvertedLists::set_size(List& list, size_t size) {
     if (size < list.size) {
         move_block(list.blocks.data() + first * code_size, before, after, int(kept - first));
     } else {
-        reserve_by_eighths(list.blocks, bytes);
+        reserve_tightly(list.blocks, bytes);
     }
     if (wide_ids_) {
-        reserve_by_eighths(list.ids8, size);
+        reserve_tightly(list.ids8, size);
         list.ids8.resize(size);
     } else {
-        reserve_by_eighths(list.ids4, size);
+        reserve_tightly(list.ids4, size);
         list.ids4.resize(size);
     }
     if (size > list.size) {

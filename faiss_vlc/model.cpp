@@ -13,21 +13,21 @@ namespace faiss_vlc {
 
 void Model::finish() {
     const int pad = dp();
-    anchor_norm.assign(m, 0);
+    anchor_norm.assign((m + 15) / 16 * 16, INT32_MAX); // what pads the last tile comes last
     component_sum.assign((m + 15) / 16 * 16, 0);
     ranked.assign(component_sum.size() * pad, 0);
     for (int j = 0; j < m; j++) {
         const int8_t* a = &anchors8[size_t(j) * pad];
+        anchor_norm[j] = 0;
         for (int k = 0; k < pad; k++) {
             anchor_norm[j] += a[k] * a[k];
             component_sum[j] += a[k];
             ranked[(size_t(j / 16) * (pad / 4) + k / 4) * 64 + j % 16 * 4 + k % 4] = a[k];
         }
     }
-    // what pads the last tile comes last
-    rank_offset.assign(component_sum.size(), INT32_MAX);
-    for (int j = 0; j < m; j++) {
-        rank_offset[j] = metric == faiss::METRIC_INNER_PRODUCT ? 0 : anchor_norm[j];
+    rank_offset = anchor_norm;
+    if (metric == faiss::METRIC_INNER_PRODUCT) {
+        std::fill_n(rank_offset.begin(), m, 0);
     }
     anchor_lattice.clear();
     if (grid == AnchorGrid::float16) {
@@ -74,6 +74,11 @@ void Model::finish() {
         });
     }
     rescue.rethrow();
+}
+
+void Model::nearest(int rows, const int8_t* x, int32_t* label) const {
+    simd().nearest(rows, int(anchor_norm.size()) / 16, dp() / 4, x, ranked.data(),
+                   component_sum.data(), anchor_norm.data(), label);
 }
 
 bool Model::same_as(const Model& other) const {

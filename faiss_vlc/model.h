@@ -61,6 +61,9 @@ public:
     /// The steps of list j's axes, per slot.
     const float* steps_of(int j) const { return &step[size_t(group[j]) * slots()]; }
 
+    /// The nearest anchor of each row (int8 rows x dp), the first of equal ones.
+    void nearest(int rows, const int8_t* x, int32_t* label) const;
+
     class Coder; ///< encode.h
 
     /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0).
@@ -78,7 +81,7 @@ public:
     void prefetch(int j) const;
 
     // Derived, read-only.
-    std::vector<int32_t> anchor_norm;   ///< m, of anchors8
+    std::vector<int32_t> anchor_norm;   ///< m padded to 16 with INT32_MAX, of anchors8
     std::vector<int32_t> component_sum; ///< m padded to 16
     std::vector<int32_t> rank_offset;   ///< m padded to 16: the norm, or 0 for inner products
     std::vector<int8_t> ranked;         ///< anchors8 in tiles, see Simd::rank_tiles

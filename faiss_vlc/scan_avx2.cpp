@@ -284,6 +284,6 @@ extern const EncodeLoops kEncodeAvx2; // encode_avx2.cpp
 extern const Simd kAvx2;
 const Simd kAvx2 = {"avx2",         rotate_tile,  rotate_together, rank_tiles,
                     rank_together,  group_minima, select_within,   anchor_distance,
-                    quantize_query, scan_blocks,  &kEncodeAvx2};
+                    quantize_query, scan_blocks,  nearest_avx2,    &kEncodeAvx2};
 
 } // namespace faiss_vlc

@@ -323,6 +323,6 @@ extern const EncodeLoops kEncodeAvx512; // encode_avx512.cpp
 extern const Simd kAvx512;
 const Simd kAvx512 = {"avx512",       rotate_tile,  rotate_together, rank_tiles,
                       rank_together,  group_minima, select_within,   anchor_distance,
-                      quantize_query, scan_blocks,  &kEncodeAvx512};
+                      quantize_query, scan_blocks,  nearest_avx512,  &kEncodeAvx512};
 
 } // namespace faiss_vlc

@@ -163,8 +163,8 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 extern const EncodeLoops kEncodePortable; // encode_portable.cpp
 extern const Simd kPortable;
-const Simd kPortable = {"portable",     rotate_tile,  rotate_together, rank_tiles,
-                        rank_together,  group_minima, select_within,   anchor_distance,
-                        quantize_query, scan_blocks,  &kEncodePortable};
+const Simd kPortable = {"portable",     rotate_tile,  rotate_together,  rank_tiles,
+                        rank_together,  group_minima, select_within,    anchor_distance,
+                        quantize_query, scan_blocks,  nearest_portable, &kEncodePortable};
 
 } // namespace faiss_vlc

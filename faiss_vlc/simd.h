@@ -81,8 +81,22 @@ struct Simd {
     uint64_t (*scan_blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                             float* distance);
 
+    /// The anchor with the smallest norms[j] - 2 <x, a_j>, the first of equal ones, of each of
+    /// `rows` rows (4 groups bytes each): assign.h's nearest. Anchors as in rank_tiles; what pads
+    /// the last tile has the norm INT32_MAX.
+    void (*nearest)(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
+                    const int32_t* component_sums, const int32_t* norms, int32_t* label);
+
     const EncodeLoops* encode;
 };
+
+// Simd::nearest of each level, nearest_<level>.cpp.
+void nearest_portable(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
+                      const int32_t* component_sums, const int32_t* norms, int32_t* label);
+void nearest_avx2(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
+                  const int32_t* component_sums, const int32_t* norms, int32_t* label);
+void nearest_avx512(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
+                    const int32_t* component_sums, const int32_t* norms, int32_t* label);
 
 /// The level in use.
 const Simd& simd();
