@@ -27,6 +27,7 @@
 #include <faiss/IndexIVF.h>
 #include <faiss/impl/IDSelector.h>
 #include <nlohmann/json.hpp>
+#include <malloc.h>
 #include <omp.h>
 
 #include <faiss_vlc/IndexVLC.h>
@@ -237,6 +238,7 @@ void add(const Arguments& a) {
     index->add(warm, x.data());
     index->reset();
     reader->seek(0);
+    malloc_trim(0);  // else the lists grow into what the full index has left behind
     reset_peak();
     const int64_t before = memory("VmRSS");
     double total = 0;
@@ -247,8 +249,9 @@ void add(const Arguments& a) {
     }
     Json json = {{"n", index->ntotal}, {"seconds", total}, {"block", a.block}};
     json["block_bytes"] = x.size() * sizeof(float);
-    json["grown"] = memory("VmRSS") - before;
     json["peak"] = memory("VmHWM") - before;
+    malloc_trim(0);
+    json["grown"] = memory("VmRSS") - before;
     if (const auto* vlc = dynamic_cast<faiss_vlc::IndexVLC*>(index.get())) {
         json["memory"] = vlc->memory();
     }

@@ -13,6 +13,7 @@ OPQ's rotation where there is one), which saves most of the training and makes l
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -150,6 +151,7 @@ def add(arguments):
     x = np.zeros((arguments.block, shape[1]), dtype=np.float32)
     index.add(x[:1000])
     index.reset()
+    ctypes.CDLL(None).malloc_trim(0)  # as bench_worker does
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     seconds = 0
@@ -158,8 +160,10 @@ def add(arguments):
         start = time.perf_counter()
         index.add(x[:count])
         seconds += time.perf_counter() - start
-    answer(n=index.ntotal, seconds=seconds, block=arguments.block, block_bytes=x.nbytes,
-           grown=memory("VmRSS") - before, peak=memory("VmHWM") - before)
+    peak = memory("VmHWM") - before
+    ctypes.CDLL(None).malloc_trim(0)
+    answer(n=index.ntotal, seconds=seconds, block=arguments.block, block_bytes=x.nbytes, peak=peak,
+           grown=memory("VmRSS") - before)
 
 
 def train(arguments):
