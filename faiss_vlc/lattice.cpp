@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <faiss_vlc/engine.h>
 #include <faiss_vlc/numeric.h>
@@ -13,9 +14,42 @@ namespace faiss_vlc {
 
 namespace {
 
-/// The smallest bound that all but n / 10,000 of the magnitudes stay within, to 1/32 of a power of
-/// two: counted in bins of the float's own bits, so no sorting and no libm.
-float robust_range(int64_t n, int d, const float* x, const std::vector<float>& mean) {
+/// Rows over so many times as far from the middle as the median row are outliers, as long as they
+/// are less than a tenth: more of them are data. Below that the lattice has levels enough for both.
+constexpr double kFar = 32;
+
+/// The rows that are no outliers.
+std::vector<int64_t> near_rows(int64_t n, int d, const float* x, const std::vector<float>& middle) {
+    std::vector<double> square(n, 0);
+#pragma omp parallel for if (n > 1000)
+    for (int64_t i = 0; i < n; i++) {
+        for (int k = 0; k < d; k++) {
+            const double u = double(x[i * d + k]) - middle[k];
+            square[i] += u * u;
+        }
+    }
+    std::vector<double> sorted = square;
+    std::nth_element(sorted.begin(), sorted.begin() + n / 2, sorted.end());
+    const double far = n > 0 ? kFar * kFar * sorted[n / 2] : 0;
+    std::vector<int64_t> near;
+    near.reserve(n);
+    for (int64_t i = 0; i < n; i++) {
+        if (square[i] <= far) {
+            near.push_back(i);
+        }
+    }
+    if (far == 0 || int64_t(near.size()) < n - n / 10) {
+        near.resize(n);
+        std::iota(near.begin(), near.end(), 0);
+    }
+    return near;
+}
+
+/// The smallest bound that all but 1 in 10,000 of the rows' magnitudes stay within, to 1/32 of a
+/// power of two: counted in bins of the float's own bits, so no sorting and no libm.
+float robust_range(const std::vector<int64_t>& rows, int d, const float* x,
+                   const std::vector<float>& mean) {
+    const int64_t n = int64_t(rows.size());
     constexpr int kShift = 18; // 5 mantissa bits
     std::vector<int64_t> bins(1 << (31 - kShift), 0);
     Rescue rescue;
@@ -25,7 +59,7 @@ float robust_range(int64_t n, int d, const float* x, const std::vector<float>& m
 #pragma omp for nowait
         for (int64_t i = 0; i < n; i++) {
             for (int k = 0; k < d; k++) {
-                const float magnitude = std::fabs(x[i * d + k] - mean[k]);
+                const float magnitude = std::fabs(x[rows[i] * d + k] - mean[k]);
                 uint32_t bits;
                 std::copy_n(reinterpret_cast<const char*>(&magnitude), 4,
                             reinterpret_cast<char*>(&bits));
@@ -66,7 +100,8 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
         std::nth_element(column.begin(), column.begin() + rows / 2, column.end());
         lattice.mean[k] = column[rows / 2];
     }
-    const double bound = 4.0 * robust_range(n, d, x, lattice.mean);
+    const std::vector<int64_t> near = near_rows(n, d, x, lattice.mean);
+    const double bound = 4.0 * robust_range(near, d, x, lattice.mean);
     std::vector<double> sum(d, 0);
     // by columns, so that each sum is added up in the order of the rows
     const int columns = 16;
@@ -83,7 +118,7 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     for (int k = 0; k < d && n > 0; k++) {
         lattice.mean[k] = float(lattice.mean[k] + sum[k] / double(n));
     }
-    const float range = robust_range(n, d, x, lattice.mean);
+    const float range = robust_range(near, d, x, lattice.mean);
     lattice.scale = range > 0 ? 127.0f / range : 1.0f;
     if (!std::isfinite(lattice.scale)) {
         lattice.scale = 1;

@@ -15,7 +15,8 @@ struct Lattice {
 
     /// Fits mean and scale to a sample (float n x d). Both disregard wild values: the mean is taken
     /// of components clamped around the median, and the scale lets all but about one component in
-    /// 10,000 in, so that outliers don't coarsen the lattice.
+    /// 10,000 in, so that outliers don't coarsen the lattice; rows over 32 times as far out as the
+    /// median row don't count there, if they are less than a tenth.
     static Lattice fit(int64_t n, int d, const float* x);
 
     /// One vector; out int8 padded_dim(d), padding zero.
