@@ -14,6 +14,7 @@
 #include <faiss_vlc/group.h>
 #include <faiss_vlc/integer_math.h>
 #include <faiss_vlc/maintain.h>
+#include <faiss_vlc/robust.h>
 
 namespace faiss_vlc {
 
@@ -34,21 +35,13 @@ std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
     return rows;
 }
 
-/// Median squared distance of the first rows (they are in random order), at least 1: outliers do
-/// not move it as they do the mean.
-int64_t median_energy(int64_t n_train, std::vector<int32_t>& dist) {
-    const int64_t rows = std::min<int64_t>(n_train, 16384);
-    std::nth_element(dist.begin(), dist.begin() + rows / 2, dist.begin() + rows);
-    return std::max(1, dist[rows / 2]);
+int32_t clamp32(double v) {
+    return int32_t(std::clamp(std::floor(v + 0.5), 0.0, double(INT_MAX)));
 }
 
 /// Mean squared lattice distance, at least 1.
 int64_t mean_energy(int64_t sum, int64_t n) {
     return std::max<int64_t>(1, n > 0 ? sum / n : 0);
-}
-
-int32_t clamp32(double v) {
-    return int32_t(std::clamp(std::floor(v + 0.5), 0.0, double(INT_MAX)));
 }
 
 /// Groups the anchors and gives each group the covariance of its residuals, drawn towards that of
@@ -195,9 +188,12 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     engine.begin(shape, sample.x8.data());
     Checkpoint state;
     if (params.resume.empty()) {
-        // The rows are in random order already.
-        for (int64_t i = 0; i < m * shape.dp; i++) {
-            result.anchor[i] = sample.x8[i] * (1 << kAnchorBits);
+        const std::vector<int64_t> first = starting_rows(sample, params.robust);
+        for (int64_t j = 0; j < m; j++) {
+            for (int k = 0; k < shape.dp; k++) {
+                result.anchor[j * shape.dp + k] =
+                        sample.x8[first[j] * shape.dp + k] * (1 << kAnchorBits);
+            }
         }
         engine.set_anchors(result.anchor.data());
         state.best_held = INT64_MAX;
@@ -232,7 +228,14 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         const int64_t rows = rows_of_iteration(shape, params, state.iteration);
         const AssignSummary summary = assign(rows);
         const int64_t n_train = std::min(rows, shape.n_train);
-        const int64_t energy = mean_energy(summary.energy_train, n_train);
+        Typical typical;
+        if (params.robust != Robust::none) {
+            engine.get_distances(result.dist.data());
+            typical = typical_distances(n_train, params.kappa, result.dist);
+        }
+        // neither temperature nor biases nor splits go by outliers
+        const int64_t energy =
+                mean_energy(int64_t(double(summary.energy_train) * typical.inliers), n_train);
         if (state.iteration == 0) {
             state.first_energy = energy;
             // temperatures have 8 fraction bits
@@ -245,11 +248,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         reduce.rows = rows;
         reduce.inv_t = std::max<int32_t>(1, clamp32(32.0 * 65536.0 / temperature));
         reduce.robust = params.robust;
-        if (params.robust != Robust::none) {
-            engine.get_distances(result.dist.data());
-            reduce.tau2 = clamp32(double(params.kappa) * params.kappa *
-                                  double(median_energy(n_train, result.dist)));
-        }
+        reduce.tau2 = int32_t(typical.tau2);
         engine.reduce(reduce);
 
         UpdateParams update;
@@ -269,6 +268,9 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         if (state.iteration + 1 < params.iterations * params.maintain_until) {
             engine.get_counts(result.count.data());
             engine.get_energies(result.energy.data());
+            for (int64_t j = 0; params.robust != Robust::none && j < m; j++) {
+                result.energy[j] = std::min(result.energy[j], typical.tau2 * result.count[j]);
+            }
             engine.nearest(near_label.data(), near_dist.data());
             Shape seen = shape;
             seen.n_train = n_train;
