@@ -20,7 +20,8 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int64_t kFittedRows = 65536; ///< that the lattice is fitted to
+constexpr int64_t kFittedRows = 65536;     ///< that the lattice is fitted to at most ...
+constexpr int64_t kFittedValues = 1 << 23; ///< ... and values: 10,000 rows of 768 do
 
 /// The first `count` of a random order of 0 .. n - 1.
 std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
@@ -145,7 +146,8 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
     sample.rows = random_rows(n, shape.n, params.seed);
     // The rows are in random order: a part shows mean and scale as well as all do.
-    const int64_t fitted = std::min<int64_t>(shape.n, kFittedRows);
+    const int64_t fitted =
+            std::min({shape.n, kFittedRows, std::max<int64_t>(1024, kFittedValues / d)});
     std::vector<float> part(size_t(fitted) * d);
 #pragma omp parallel for if (fitted > 1000)
     for (int64_t i = 0; i < fitted; i++) {
