@@ -101,6 +101,11 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
     if (!description) {
         fail("index_factory: expected a description, got null");
     }
+    // FAISS 1.7.3 divides by them
+    static const std::regex no_codes("PQ0+([^0-9]|$)");
+    if (std::regex_search(description, no_codes)) {
+        fail("index_factory: expected at least 1 code a vector behind PQ, got '%s'", description);
+    }
     std::string built; // the description with stand-ins
     std::string rest = description;
     std::vector<Token> tokens;

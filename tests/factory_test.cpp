@@ -106,6 +106,9 @@ TEST(Factory, EverythingElseIsFaiss) {
     const IndexPtr pq(faiss_vlc::index_factory(16, "IVF8,PQ1x1"));
     EXPECT_EQ(typeid(*pq), typeid(faiss::IndexIVFPQ));
     EXPECT_THROW(faiss_vlc::index_factory(16, "nonsense"), faiss::FaissException);
+    for (const char* zero : {"PQ0", "IVF4,PQ0", "IVF4,PQ00x4", "OPQ0_8,VLC4", "IVF4,PQ0+8"}) {
+        EXPECT_THROW(faiss_vlc::index_factory(16, zero), faiss::FaissException) << zero;
+    }
 }
 
 TEST(Factory, TreesTrainAddAndSearch) {
