@@ -29,16 +29,27 @@ float Estimator::product_penalty(float query_norm) const {
     return c * query_norm / std::sqrt(energy > 0 ? energy : 1.0f);
 }
 
-void Estimator::tables(bool inner_product, float list_distance, float query_norm, float spread,
-                       float dot_scale, float* add, float* mul) const {
-    const float unit = energy * spread * spread;
-    const float penalty = inner_product ? product_penalty(query_norm)
-                                        : c * list_distance / (energy > 0 ? energy : 1.0f);
-    const float sign = inner_product ? 1.0f : 2.0f;
+Estimator::Steps Estimator::steps(bool inner_product) const {
+    Steps steps;
+    steps.inner_product = inner_product;
     for (int i = 0; i < kGammaSteps; i++) {
         const Step own = step(inner_product, i);
-        add[i] = unit * (own.own + penalty * own.miss);
-        mul[i] = sign * dot_scale * own.share;
+        steps.miss[i] = own.miss;
+        steps.own[i] = own.own;
+        steps.share[i] = own.share;
+    }
+    return steps;
+}
+
+void Estimator::tables(const Steps& steps, float list_distance, float query_norm, float spread,
+                       float dot_scale, float* add, float* mul) const {
+    const float unit = energy * spread * spread;
+    const float penalty = steps.inner_product ? product_penalty(query_norm)
+                                              : c * list_distance / (energy > 0 ? energy : 1.0f);
+    const float scale = (steps.inner_product ? 1.0f : 2.0f) * dot_scale;
+    for (int i = 0; i < kGammaSteps; i++) {
+        add[i] = unit * (steps.own[i] + penalty * steps.miss[i]);
+        mul[i] = scale * steps.share[i];
     }
 }
 

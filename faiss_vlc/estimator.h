@@ -51,13 +51,21 @@ struct Estimator {
         float share; ///< of <q - a, r^>
     };
     Step step(bool inner_product, int code) const;
+    /// Those of all codes, which a query needs for each of its lists.
+    struct Steps {
+        bool inner_product;
+        float miss[kGammaSteps];
+        float own[kGammaSteps];
+        float share[kGammaSteps];
+    };
+    Steps steps(bool inner_product) const;
     /// c |q| / sqrt(E), which inner products take times e |r|^2.
     float product_penalty(float query_norm) const;
 
     /// The tables of one list: distance = D + rho * add[gamma] - mul[gamma] * dot2, where dot2 is
     /// the integer sum of scan.h and dot_scale turns it into <q - a, r^>.
     /// query_norm is |q|, for inner products only.
-    void tables(bool inner_product, float list_distance, float query_norm, float spread,
+    void tables(const Steps& steps, float list_distance, float query_norm, float spread,
                 float dot_scale, float* add, float* mul) const;
 };
 

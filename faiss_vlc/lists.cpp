@@ -52,10 +52,6 @@ VLCInvertedLists::VLCInvertedLists(size_t nlist, std::shared_ptr<const Model> mo
     : InvertedLists(nlist, model_in ? size_t(model_in->layout.code_size()) : 0),
       model(std::move(model_in)), lists_(model ? nlist : 0) {}
 
-size_t VLCInvertedLists::list_size(size_t list_no) const {
-    return model ? lists_.at(list_no).size : 0;
-}
-
 void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code) const {
     const size_t first = offset / kBlock * kBlock;
     const uint8_t* block =

@@ -34,7 +34,7 @@ struct VLCInvertedLists : faiss::InvertedLists {
     /// Of the training: they travel with the lists, since FAISS's container takes only these.
     VLCParameters parameters;
 
-    size_t list_size(size_t list_no) const override;
+    size_t list_size(size_t list_no) const override { return model ? lists_.at(list_no).size : 0; }
     const uint8_t* get_codes(size_t list_no) const override; ///< packed copies, to be released
     const idx_t* get_ids(size_t list_no) const override;     ///< a copy, to be released
     void release_codes(size_t list_no, const uint8_t* codes) const override;
@@ -63,6 +63,12 @@ struct VLCInvertedLists : faiss::InvertedLists {
                          : idx_t(reinterpret_cast<const uint32_t*>(ids)[offset]);
     }
     bool wide_ids() const { return wide_ids_; }
+    /// Fetches into the cache where a list's size and blocks are noted.
+    void prefetch(size_t list_no) const {
+        const char* list = reinterpret_cast<const char*>(&lists_[list_no]);
+        __builtin_prefetch(list);
+        __builtin_prefetch(list + sizeof(List) - 1);
+    }
 
     /// Removes a list's selected entries; the others keep their order. Returns how many went.
     size_t remove_ids(size_t list_no, const faiss::IDSelector& sel);
@@ -88,7 +94,9 @@ struct VLCInvertedLists : faiss::InvertedLists {
     };
 
     /// Bytes of a list's codes, and of its ids.
-    size_t list_bytes(size_t list_no) const { return list_size(list_no) * code_size; }
+    size_t list_bytes(size_t list_no) const {
+        return VLCInvertedLists::list_size(list_no) * code_size;
+    }
     int id_bytes() const { return wide_ids_ ? 8 : 4; }
 
     /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).

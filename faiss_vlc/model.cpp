@@ -172,7 +172,9 @@ void Model::decode(int j, const uint8_t* code, float* out) const {
 }
 
 Query::Query(const Model& model)
-    : model_(model), in_metric_(model), lattice_(model.dp()), scaled_(model.d + model.d % 2),
+    : model_(model), in_metric_(model),
+      steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
+      lattice_(model.dp()), scaled_(model.d + model.d % 2),
       rotated_(model.frames.size() * model.slots()), rotation_(model.frames.size()),
       weighted_(model.slots()), zero_(model.slots()), rank8_(model.dp()),
       query8_(model.slots() + 4), score_(model.component_sum.size()) {
@@ -373,7 +375,7 @@ const ListScan& Query::list(int j) {
             frame_ = frame;
         }
         scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
-        model.estimator.tables(true, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
+        model.estimator.tables(steps_, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
                                scan_.add, scan_.mul);
         return scan_;
     }
@@ -382,7 +384,7 @@ const ListScan& Query::list(int j) {
             model.slots(), rotated(frame), &model.anchor_rotated[size_t(j) * model.slots()],
             model.steps_of(j), weighted_.data(), query8_.data());
     scan_.half = half_of(query8_.data());
-    model.estimator.tables(false, scan_.list_distance, 0, spread,
+    model.estimator.tables(steps_, scan_.list_distance, 0, spread,
                            largest * spread * (0.5f / 127.0f), scan_.add, scan_.mul);
     return scan_;
 }

@@ -162,6 +162,7 @@ public:
 private:
     const Model& model_;
     MetricDistance in_metric_;
+    Estimator::Steps steps_;
     std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
     float rank_scale_ = 1;
     std::vector<int16_t> scaled_; ///< see Frame::quantize

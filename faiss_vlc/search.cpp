@@ -21,11 +21,14 @@ public:
 
     /// From now on the l-th list.
     void next(size_t l) {
-        const int64_t j = l < count_ ? lists_[l] : l == count_ ? following_ : -1;
+        const int64_t j = list(l);
         at_ = end_ = nullptr;
+        if (list(l + 1) >= 0) {
+            scope_.lists.prefetch(size_t(list(l + 1)));
+        }
         if (j >= 0) {
             scope_.model.prefetch(int(j));
-            const size_t bytes = scope_.lists.list_size(j) * scope_.lists.code_size;
+            const size_t bytes = scope_.lists.list_bytes(size_t(j));
             at_ = scope_.lists.blocks(j);
             end_ = at_ + std::min(bytes, kMost);
         }
@@ -45,6 +48,7 @@ private:
     size_t count_;
     const int64_t* lists_;
     int64_t following_;
+    int64_t list(size_t l) const { return l < count_ ? lists_[l] : l == count_ ? following_ : -1; }
     const uint8_t* at_ = nullptr;
     const uint8_t* end_ = nullptr;
 };
@@ -121,7 +125,7 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
     ahead.next(0);
     for (size_t l = 0; l < count && (l == 0 || !hits.is_done(scanned.vectors)); l++) {
         const int64_t j = lists[l];
-        const size_t in_list = j < 0 ? 0 : scope.lists.list_size(j);
+        const size_t in_list = j < 0 ? 0 : scope.lists.VLCInvertedLists::list_size(size_t(j));
         size_t size = in_list;
         if (scope.max_codes && !scope.at_least) {
             size = std::min(size, scope.max_codes - scanned.vectors);

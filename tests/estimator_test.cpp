@@ -110,7 +110,7 @@ TEST(Tables, GiveTheDocumentedEstimates) {
         const float spread = float(0.2 + 2 * random.unit());
         const float scale = float(1e-3 + random.unit());
         float add[kGammaSteps], mul[kGammaSteps];
-        e.tables(inner_product, D, norm, spread, scale, add, mul);
+        e.tables(e.steps(inner_product), D, norm, spread, scale, add, mul);
         for (int g = 0; g < kGammaSteps; g++) {
             const double rho = 3 * random.unit();
             const double dot2 = 40 * random.normal();
@@ -135,12 +135,12 @@ TEST(Tables, UnbiasedEstimateIsExactAtTheVector) {
     }
     float add[kGammaSteps], mul[kGammaSteps];
     e.gamma_low = 0.25f;
-    e.tables(false, 7, 0, 1, 1, add, mul);
+    e.tables(e.steps(false), 7, 0, 1, 1, add, mul);
     EXPECT_NEAR(7 + 7 * add[0] - mul[0] * 0.25 * 7, 0, 1e-5);
     e.energy = 0; // duplicates only: nothing may become NaN
     e.c = 0.3f;
     for (bool inner_product : {false, true}) {
-        e.tables(inner_product, 7, 3, 1, 0, add, mul);
+        e.tables(e.steps(inner_product), 7, 3, 1, 0, add, mul);
         for (int g = 0; g < kGammaSteps; g++) {
             EXPECT_TRUE(std::isfinite(add[g]) && std::isfinite(mul[g]));
         }
