@@ -249,9 +249,9 @@ void add(const Arguments& a) {
     }
     Json json = {{"n", index->ntotal}, {"seconds", total}, {"block", a.block}};
     json["block_bytes"] = x.size() * sizeof(float);
-    json["peak"] = memory("VmHWM") - before;
     malloc_trim(0);
     json["grown"] = memory("VmRSS") - before;
+    json["peak"] = memory("VmHWM") - before; // last: a page more in use is one more at the peak
     if (const auto* vlc = dynamic_cast<faiss_vlc::IndexVLC*>(index.get())) {
         json["memory"] = vlc->memory();
     }

@@ -160,10 +160,11 @@ def add(arguments):
         start = time.perf_counter()
         index.add(x[:count])
         seconds += time.perf_counter() - start
-    peak = memory("VmHWM") - before
     ctypes.CDLL(None).malloc_trim(0)
+    grown = memory("VmRSS") - before
+    peak = memory("VmHWM") - before
     answer(n=index.ntotal, seconds=seconds, block=arguments.block, block_bytes=x.nbytes, peak=peak,
-           grown=memory("VmRSS") - before)
+           grown=grown)
 
 
 def train(arguments):
