@@ -11,6 +11,7 @@
 #include <faiss/utils/Heap.h>
 
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/list_major.h>
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/query_group.h>
 #include <faiss_vlc/search.h>
@@ -99,14 +100,13 @@ void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, b
     }
 }
 
-/// Takes n queries in groups, by all threads: prepare(group, first) ranks those of a group or gives
-/// it the lists of the queries from `first` on, and answer(own, group, q, i) looks for the q-th of
-/// it, the i-th of all. make_own() is what a thread keeps its results in: start() may throw,
-/// finish() is reached by all threads, whatever happened.
+/// Takes n queries in groups of `size`, by all threads: prepare(group, first) ranks those of a
+/// group or gives it the lists of the queries from `first` on, and answer(own, group, first) looks
+/// for its queries. make_own() is what a thread keeps its results in: start() may throw, finish()
+/// is reached by all threads, whatever happened.
 template <class MakeOwn, class Prepare, class Answer>
-Work each_query(const Model& model, idx_t n, const float* x, MakeOwn make_own, Prepare prepare,
-                Answer answer) {
-    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn make_own,
+                Prepare prepare, Answer answer) {
     Work work;
     Rescue rescue;
     Interruption interruption;
@@ -131,9 +131,7 @@ Work each_query(const Model& model, idx_t n, const float* x, MakeOwn make_own, P
                 prepare(*group, first);
                 group->rotate();
                 mine.ranking += milliseconds() - start;
-                for (int q = 0; q < some; q++) {
-                    mine.scanned += answer(own, *group, q, first + q);
-                }
+                mine.scanned += answer(own, *group, first);
                 const double end = milliseconds();
                 mine.all += end - start;
                 interruption.ask(end);
@@ -161,14 +159,49 @@ Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool
         void finish() {}
     };
     const auto make_own = [&] { return Own{scope, k, nullptr}; };
-    const auto answer = [&](Own& own, QueryGroup& group, int q, idx_t i) {
-        own.top->clear();
-        const Scanned scanned = group.is_set(q) ? scan(group, q, *own.top) : Scanned();
-        write_results(group[q], *own.top, k, inner_product, store_pairs, distances + i * k,
-                      labels + i * k);
+    const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        Scanned scanned;
+        for (int q = 0; q < group.n(); q++) {
+            own.top->clear();
+            if (group.is_set(q)) {
+                scanned += scan(group, q, *own.top);
+            }
+            write_results(group[q], *own.top, k, inner_product, store_pairs,
+                          distances + (first + q) * k, labels + (first + q) * k);
+        }
         return scanned;
     };
-    return each_query(scope.model, n, x, make_own, prepare, answer);
+    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+    return each_group(scope.model, n, x, size, make_own, prepare, answer);
+}
+
+/// The same, list by list for groups of `size` queries.
+Work search_list_major(const SearchScope& scope, idx_t n, const float* x, idx_t k, size_t probes,
+                       int size, bool store_pairs, float* distances, idx_t* labels) {
+    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
+    struct Own {
+        const SearchScope& scope;
+        idx_t k;
+        int size;
+        ListMajor list_major;
+        std::vector<TopK> tops;
+        void start() { tops.assign(size_t(size), TopK(k, &scope.lists)); }
+        void finish() {}
+    };
+    const auto make_own = [&] { return Own{scope, k, size, {}, {}}; };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        for (TopK& top : own.tops) {
+            top.clear();
+        }
+        const Scanned scanned = own.list_major.scan(scope, group, own.tops);
+        for (int q = 0; q < group.n(); q++) {
+            write_results(group[q], own.tops[q], k, inner_product, store_pairs,
+                          distances + (first + q) * k, labels + (first + q) * k);
+        }
+        return scanned;
+    };
+    return each_group(scope.model, n, x, size, make_own, rank, answer);
 }
 
 /// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
@@ -289,6 +322,13 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
         count_search(faiss::indexIVF_stats, n, work);
         return;
     }
+    const int together = ListMajor::size_for(scope, n, omp_get_max_threads(), probes, size_t(k));
+    if (together > 0) {
+        count_search(faiss::indexIVF_stats, n,
+                     search_list_major(scope, n, x, k, probes, together, store_pairs, distances,
+                                       labels));
+        return;
+    }
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
@@ -350,13 +390,19 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
     };
     const auto make_own = [&] { return Own{faiss::RangeSearchPartialResult(result)}; };
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
-    const auto answer = [&](Own& own, QueryGroup& group, int q, idx_t i) {
-        faiss::RangeQueryResult& one = own.part.new_result(i);
-        return group.is_set(q) ? scan_lists_range(scope, group[q], probes, group.lists(q), radius,
-                                                  one, group.following(q))
-                               : Scanned();
+    const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        Scanned scanned;
+        for (int q = 0; q < group.n(); q++) {
+            faiss::RangeQueryResult& one = own.part.new_result(first + q);
+            if (group.is_set(q)) {
+                scanned += scan_lists_range(scope, group[q], probes, group.lists(q), radius, one,
+                                            group.following(q));
+            }
+        }
+        return scanned;
     };
-    const Work work = each_query(*model, n, x, make_own, rank, answer);
+    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+    const Work work = each_group(*model, n, x, size, make_own, rank, answer);
     count_search(faiss::indexIVF_stats, n, work);
 }
 

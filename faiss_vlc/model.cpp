@@ -114,14 +114,19 @@ size_t Model::memory() const {
            bytes(step) + bytes(inverse_step) + bytes(levels_less_one);
 }
 
+namespace {
+
+void prefetch_bytes(const void* from, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(static_cast<const char*>(from) + at);
+    }
+}
+
+} // namespace
+
 void Model::prefetch(int j) const {
-    const auto fetch = [](const void* from, size_t bytes) {
-        for (size_t at = 0; at < bytes; at += 64) {
-            __builtin_prefetch(static_cast<const char*>(from) + at);
-        }
-    };
-    fetch(&anchors8[size_t(j) * dp()], size_t(dp()));
-    fetch(&anchor_rotated[size_t(j) * slots()], slots() * sizeof(float));
+    prefetch_bytes(&anchors8[size_t(j) * dp()], size_t(dp()));
+    prefetch_bytes(&anchor_rotated[size_t(j) * slots()], slots() * sizeof(float));
 }
 
 float Model::anchor_distance(const float* q, int j) const {
@@ -171,17 +176,21 @@ void Model::decode(int j, const uint8_t* code, float* out) const {
     }
 }
 
-Query::Query(const Model& model)
+RankScratch::RankScratch(const Model& model) : score(model.component_sum.size()) {
+    minima.reserve(score.size());
+    found.resize(score.size());
+}
+
+Query::Query(const Model& model, RankScratch* scratch)
     : model_(model), in_metric_(model),
       steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
       lattice_(model.dp()), scaled_(model.d + model.d % 2),
-      rotated_(model.frames.size() * model.slots()), rotation_(model.frames.size()),
+      rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
       weighted_(model.slots()), zero_(model.slots()), rank8_(model.dp()),
-      query8_(model.slots() + 4), score_(model.component_sum.size()) {
+      query8_(model.slots() + 4),
+      own_scratch_(scratch ? nullptr : std::make_unique<RankScratch>(model)),
+      scratch_(scratch ? *scratch : *own_scratch_) {
     scan_.layout = &model.layout;
-    minima_.reserve(score_.size());
-    found_.reserve(score_.size());
-    order_.reserve(model.m);
 }
 
 int32_t Query::half_of(const int8_t* q8) const {
@@ -236,7 +245,9 @@ bool Query::set(const float* x) {
         const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
         rank8_[k] = int8_t(round_even(v));
     }
-    is_scored_ = false;
+    if (scratch_.scored == this) {
+        scratch_.scored = nullptr;
+    }
     unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
@@ -284,8 +295,8 @@ void Query::score_together(const std::unique_ptr<Query>* queries) {
     int32_t* scores[kTogether];
     for (int q = 0; q < kTogether; q++) {
         x[q] = queries[q]->rank8_.data();
-        scores[q] = queries[q]->score_.data();
-        queries[q]->is_scored_ = true;
+        scores[q] = queries[q]->scratch_.score.data();
+        queries[q]->scratch_.scored = queries[q].get();
     }
     simd().rank_together(int(model.component_sum.size()) / 16, model.dp() / 4, x,
                          model.ranked.data(), model.component_sum.data(), model.rank_offset.data(),
@@ -293,17 +304,21 @@ void Query::score_together(const std::unique_ptr<Query>* queries) {
 }
 
 void Query::score() {
-    simd().rank_tiles(int(score_.size()) / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
+    std::vector<int32_t>& score = scratch_.score;
+    simd().rank_tiles(int(score.size()) / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
                       model_.component_sum.data(), model_.rank_offset.data(), rank_factor(model_),
-                      score_.data());
-    is_scored_ = true;
+                      score.data());
+    scratch_.scored = this;
 }
 
 const std::vector<int64_t>& Query::rank(int nprobe) {
     const int m = model_.m;
-    const int padded = int(score_.size());
+    const std::vector<int32_t>& scores = scratch_.score;
+    std::vector<int32_t>& minima = scratch_.minima;
+    std::vector<uint64_t>& found = scratch_.found;
+    const int padded = int(scores.size());
     nprobe = std::min(nprobe, m);
-    if (!is_scored_) {
+    if (scratch_.scored != this) {
         score();
     }
 
@@ -316,17 +331,16 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
         groups *= 2;
     }
     if (groups * 2 <= padded) {
-        minima_.resize(groups);
-        simd().group_minima(padded, score_.data(), groups, minima_.data());
-        std::nth_element(minima_.begin(), minima_.begin() + nprobe - 1, minima_.end());
-        bound = minima_[nprobe - 1];
+        minima.resize(groups);
+        simd().group_minima(padded, scores.data(), groups, minima.data());
+        std::nth_element(minima.begin(), minima.begin() + nprobe - 1, minima.end());
+        bound = minima[nprobe - 1];
     }
-    found_.resize(padded);
-    const int found = simd().select_within(padded, score_.data(), bound, found_.data());
-    std::partial_sort(found_.begin(), found_.begin() + nprobe, found_.begin() + found);
+    const int count = simd().select_within(padded, scores.data(), bound, found.data());
+    std::partial_sort(found.begin(), found.begin() + nprobe, found.begin() + count);
     order_.resize(nprobe);
     for (int i = 0; i < nprobe; i++) {
-        order_[i] = int64_t(uint32_t(found_[i]));
+        order_[i] = int64_t(uint32_t(found[i]));
     }
     return order_;
 }
@@ -346,19 +360,24 @@ void Query::rotate_together(int count, Query* const* queries, int frame) {
     for (int q = 0; q < count; q++) {
         x[q] = queries[q]->scaled_.data();
         unit[q] = queries[q]->unit_;
-        y[q] = &queries[q]->rotated_[size_t(frame) * model.slots()];
+        y[q] = queries[q]->rotation(frame);
         queries[q]->rotation_[frame] = Rotation::done;
     }
     model.frames[frame].rotate_together(count, x, unit, y);
 }
 
 const float* Query::rotated(int frame) {
-    float* y = &rotated_[size_t(frame) * model_.slots()];
+    float* y = rotation(frame);
     if (rotation_[frame] != Rotation::done) {
         model_.frames[frame].rotate(scaled_.data(), unit_, y);
         rotation_[frame] = Rotation::done;
     }
     return y;
+}
+
+void Query::prefetch(int j) const {
+    prefetch_bytes(rotation(model_.group[j]), model_.slots() * sizeof(float));
+    prefetch_bytes(lattice_.data(), lattice_.size() * sizeof(float));
 }
 
 const ListScan& Query::list(int j) {

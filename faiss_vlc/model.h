@@ -125,10 +125,21 @@ private:
     double unit_;
 };
 
+class Query;
+
+/// What ranking leaves behind, of the size of all anchors. Queries of one thread may share it.
+struct RankScratch {
+    explicit RankScratch(const Model& model);
+    const Query* scored = nullptr; ///< whose scores they are
+    std::vector<int32_t> score, minima;
+    std::vector<uint64_t> found;
+};
+
 /// One query against a model: ranks anchors and prepares lists. Holds scratch; one per thread.
 class Query {
 public:
-    explicit Query(const Model& model);
+    /// Ranks by the scratch, which has to live on, or by one of its own.
+    explicit Query(const Model& model, RankScratch* scratch = nullptr);
 
     /// float d; false if a component is NaN or infinite.
     bool set(const float* x);
@@ -136,8 +147,8 @@ public:
     /// The same vector's head. Leaves nothing set.
     QueryHead head(const float* x);
 
-    /// Scores the anchors for kTogether queries that are set, for the rank() that follows: faster
-    /// than one by one.
+    /// Scores the anchors for kTogether queries that are set and share no scratch, for the rank()
+    /// that follows: faster than one by one.
     static void score_together(const std::unique_ptr<Query>* queries);
     /// The same for this one.
     void score();
@@ -151,6 +162,9 @@ public:
     void want(int j);
     bool wants(int frame) const { return rotation_[frame] == Rotation::wanted; }
     static void rotate_together(int count, Query* const* queries, int frame);
+
+    /// Fetches into the cache what list(j) will read of this query's.
+    void prefetch(int j) const;
 
     /// Prepares a scan of list j, see scan.h. Valid until the next call.
     const ListScan& list(int j);
@@ -167,15 +181,14 @@ private:
     float rank_scale_ = 1;
     std::vector<int16_t> scaled_; ///< see Frame::quantize
     float unit_ = 0;
-    bool is_scored_ = false;
-    std::vector<float> rotated_; ///< frames x slots, as far as lists have asked for it
+    std::unique_ptr<float[]> rotated_; ///< frames x slots, as far as lists have asked for it
     enum class Rotation : uint8_t { none, wanted, done };
     std::vector<Rotation> rotation_; ///< per frame
     std::vector<float> weighted_, zero_;
     std::vector<int8_t> rank8_, query8_;
-    std::vector<int32_t> score_, minima_;
+    std::unique_ptr<RankScratch> own_scratch_;
+    RankScratch& scratch_;
     std::vector<int64_t> order_;
-    std::vector<uint64_t> found_;
     float norm_ = 0;    ///< |q|, inner products
     float base_ = 0;    ///< <q, mean> in squared lattice units, inner products
     float largest_ = 0; ///< max|w| of the query itself, inner products
@@ -184,6 +197,7 @@ private:
 
     bool set_lattice(const float* x);
     void set_product_terms();
+    float* rotation(int frame) const { return &rotated_[size_t(frame) * model_.slots()]; }
     const float* rotated(int frame);
     int32_t half_of(const int8_t* q8) const;
 };

@@ -13,8 +13,11 @@ int QueryGroup::size_for(int64_t n, int threads) {
 }
 
 QueryGroup::QueryGroup(const Model& model, int size) : model_(model), is_set_(size), lists_(size) {
+    for (int q = 0; q < std::min(size, kTogether); q++) {
+        scratch_.push_back(std::make_unique<RankScratch>(model));
+    }
     for (int q = 0; q < size; q++) {
-        queries_.push_back(std::make_unique<Query>(model));
+        queries_.push_back(std::make_unique<Query>(model, scratch_[q % kTogether].get()));
     }
 }
 
@@ -27,11 +30,10 @@ void QueryGroup::set(int n, const float* x) {
 
 void QueryGroup::rank(int probes) {
     probes_ = probes;
-    int q = 0;
-    for (; q + kTogether <= n_; q += kTogether) {
-        Query::score_together(&queries_[q]);
-    }
-    for (q = 0; q < n_; q++) {
+    for (int q = 0; q < n_; q++) {
+        if (q % kTogether == 0 && q + kTogether <= n_) {
+            Query::score_together(&queries_[q]);
+        }
         lists_[q] = queries_[q]->rank(probes).data();
     }
 }

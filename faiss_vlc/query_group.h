@@ -13,20 +13,22 @@ namespace faiss_vlc {
 /// query.
 class QueryGroup {
 public:
-    static constexpr int kMost = 32; ///< queries; more would crowd out the axes from the cache
+    static constexpr int kMost = 32; ///< queries that are scanned one by one; more gain nothing
 
-    /// How many to take together: as many as leave each thread a few groups of n.
+    /// How many to take together then: as many as leave each thread a few groups of n.
     static int size_for(int64_t n, int threads);
 
     QueryGroup(const Model& model, int size);
 
     /// n <= size queries, float n x d. Those with a NaN or infinity are not set.
     void set(int n, const float* x);
+    int n() const { return n_; }
     bool is_set(int q) const { return is_set_[q]; }
     Query& operator[](int q) { return *queries_[q]; }
 
     /// Ranks the anchors; lists(q) are then the `probes` nearest.
     void rank(int probes);
+    int probes() const { return probes_; }
     /// Or given ones, int64 n x stride, -1 for none; they have to live on.
     void give(int probes, const int64_t* lists, int64_t stride);
     const int64_t* lists(int q) const { return lists_[q]; }
@@ -38,6 +40,7 @@ public:
 
 private:
     const Model& model_;
+    std::vector<std::unique_ptr<RankScratch>> scratch_; ///< of those that are ranked together
     std::vector<std::unique_ptr<Query>> queries_;
     std::vector<uint8_t> is_set_;
     std::vector<const int64_t*> lists_;

@@ -197,48 +197,58 @@ __m256 look_up(const float* table, __m256i index) {
     return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
 }
 
-/// `B` blocks of `count` vectors at once, in halves of 8 vectors: they share the query's
-/// broadcasts, and the latencies of their sums overlap.
-template <int B>
-uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float bound,
-                   float* distance) {
-    const Layout& layout = *list.layout;
+/// `B` blocks of `count` vectors at once for Q queries, in halves of 8 vectors: halves share a
+/// query's broadcasts, queries share the codes, and the latencies of all sums overlap. Results
+/// start at the vector `at`.
+template <int B, int Q>
+void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+               float* const* distances, uint64_t* within, int at) {
+    const Layout& layout = *lists[0]->layout;
     const int64_t stride = int64_t(layout.code_size()) * count;
-    __m256i total[2 * B], pairs[2 * B];
+    __m256i total[2 * B][Q], pairs[2 * B][Q];
     for (int h = 0; h < 2 * B; h++) {
-        total[h] = pairs[h] = _mm256_setzero_si256();
+        for (int q = 0; q < Q; q++) {
+            total[h][q] = pairs[h][q] = _mm256_setzero_si256();
+        }
     }
     for (size_t i = 0; i < layout.fields.size(); i++) {
         const Field& f = layout.fields[i];
         const uint8_t* row = blocks + int64_t(f.offset) * count;
-        const __m256i q = _mm256_set1_epi32(int(list.query[i]));
         const __m256i mask = _mm256_set1_epi32(int(f.mask >> f.shift));
         const __m128i shift = _mm_cvtsi32_si128(f.shift);
+        __m256i x[Q];
+        for (int q = 0; q < Q; q++) {
+            x[q] = _mm256_set1_epi32(int(lists[q]->query[i]));
+        }
         for (int h = 0; h < 2 * B; h++) {
             const __m256i codes = load_lanes(row + h / 2 * stride, f.lanes, h % 2 * 8);
             if (f.width == 8) {
                 const __m256i nibble = _mm256_set1_epi8(15);
                 const __m256i low = _mm256_and_si256(codes, nibble);
                 const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
-                total[h] = _mm256_add_epi32(total[h], widen(_mm256_maddubs_epi16(low, q)));
-                total[h] = _mm256_add_epi32(
-                        total[h], _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, q)), 4));
+                for (int q = 0; q < Q; q++) {
+                    __m256i& sum = total[h][q];
+                    sum = _mm256_add_epi32(sum, widen(_mm256_maddubs_epi16(low, x[q])));
+                    sum = _mm256_add_epi32(
+                            sum, _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, x[q])), 4));
+                }
                 continue;
             }
             const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
-            pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(level, q));
+            for (int q = 0; q < Q; q++) {
+                pairs[h][q] = _mm256_add_epi16(pairs[h][q], _mm256_maddubs_epi16(level, x[q]));
+            }
         }
         if (f.widen) {
             for (int h = 0; h < 2 * B; h++) {
-                total[h] = _mm256_add_epi32(total[h], widen(pairs[h]));
-                pairs[h] = _mm256_setzero_si256();
+                for (int q = 0; q < Q; q++) {
+                    total[h][q] = _mm256_add_epi32(total[h][q], widen(pairs[h][q]));
+                    pairs[h][q] = _mm256_setzero_si256();
+                }
             }
         }
     }
-    uint64_t within = 0;
     for (int h = 0; h < 2 * B; h++) {
-        const __m256i dot2 =
-                _mm256_sub_epi32(_mm256_slli_epi32(total[h], 1), _mm256_set1_epi32(list.half));
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const __m256i factors = _mm256_cvtepu16_epi32(
                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(last_row + h % 2 * 16)));
@@ -248,33 +258,46 @@ uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float
                                       _mm256_set1_epi32(int(kRhoBias)))),
                               _mm256_set1_ps(kRhoZero));
         const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
-        const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
-                                          _mm256_mul_ps(rho, look_up(list.add, gamma)));
-        const __m256 shift = _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2));
-        const __m256 estimate = _mm256_sub_ps(base, shift);
-        _mm256_storeu_ps(distance + h * 8, estimate);
-        const __m256 close = _mm256_cmp_ps(estimate, _mm256_set1_ps(bound), _CMP_LE_OQ);
-        within |= uint64_t(_mm256_movemask_ps(close)) << (8 * h);
+        for (int q = 0; q < Q; q++) {
+            const ListScan& list = *lists[q];
+            const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1),
+                                                  _mm256_set1_epi32(list.half));
+            const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
+                                              _mm256_mul_ps(rho, look_up(list.add, gamma)));
+            const __m256 shift = _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2));
+            const __m256 estimate = _mm256_sub_ps(base, shift);
+            _mm256_storeu_ps(distances[q] + at + h * 8, estimate);
+            const __m256 close = _mm256_cmp_ps(estimate, _mm256_set1_ps(bounds[q]), _CMP_LE_OQ);
+            const uint64_t some = uint64_t(_mm256_movemask_ps(close));
+            within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
+        }
     }
-    return B == 1 ? within & ((1u << count) - 1) : within;
+}
+
+/// `B` whole blocks at once, as long as there are so many.
+template <int B, int Q>
+void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+              float* const* distances, uint64_t* within) {
+    const int code_size = lists[0]->layout->code_size();
+    for (int q = 0; q < Q; q++) {
+        within[q] = 0;
+    }
+    int first = 0;
+    for (; first + 16 * B <= count; first += 16 * B) {
+        scan_some<B, Q>(lists, blocks + int64_t(first) * code_size, 16, bounds, distances, within,
+                        first);
+    }
+    for (; first < count; first += 16) {
+        scan_some<1, Q>(lists, blocks + int64_t(first) * code_size,
+                        count - first < 16 ? count - first : 16, bounds, distances, within, first);
+    }
 }
 
 uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
                      float* distance) {
-    const int code_size = list.layout->code_size();
-    uint64_t within = 0;
-    int first = 0;
-    for (; first + 32 <= count; first += 32) {
-        within |=
-                scan_some<2>(list, blocks + int64_t(first) * code_size, 16, bound, distance + first)
-                << first;
-    }
-    for (; first < count; first += 16) {
-        const int in_block = count - first < 16 ? count - first : 16;
-        within |= scan_some<1>(list, blocks + int64_t(first) * code_size, in_block, bound,
-                               distance + first)
-                  << first;
-    }
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<2, 1>(&lists, blocks, count, &bound, &distance, &within);
     return within;
 }
 
@@ -282,8 +305,18 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 extern const EncodeLoops kEncodeAvx2; // encode_avx2.cpp
 extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2",         rotate_tile,  rotate_together, rank_tiles,
-                    rank_together,  group_minima, select_within,   anchor_distance,
-                    quantize_query, scan_blocks,  nearest_avx2,    &kEncodeAvx2};
+const Simd kAvx2 = {"avx2",
+                    rotate_tile,
+                    rotate_together,
+                    rank_tiles,
+                    rank_together,
+                    group_minima,
+                    select_within,
+                    anchor_distance,
+                    quantize_query,
+                    scan_blocks,
+                    scan_for<1, kScanTogether>,
+                    nearest_avx2,
+                    &kEncodeAvx2};
 
 } // namespace faiss_vlc

@@ -227,50 +227,58 @@ __m512i load_row(const uint8_t* row, int lanes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
 }
 
-/// `B` blocks of `count` vectors at once: they share the query's broadcasts, and the latencies of
-/// their sums overlap.
-template <int B>
-uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float bound,
-                   float* distance) {
-    const Layout& layout = *list.layout;
+/// `B` blocks of `count` vectors at once for Q queries: blocks share a query's broadcasts, queries
+/// share the codes, and the latencies of all sums overlap. Results start at the vector `at`.
+template <int B, int Q>
+void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+               float* const* distances, uint64_t* within, int at) {
+    const Layout& layout = *lists[0]->layout;
     const size_t n = layout.fields.size();
     const Field* fields = layout.fields.data();
     const int64_t stride = int64_t(layout.code_size()) * count;
-    __m512i total[B];
+    __m512i total[B][Q];
     for (int b = 0; b < B; b++) {
-        total[b] = _mm512_setzero_si512();
+        for (int q = 0; q < Q; q++) {
+            total[b][q] = _mm512_setzero_si512();
+        }
     }
     for (size_t i = 0; i < n;) {
         const int shift = fields[i].shift;
-        __m512i acc[B];
+        __m512i acc[B][Q];
         for (int b = 0; b < B; b++) {
-            acc[b] = _mm512_setzero_si512();
+            for (int q = 0; q < Q; q++) {
+                acc[b][q] = _mm512_setzero_si512();
+            }
         }
         for (; i < n && fields[i].shift == shift; i++) {
             const Field& f = fields[i];
             const uint8_t* row = blocks + int64_t(f.offset) * count;
             const __m512i mask = _mm512_set1_epi32(int(f.mask));
-            const __m512i q = _mm512_set1_epi32(int(list.query[i]));
+            __m512i x[Q];
+            for (int q = 0; q < Q; q++) {
+                x[q] = _mm512_set1_epi32(int(lists[q]->query[i]));
+            }
+            const auto add = [&](auto load) {
+                for (int b = 0; b < B; b++) {
+                    const __m512i codes = _mm512_and_si512(load(row + b * stride), mask);
+                    for (int q = 0; q < Q; q++) {
+                        acc[b][q] = _mm512_dpbusd_epi32(acc[b][q], codes, x[q]);
+                    }
+                }
+            };
             if (f.lanes == 4) {
-                for (int b = 0; b < B; b++) {
-                    const __m512i codes = _mm512_loadu_si512(row + b * stride);
-                    acc[b] = _mm512_dpbusd_epi32(acc[b], _mm512_and_si512(codes, mask), q);
-                }
+                add([](const uint8_t* p) { return _mm512_loadu_si512(p); });
             } else {
-                for (int b = 0; b < B; b++) {
-                    const __m512i codes = load_row(row + b * stride, f.lanes);
-                    acc[b] = _mm512_dpbusd_epi32(acc[b], _mm512_and_si512(codes, mask), q);
-                }
+                add([&](const uint8_t* p) { return load_row(p, f.lanes); });
             }
         }
         for (int b = 0; b < B; b++) {
-            total[b] = _mm512_add_epi32(total[b], _mm512_srai_epi32(acc[b], shift));
+            for (int q = 0; q < Q; q++) {
+                total[b][q] = _mm512_add_epi32(total[b][q], _mm512_srai_epi32(acc[b][q], shift));
+            }
         }
     }
-    uint64_t within = 0;
-    const __m512i half = _mm512_set1_epi32(list.half);
     for (int b = 0; b < B; b++) {
-        const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total[b], 1), half);
         const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
         const __m512i factors = _mm512_cvtepu16_epi32(
                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last_row)));
@@ -280,40 +288,54 @@ uint64_t scan_some(const ListScan& list, const uint8_t* blocks, int count, float
                                       _mm512_set1_epi32(int(kRhoBias)))),
                               _mm512_set1_ps(kRhoZero));
         const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
-        const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
-                                                  _mm512_loadu_ps(list.add + 16));
-        const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
-                                                  _mm512_loadu_ps(list.mul + 16));
-        const __m512 base =
-                _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
-        const __m512 estimate = _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
-        _mm512_storeu_ps(distance + b * 16, estimate);
-        const uint32_t close = _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bound), _CMP_LE_OQ);
-        within |= uint64_t(close & ((1u << count) - 1)) << (b * 16);
+        for (int q = 0; q < Q; q++) {
+            const ListScan& list = *lists[q];
+            const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total[b][q], 1),
+                                                  _mm512_set1_epi32(list.half));
+            const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
+                                                      _mm512_loadu_ps(list.add + 16));
+            const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
+                                                      _mm512_loadu_ps(list.mul + 16));
+            const __m512 base =
+                    _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
+            const __m512 estimate =
+                    _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
+            _mm512_storeu_ps(distances[q] + at + b * 16, estimate);
+            const uint32_t close =
+                    _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bounds[q]), _CMP_LE_OQ);
+            within[q] |= uint64_t(close & ((1u << count) - 1)) << (at + b * 16);
+        }
     }
-    return within;
+}
+
+template <int Q>
+void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+              float* const* distances, uint64_t* within) {
+    for (int q = 0; q < Q; q++) {
+        within[q] = 0;
+    }
+    // whole blocks together, then what is left of the last one
+    const int whole = count / 16 * 16;
+    if (whole == 64) {
+        scan_some<4, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    } else if (whole == 48) {
+        scan_some<3, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    } else if (whole == 32) {
+        scan_some<2, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    } else if (whole == 16) {
+        scan_some<1, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    }
+    if (whole < count) {
+        scan_some<1, Q>(lists, blocks + int64_t(whole) * lists[0]->layout->code_size(),
+                        count - whole, bounds, distances, within, whole);
+    }
 }
 
 uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
                      float* distance) {
-    if (count == 64) {
-        return scan_some<4>(list, blocks, 16, bound, distance);
-    }
-    // whole blocks together, then what is left of the last one
-    uint64_t within = 0;
-    const int whole = count / 16 * 16;
-    if (whole == 48) {
-        within = scan_some<3>(list, blocks, 16, bound, distance);
-    } else if (whole == 32) {
-        within = scan_some<2>(list, blocks, 16, bound, distance);
-    } else if (whole == 16) {
-        within = scan_some<1>(list, blocks, 16, bound, distance);
-    }
-    if (whole < count) {
-        within |= scan_some<1>(list, blocks + int64_t(whole) * list.layout->code_size(),
-                               count - whole, bound, distance + whole)
-                  << whole;
-    }
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<1>(&lists, blocks, count, &bound, &distance, &within);
     return within;
 }
 
@@ -321,8 +343,9 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 extern const EncodeLoops kEncodeAvx512; // encode_avx512.cpp
 extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",       rotate_tile,  rotate_together, rank_tiles,
-                      rank_together,  group_minima, select_within,   anchor_distance,
-                      quantize_query, scan_blocks,  nearest_avx512,  &kEncodeAvx512};
+const Simd kAvx512 = {"avx512",       rotate_tile,  rotate_together,         rank_tiles,
+                      rank_together,  group_minima, select_within,           anchor_distance,
+                      quantize_query, scan_blocks,  scan_for<kScanTogether>, nearest_avx512,
+                      &kEncodeAvx512};
 
 } // namespace faiss_vlc

@@ -159,12 +159,20 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
     return within;
 }
 
+void scan_blocks_together(const ListScan* const* lists, const uint8_t* blocks, int count,
+                          const float* bounds, float* const* distances, uint64_t* within) {
+    for (int q = 0; q < kScanTogether; q++) {
+        within[q] = scan_blocks(*lists[q], blocks, count, bounds[q], distances[q]);
+    }
+}
+
 } // namespace
 
 extern const EncodeLoops kEncodePortable; // encode_portable.cpp
 extern const Simd kPortable;
-const Simd kPortable = {"portable",     rotate_tile,  rotate_together,  rank_tiles,
-                        rank_together,  group_minima, select_within,    anchor_distance,
-                        quantize_query, scan_blocks,  nearest_portable, &kEncodePortable};
+const Simd kPortable = {"portable",      rotate_tile,  rotate_together,      rank_tiles,
+                        rank_together,   group_minima, select_within,        anchor_distance,
+                        quantize_query,  scan_blocks,  scan_blocks_together, nearest_portable,
+                        &kEncodePortable};
 
 } // namespace faiss_vlc

@@ -5,53 +5,13 @@
 #include <limits>
 #include <memory>
 
+#include <faiss_vlc/ahead.h>
 #include <faiss_vlc/parallel.h>
 #include <faiss_vlc/simd.h>
 
 namespace faiss_vlc {
 
 namespace {
-
-/// Fetches into the cache what is scanned next, a piece at a time while something else is scanned:
-/// lists are scanned faster than they arrive when they are asked for only then.
-class Ahead {
-public:
-    Ahead(const SearchScope& scope, size_t count, const int64_t* lists, int64_t following)
-        : scope_(scope), count_(count), lists_(lists), following_(following) {}
-
-    /// From now on the l-th list.
-    void next(size_t l) {
-        const int64_t j = list(l);
-        at_ = end_ = nullptr;
-        if (list(l + 1) >= 0) {
-            scope_.lists.prefetch(size_t(list(l + 1)));
-        }
-        if (j >= 0) {
-            scope_.model.prefetch(int(j));
-            const size_t bytes = scope_.lists.list_bytes(size_t(j));
-            at_ = scope_.lists.blocks(j);
-            end_ = at_ + std::min(bytes, kMost);
-        }
-    }
-    void fetch(size_t bytes) {
-        const uint8_t* to = at_ + std::min(size_t(end_ - at_), bytes);
-        for (; at_ < to; at_ += 64) {
-            __builtin_prefetch(at_, 0, 2);
-        }
-        at_ = std::min(at_, end_);
-    }
-    void fetch_all() { fetch(kMost); }
-
-private:
-    static constexpr size_t kMost = 16384; ///< bytes of a list; the rest follows by itself
-    const SearchScope& scope_;
-    size_t count_;
-    const int64_t* lists_;
-    int64_t following_;
-    int64_t list(size_t l) const { return l < count_ ? lists_[l] : l == count_ ? following_ : -1; }
-    const uint8_t* at_ = nullptr;
-    const uint8_t* end_ = nullptr;
-};
 
 /// Collects the k best.
 struct BestHits {
@@ -121,7 +81,7 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
     const auto scan_blocks = simd().scan_blocks;
     const size_t code_size = scope.lists.code_size;
     Scanned scanned;
-    Ahead ahead(scope, count, lists, following);
+    Ahead ahead(scope.model, scope.lists, count, lists, following);
     ahead.next(0);
     for (size_t l = 0; l < count && (l == 0 || !hits.is_done(scanned.vectors)); l++) {
         const int64_t j = lists[l];

@@ -6,8 +6,9 @@ namespace faiss_vlc {
 
 struct ListScan;
 
-constexpr int kScanBatch = 64; ///< vectors scanned at once
-constexpr int kTogether = 4;   ///< queries ranked or rotated at once
+constexpr int kScanBatch = 64;   ///< vectors scanned at once
+constexpr int kTogether = 4;     ///< queries ranked or rotated at once
+constexpr int kScanTogether = 2; ///< queries that scan at once: registers hold no more sums
 
 /// A score and its index as one number that sorts by score, then by index.
 static inline uint64_t rank_key(int32_t score, int index) {
@@ -80,6 +81,11 @@ struct Simd {
     /// Returns a bit for each that is <= bound.
     uint64_t (*scan_blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                             float* distance);
+
+    /// The same for kScanTogether queries at once, each with its bound: a row's codes are loaded
+    /// and masked once for all of them. within[q] gets the bits.
+    void (*scan_blocks_together)(const ListScan* const* lists, const uint8_t* blocks, int count,
+                                 const float* bounds, float* const* distances, uint64_t* within);
 
     /// The anchor with the smallest norms[j] - 2 <x, a_j>, the first of equal ones, of each of
     /// `rows` rows (4 groups bytes each): assign.h's nearest. Anchors as in rank_tiles; what pads

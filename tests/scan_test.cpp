@@ -301,6 +301,33 @@ std::vector<uint8_t> block_of(const Layout& layout, const std::vector<uint8_t>& 
     return block;
 }
 
+/// Scans for two queries at once on all levels and compares with one by one on the first level.
+void check_together(const ListScan* const* lists, const uint8_t* blocks, int count) {
+    static_assert(kScanTogether == 2);
+    float alone[kScanTogether][kScanBatch];
+    for (int q = 0; q < kScanTogether; q++) {
+        levels()[0]->scan_blocks(*lists[q], blocks, count, 0, alone[q]);
+    }
+    for (const Simd* level : levels()) {
+        for (float high : {alone[1][count / 2], -1e30f, NAN}) {
+            const float bounds[] = {alone[0][count / 3], high};
+            float together[kScanTogether][kScanBatch];
+            float* distances[] = {together[0], together[1]};
+            uint64_t within[] = {99, 99};
+            level->scan_blocks_together(lists, blocks, count, bounds, distances, within);
+            for (int q = 0; q < kScanTogether; q++) {
+                ASSERT_EQ(std::memcmp(alone[q], together[q], size_t(count) * sizeof(float)), 0)
+                        << level->name << " " << count << " query " << q;
+                uint64_t wanted = 0;
+                for (int v = 0; v < count; v++) {
+                    wanted |= uint64_t(alone[q][v] <= bounds[q]) << v;
+                }
+                ASSERT_EQ(within[q], wanted) << level->name << " " << count << " query " << q;
+            }
+        }
+    }
+}
+
 /// Scans random or extreme codes on all levels and compares with the formula in doubles.
 void check_scan(const Layout& layout, int count, int kind, Random& random) {
     const int size = layout.code_size();
@@ -383,6 +410,18 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
             ASSERT_EQ(within, wanted) << level->name << " " << count << " bound " << bound;
         }
     }
+    ListScan other = list;
+    std::vector<int8_t> opposite(query.size() * 4, 0);
+    for (int i = 0; i < layout.slots(); i++) {
+        opposite[i] = int8_t(-q[i]);
+    }
+    other.query = reinterpret_cast<const uint32_t*>(opposite.data());
+    other.half = -half;
+    other.list_distance = 7;
+    std::copy_n(list.mul, kGammaSteps, other.add);
+    std::copy_n(list.add, kGammaSteps, other.mul);
+    const ListScan* two[] = {&list, &other};
+    check_together(two, block.data(), count);
 }
 
 TEST(ScanBlocks, EveryCodeSizeAndCount) {
