@@ -58,8 +58,9 @@ void TopK::tighten(const float* estimates, size_t n) {
     std::copy_n(estimates, kMinima, least);
     size_t first = kMinima;
     for (; first + kMinima <= n; first += kMinima) {
-        for (size_t i = 0; i < kMinima; i++) {
-            least[i] = std::min(least[i], estimates[first + i]);
+        for (size_t i = 0; i < kMinima; i++) { // by value: std::min would become a branch
+            const float met = estimates[first + i];
+            least[i] = met < least[i] ? met : least[i];
         }
     }
     for (size_t i = 0; first + i < n; i++) {
