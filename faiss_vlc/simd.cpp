@@ -4,6 +4,10 @@
 #include <cstring>
 #include <string>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include <faiss_vlc/error.h>
 
 namespace faiss_vlc {
@@ -11,17 +15,60 @@ namespace faiss_vlc {
 extern const Simd kPortable;
 extern const Simd kAvx2;
 extern const Simd kAvx512;
+extern const Simd kNeon;
 
 namespace {
 
-bool has_avx2() {
-    return __builtin_cpu_supports("avx2");
-}
+constexpr int kMostLevels = 3;
 
+#if defined(__x86_64__)
 bool has_avx512() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
+}
+#elif defined(__aarch64__)
+bool has_dot_products() {
+#if defined(__linux__)
+    constexpr unsigned long kAsimdDp = 1ul << 20; // HWCAP_ASIMDDP
+    return getauxval(AT_HWCAP) & kAsimdDp;
+#else
+    return true; // Apple's have them all
+#endif
+}
+#endif
+
+/// The levels that this CPU has, the best one last.
+struct Levels {
+    const Simd* level[kMostLevels];
+    const char* name[kMostLevels + 1] = {};
+    int count = 0;
+
+    Levels() {
+        add(kPortable);
+#if defined(__x86_64__)
+        if (__builtin_cpu_supports("avx2")) {
+            add(kAvx2);
+        }
+        if (has_avx512()) {
+            add(kAvx512);
+        }
+#elif defined(__aarch64__)
+        if (has_dot_products()) {
+            add(kNeon);
+        }
+#endif
+    }
+    void add(const Simd& simd) {
+        level[count] = &simd;
+        name[count] = simd.name;
+        count++;
+    }
+};
+
+const Levels& levels() {
+    static const Levels levels;
+    return levels;
 }
 
 const Simd& choose() {
@@ -38,7 +85,7 @@ const Simd& choose() {
         }
         return *level;
     }
-    return has_avx512() ? kAvx512 : has_avx2() ? kAvx2 : kPortable;
+    return *levels().level[levels().count - 1];
 }
 
 } // namespace
@@ -49,22 +96,16 @@ const Simd& simd() {
 }
 
 const Simd* find_simd(const char* name) {
-    if (!std::strcmp(name, "portable")) {
-        return &kPortable;
-    }
-    if (!std::strcmp(name, "avx2") && has_avx2()) {
-        return &kAvx2;
-    }
-    if (!std::strcmp(name, "avx512") && has_avx512()) {
-        return &kAvx512;
+    for (int i = 0; i < levels().count; i++) {
+        if (!std::strcmp(name, levels().name[i])) {
+            return levels().level[i];
+        }
     }
     return nullptr;
 }
 
 const char* const* simd_levels() {
-    static const char* const levels[4] = {"portable", has_avx2() ? "avx2" : nullptr,
-                                          has_avx512() ? "avx512" : nullptr, nullptr};
-    return levels;
+    return levels().name;
 }
 
 } // namespace faiss_vlc

@@ -36,7 +36,8 @@ struct EncodeLoops {
 
 /// The hot loops, one implementation per instruction set; all give identical results.
 /// Chosen once: the best level the CPU has, or the one that VLC_SIMD names
-/// (portable | avx2 | avx512); a level that the CPU lacks is an error.
+/// (portable | avx2 | avx512 on x86-64, portable | neon on 64-bit ARM); a level that the CPU lacks
+/// is an error.
 struct Simd {
     const char* name;
 
@@ -100,6 +101,8 @@ struct Simd {
 void nearest_portable(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
                       const int32_t* component_sums, const int32_t* norms, int32_t* label);
 void nearest_avx2(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
+                  const int32_t* component_sums, const int32_t* norms, int32_t* label);
+void nearest_neon(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
                   const int32_t* component_sums, const int32_t* norms, int32_t* label);
 void nearest_avx512(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
                     const int32_t* component_sums, const int32_t* norms, int32_t* label);
