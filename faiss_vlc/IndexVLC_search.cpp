@@ -153,7 +153,7 @@ Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool
     const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
     struct Own {
         const SearchScope& scope;
-        idx_t k;
+        idx_t k = 0;
         std::unique_ptr<TopK> top;
         void start() { top = std::make_unique<TopK>(k, &scope.lists); }
         void finish() {}
@@ -181,8 +181,8 @@ Work search_list_major(const SearchScope& scope, idx_t n, const float* x, idx_t 
     const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
     struct Own {
         const SearchScope& scope;
-        idx_t k;
-        int size;
+        idx_t k = 0;
+        int size = 0;
         ListMajor list_major;
         std::vector<TopK> tops;
         void start() { tops.assign(size_t(size), TopK(k, &scope.lists)); }

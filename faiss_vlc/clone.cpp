@@ -56,7 +56,7 @@ faiss::Index* clone_members(Cloner& cloner, const Group& from, std::unique_ptr<G
     copy->verbose = from.verbose;
     copy->FAISS_VLC_OWN_INDICES = true;
     for (IndexPtr& member : members) {
-        member.release();
+        (void)member.release();
     }
     return copy.release();
 }

@@ -40,8 +40,8 @@ bool fits(const int* count, int rows) {
 }
 
 struct Run {
-    int first, lanes, width = 0;
-    double gain[kMaxWidth]; ///< of the step from width w to w + 1, per bit
+    int first = 0, lanes = 0, width = 0;
+    double gain[kMaxWidth] = {}; ///< of the step from width w to w + 1, per bit
 };
 
 /// Gives bits to runs of `lanes` dimensions starting at `first`, within `rows` bytes.

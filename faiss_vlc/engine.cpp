@@ -33,7 +33,7 @@ bool host_assigns(const std::string& device, double products) {
     }
     if (!is_auto_device(device)) {
         const char* wanted = std::getenv("VLC_DEVICE");
-        return (device.empty() ? wanted : device) == std::string("reference");
+        return (device.empty() && wanted ? wanted : device) == "reference";
     }
     if (products < kLittle) {
         return true;

@@ -30,7 +30,7 @@ float Estimator::product_penalty(float query_norm) const {
 }
 
 Estimator::Steps Estimator::steps(bool inner_product) const {
-    Steps steps;
+    Steps steps{};
     steps.inner_product = inner_product;
     for (int i = 0; i < kGammaSteps; i++) {
         const Step own = step(inner_product, i);

@@ -40,7 +40,7 @@ Header parse_header(const uint8_t* data, uint64_t available, const std::string& 
         fail("%s: header: cut off, %" PRIu64 " bytes expected, %" PRIu64 " met", o, kHeaderSize,
              available);
     }
-    Header header;
+    Header header{};
     memcpy(&header, data, sizeof(header));
     if (header.byte_order != kByteOrderMark) {
         fail("%s: header: byte order mark %08x expected, %08x met", o, kByteOrderMark,
@@ -91,7 +91,7 @@ std::vector<Section> parse_table(const Header& header, const uint8_t* data, uint
     std::vector<std::string> names;
     uint64_t end = kHeaderSize + table_size;
     for (uint32_t i = 0; i < header.sections; i++) {
-        Entry entry;
+        Entry entry{};
         memcpy(&entry, data + kEntrySize * i, sizeof(entry));
         const std::string name(entry.name, strnlen(entry.name, sizeof(entry.name)));
         if (!valid_name(name) ||

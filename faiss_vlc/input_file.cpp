@@ -20,7 +20,7 @@ InputFile::InputFile(const std::string& path) : path_(path) {
     if (fd_ < 0) {
         fail("%s: cannot open: %s", path.c_str(), strerror(errno));
     }
-    struct stat info;
+    struct stat info {};
     std::string fault;
     if (fstat(fd_, &info) != 0) {
         fault = strerror(errno);

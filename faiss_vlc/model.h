@@ -193,7 +193,7 @@ private:
     float base_ = 0;    ///< <q, mean> in squared lattice units, inner products
     float largest_ = 0; ///< max|w| of the query itself, inner products
     int frame_ = -1;    ///< that query8_ is made for, inner products
-    ListScan scan_;
+    ListScan scan_{};
 
     bool set_lattice(const float* x);
     void set_product_terms();

@@ -36,8 +36,8 @@ struct BestHits {
 struct RangeHits {
     const SearchScope& scope;
     const Query& query;
-    float radius;
-    float wide; ///< a little wider, as an estimate; then exactly in the data's units
+    float radius = 0;
+    float wide = 0; ///< a little wider, as an estimate; then exactly in the data's units
     faiss::RangeQueryResult& result;
     size_t found = 0; ///< up to the last list
     size_t empty = 0; ///< lists in a row that had none

@@ -40,7 +40,7 @@ bool has_dot_products() {
 
 /// The levels that this CPU has, the best one last.
 struct Levels {
-    const Simd* level[kMostLevels];
+    const Simd* level[kMostLevels] = {};
     const char* name[kMostLevels + 1] = {};
     int count = 0;
 

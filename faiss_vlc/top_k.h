@@ -55,7 +55,7 @@ private:
     };
     const VLCInvertedLists* lists_;
     size_t k_, capacity_;
-    float bound_;
+    float bound_ = 0; ///< set by clear()
     std::vector<Candidate> candidates_;
     std::vector<Entry> sorted_;
 

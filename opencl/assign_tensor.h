@@ -27,9 +27,9 @@ private:
     struct Plan {
         Program program;
         std::string options;
-        size_t threads;  ///< per work-group
-        size_t rows;     ///< that a work-group takes at once
-        bool persistent; ///< no more work-groups than run at once
+        size_t threads = 0;      ///< per work-group
+        size_t rows = 0;         ///< that a work-group takes at once
+        bool persistent = false; ///< no more work-groups than run at once
     };
     static Plan make_plan(Program program, int dp);
     Kernel& get(const char* name) const;

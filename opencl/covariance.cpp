@@ -96,6 +96,7 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
     cl_command_queue queue = device.queue();
     if (device.info().type == DeviceType::kCpu) {
         cl_device_id id = nullptr;
+        // NOLINTNEXTLINE(bugprone-sizeof-expression): the handle
         if (clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(id), &id, nullptr) == CL_SUCCESS) {
             set_cpu_parameters(id);
         }

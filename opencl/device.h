@@ -194,8 +194,7 @@ private:
     void set_raw(Kernel& kernel, unsigned index, size_t size, const void* value);
     void set_argument(Kernel& kernel, unsigned index, const Buffer& buffer) {
         _cl_mem* handle = buffer.handle();
-        set_raw(kernel, index, sizeof(handle),
-                &handle); // NOLINT(bugprone-sizeof-expression): a handle
+        set_raw(kernel, index, sizeof(handle), &handle); // NOLINT(bugprone-sizeof-expression)
     }
     void set_argument(Kernel& kernel, unsigned index, const LocalMemory& local) {
         set_raw(kernel, index, local.bytes, nullptr);

@@ -349,7 +349,7 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
             half += v * ((1 << layout.fields[i].width) - 1);
         }
     }
-    ListScan list;
+    ListScan list{};
     list.layout = &layout;
     std::vector<uint32_t> query(layout.fields.size() + 1);
     std::memcpy(query.data(), q.data(), layout.slots());

@@ -89,7 +89,7 @@ double best_rate(int threads, const Run& run) {
 Limits measure(int threads) {
     const std::string level = faiss_vlc::simd().name;
     const auto dot = level == "avx512" ? dot_avx512 : level == "avx2" ? dot_avx2 : dot_portable;
-    Limits found;
+    Limits found{};
     found.dot = best_rate(threads, [&] { return dot(1 << 20); });
     const std::vector<int64_t> much(size_t(1) << 25, 1); // 256 MiB, shared out among the threads
     found.memory = best_rate(threads, [&] {
