@@ -123,19 +123,24 @@ def cost(scales, out):
         if known:
             axes.plot(*zip(*known), color=COLOURS[0], marker="o")
         axes.set_xscale("log")
+        axes.set_yscale("log")
         axes.set_xticks(n, [f"{count:,}" for count in n], fontsize=8)
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
         style(axes, title, "vectors", title)
     save(figure, out / "cost.png")
 
 
 def training(results, out):
-    """Energy of the anchors against the time that they took; a point is a training of so many iterations."""
+    """Energy of the anchors (mean squared distance to the nearest one) against the time that they took; a point is a
+    training of so many iterations."""
     results = [r for r in results if sum("energy" in row and "seconds" in row for row in r["rows"].values()) > 1]
     if not results:
         return
-    figure, panels = plt.subplots(1, len(results), figsize=(5.8 * len(results), 4), squeeze=False)
+    columns = min(4, len(results))
+    rows = -(-len(results) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.4 * rows), squeeze=False)
+    for axes in panels.flat[len(results):]:
+        axes.remove()
     for axes, r in zip(panels.flat, results):
         sides = {}
         for name, row in r["rows"].items():
@@ -147,8 +152,8 @@ def training(results, out):
             for seconds, energy, iterations in found:
                 axes.annotate(iterations, (seconds, energy), fontsize=7, xytext=(3, 3), textcoords="offset points")
         axes.set_xscale("log")
-        style(axes, f"{r['set']}: {r['n']:,} x {r['d']}, {r['m']} anchors; numbers: iterations",
-              "seconds", "mean squared distance to the nearest anchor")
+        axes.ticklabel_format(axis="y", useOffset=False)
+        style(axes, f"{r['set'].split('-')[0]} {r['n']:,} x {r['d']}, {r['m']} anchors", "seconds", "energy")
         axes.legend(fontsize=8)
     save(figure, out / "training.png")
 
