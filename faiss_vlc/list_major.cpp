@@ -57,14 +57,17 @@ int ListMajor::size_for(const SearchScope& scope, int64_t n, int threads, size_t
     constexpr int64_t kMostQueries = 1024;
     constexpr int64_t kMostPairs = 1 << 20;   // of a query and a list
     constexpr int64_t kMostResults = 1 << 17; // bounds what the queries' TopK hold
+    constexpr int64_t kMostFloats = 1 << 24;  // of rotated queries
     constexpr int64_t kGroupsPerThread = 2;   // the first one pays for the scratch
     if (scope.max_codes || scope.max_probes > probes || probes < kLeastProbes) {
         return 0; // with the limits, where a query ends depends on what it has seen
     }
     const auto lists = int64_t(scope.lists.nlist);
+    const int64_t rotated = int64_t(scope.model.frames.size()) * scope.model.slots();
     const auto size = std::min<int64_t>({n / (int64_t(threads) * kGroupsPerThread),
                                          kEnough * lists / int64_t(probes), kMostQueries,
-                                         kMostPairs / int64_t(probes), kMostResults / int64_t(k)});
+                                         kMostPairs / int64_t(probes), kMostResults / int64_t(k),
+                                         kMostFloats / std::max<int64_t>(1, rotated)});
     return size > 1 && size * int64_t(probes) >= lists ? int(size) : 0;
 }
 
