@@ -32,7 +32,7 @@ void VLCParameters::check(int d) const {
            "at least 1");
     expect(held_out >= 0 && held_out <= 0.5f, "held_out", held_out, "0 to 0.5");
     expect(iterations >= 1 && iterations <= 10000, "iterations", iterations, "1 to 10000");
-    expect(candidates >= 0 && candidates <= 4096, "candidates", candidates, "1 to 4096, or 0");
+    expect(candidates >= -1 && candidates <= 4096, "candidates", candidates, "1 to 4096, 0 or -1");
     expect(first_share > 0 && first_share <= 1, "first_share", first_share, "above 0, at most 1");
     expect(neighbours >= 1 && neighbours <= kMaxNeighbours, "neighbours", neighbours, "1 to 4");
     expect(start_temperature > 0 && start_temperature <= 10, "start_temperature", start_temperature,

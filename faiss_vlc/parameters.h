@@ -31,10 +31,11 @@ struct VLCParameters {
     float held_out = 0.1f;           ///< share of the sample kept for stopping and tuning
 
     // The annealing loop
-    int iterations = 15;       ///< at most
-    int candidates = 128;      ///< anchors near its last one that a vector is compared with; 0: all
-    float first_share = 0.25f; ///< of the sample in the first iteration, see rows_of_iteration
-    int neighbours = 2;        ///< anchors among which a vector's weight is spread, 1 to 4
+    int iterations = 15; ///< at most
+    int candidates = -1; ///< anchors near its last one that a vector is compared with; 0: all, -1:
+                         ///< 128, or 256 of vectors of more than 512 dimensions
+    float first_share = 0.25f;      ///< of the sample in the first iteration, see rows_of_iteration
+    int neighbours = 2;             ///< anchors among which a vector's weight is spread, 1 to 4
     float start_temperature = 0.1f; ///< in units of the first iteration's mean energy
     float end_temperature = 0.01f;  ///< in the same units
     float size_bias = 0.07f;  ///< mean energies added per factor e in list size: evens out lists

@@ -215,11 +215,12 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     const double octave = 0.69314718055994531; // size_bias counts in factors of e
 
     // Rows that were assigned before look only near their last anchor.
-    const bool by_lists = params.candidates > 0 && m >= 2 * params.candidates;
+    const int candidates = params.candidates >= 0 ? params.candidates : shape.d <= 512 ? 128 : 256;
+    const bool by_lists = candidates > 0 && m >= 2 * candidates;
     const auto assign = [&](int64_t rows) {
         const int64_t known = rows_of_iteration(shape, params, state.iteration - 1);
         if (by_lists && known > 0) {
-            engine.list_near(params.candidates);
+            engine.list_near(candidates);
             return engine.assign(rows, known);
         }
         return engine.assign(rows);
