@@ -39,8 +39,9 @@ bool is_raw(const std::string& path) {
 void require_finite_rows(const std::string& path, int64_t first, int64_t n, int d, const float* x) {
     for (int64_t i = 0; i < n * d; i++) {
         if (!std::isfinite(x[i])) {
-            fail("%s: expected finite values, row %lld, column %lld is %g", path.c_str(),
-                 (long long)(first + i / d), (long long)(i % d), double(x[i]));
+            const long long row = first + i / d, column = i % d;
+            fail("%s: expected finite values, row %lld, column %lld is %g", path.c_str(), row,
+                 column, double(x[i]));
         }
     }
 }

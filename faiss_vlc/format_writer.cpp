@@ -46,7 +46,7 @@ private:
     uint64_t size_;
     ByteSink* next_;
     uint64_t written_ = 0;
-    XXH64_state_t state_;
+    XXH64_state_t state_{};
 };
 
 } // namespace

@@ -47,6 +47,7 @@ void meet(int tile, int groups, const uint8_t* x, const int8_t* packed, const in
             a[t] = _mm512_loadu_si512(from + (int64_t(t) * groups + g) * 64);
         }
         for (int r = 0; r < R; r++) {
+            // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the caller's rows are there
             const __m512i q = _mm512_set1_epi32(x4[r * groups + g]);
             for (int t = 0; t < T; t++) {
                 add_products(acc[r][t], q, a[t]);

@@ -80,6 +80,7 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
         }
     }
     for (size_t i = 0; result.groups > 1 && i < result.covariance.size(); i++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a sample has rows
         result.covariance[i] += int64_t(double(all[i % size]) * shape.d / double(shape.n_train));
     }
 }
