@@ -9,7 +9,7 @@
 
 namespace faiss_vlc {
 
-SearchKernels SearchKernels::compile(std::shared_ptr<Device> device) {
+SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device) {
     const DeviceInfo& info = device->info();
     if (!info.exact_floats) {
         fail("OpenCL device '%s' can't search: its floats lack denormals or correct division, so "

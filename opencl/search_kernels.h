@@ -16,7 +16,7 @@ struct SearchKernels {
     /// Multiplies bytes by the device's own instruction where it has one that works; the
     /// environment's VLC_OPENCL_DOT=portable turns that off. Throws if the device's floats are not
     /// exact enough to give the CPU's results.
-    static SearchKernels compile(std::shared_ptr<Device> device);
+    static SearchKernels compile(const std::shared_ptr<Device>& device);
 
     Kernel& get(const char* name) const { return device->kernel(name, options, Program::kSearch); }
 };
