@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 import numpy as np
 
@@ -55,6 +56,35 @@ class Curves(unittest.TestCase):
         found = search_bench.compare(ours, theirs)
         self.assertAlmostEqual(found["recall"], 0.49)
         self.assertAlmostEqual(found["ratio"], 300 / 50)
+
+
+class Sizes(unittest.TestCase):
+    def made(self, bytes_per_vector):
+        """peers.vlc_index of files with the given sizes, and what it was asked for."""
+        asked = []
+
+        def make(data, lists, size, options):
+            asked.append(size)
+            return size, {"bytes_per_vector": bytes_per_vector(size)}
+        return mock.patch.multiple(peers, vlc_index=make, shape=lambda data: (20000, 128)), asked
+
+    def test_the_largest_that_is_no_larger(self):
+        # beside the codes lies more or less by how many frames training took
+        for beside in (lambda s: 8.3, lambda s: 8.3 + 3.2 * (s > 41), lambda s: 11.9 - 3.2 * (s > 41),
+                       lambda s: 0, lambda s: 40.7):
+            patch, asked = self.made(lambda s, beside=beside: s + beside(s))
+            with patch:
+                for limit in (53.2, 53.99, 54.0, 54.1):
+                    asked.clear()
+                    size, facts = peers.vlc_of_size(pathlib.Path("x"), 256, limit)
+                    self.assertLessEqual(facts["bytes_per_vector"], limit)
+                    self.assertGreater(size + 1 + beside(size + 1), limit)
+                    self.assertLess(len(asked), 10)
+
+    def test_none(self):
+        patch, _ = self.made(lambda size: size + 60)
+        with patch, self.assertRaises(SystemExit):
+            peers.vlc_of_size(pathlib.Path("x"), 256, 50)
 
 
 class Sets(unittest.TestCase):

@@ -1,6 +1,7 @@
 """What the benchmarks share: the peers, FAISS's own environment, workers, facts about the machine."""
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -132,15 +133,20 @@ def vlc_of_size(data, lists, limit, options=()):
     """The largest IndexVLC whose file takes at most `limit` bytes a vector."""
     n, d = shape(data)
     beside = 4 + (lists * (d + 8) + 2 * d * d) / n  # ids, anchors, frame: a first guess
-    path, facts = vlc_index(data, lists, int(limit - beside), options)
-    for _ in range(3):
-        spare = int(limit - facts["bytes_per_vector"])
-        if spare == 0 and facts["bytes_per_vector"] <= limit:
+    size, found, low, high = max(1, int(limit - beside)), None, 0, math.inf
+    while high - low > 1:
+        path, facts = vlc_index(data, lists, size, options)
+        spare = math.floor(limit - facts["bytes_per_vector"])
+        if spare >= 0:
+            low, found = size, (path, facts)
+        else:
+            high = size
+        if spare == 0 or high == 1:
             break
-        path, facts = vlc_index(data, lists, facts["code_bytes"] + (spare if spare else -1), options)
-    if facts["bytes_per_vector"] > limit:
+        size = min(max(size + spare, low + 1), high - 1)
+    if not found:
         raise SystemExit(f"{data.name}: no IndexVLC of {limit:.1f} bytes a vector")
-    return path, facts
+    return found
 
 
 class OtherLoad:
