@@ -201,7 +201,7 @@ def main():
         kept = {}
     machine = peers.machine()
     result = {"kind": "bench", "set": data.name, "n": n, "d": d, "metric": data_files.metric_of(data), "lists": lists,
-              "versions": versions(), "rounds": arguments.rounds, "seconds": arguments.seconds,
+              "rounds": arguments.rounds, "seconds": arguments.seconds,
               "left_out": kept.get("left_out", {}), "classes": kept.get("classes", {}),
               "machine": machine, "command": peers.command_line()}
     for size in wanted:
@@ -212,6 +212,7 @@ def main():
         bench_class(size, classes[size], data, lists, arguments, result)
         if size in result["classes"]:
             result["classes"][size].update(commit=machine["commit"], date=machine["date"])
+        result["versions"] = versions()  # a library is there once its class was made
         target.write_text(json.dumps(result, indent=1))
         print(f"{data.name}, {size}: done", flush=True)
     if not (arguments.classes or arguments.build_only or result["metric"] != "L2"):

@@ -28,6 +28,7 @@ struct DeviceInfo {
     DeviceType type = DeviceType::kOther;
     uint32_t compute_units = 0;
     uint64_t global_mem = 0;
+    uint64_t max_allocation = 0; ///< of one buffer
     uint64_t local_mem = 0;
     size_t max_work_group = 0;
     bool integer_dot = false;   ///< has cl_khr_integer_dot_product

@@ -53,6 +53,7 @@ DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
                                               : DeviceType::kOther;
     info.compute_units = device.getInfo<CL_DEVICE_MAX_COMPUTE_UNITS>();
     info.global_mem = device.getInfo<CL_DEVICE_GLOBAL_MEM_SIZE>();
+    info.max_allocation = device.getInfo<CL_DEVICE_MAX_MEM_ALLOC_SIZE>();
     info.local_mem = device.getInfo<CL_DEVICE_LOCAL_MEM_SIZE>();
     info.max_work_group = device.getInfo<CL_DEVICE_MAX_WORK_GROUP_SIZE>();
     info.integer_dot = device.getInfo<CL_DEVICE_EXTENSIONS>().find("cl_khr_integer_dot_product") !=

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <numeric>
 #include <vector>
 
 #include <faiss_vlc/error.h>
@@ -10,7 +11,9 @@
 #include <opencl/maintain.h>
 #include <opencl/near.h>
 #include <opencl/reduce.h>
+#include <opencl/sample_rows.h>
 #include <opencl/update.h>
+#include <opencl/upload.h>
 
 namespace faiss_vlc {
 namespace {
@@ -26,16 +29,22 @@ void check_sizes(int64_t n, int m, int d, int neighbours) {
     }
 }
 
+/// What one block of rows has of a shape.
+Shape part_of(Shape shape, int64_t block) {
+    shape.n = std::min(shape.n, block);
+    shape.n_train = std::min(shape.n_train, block);
+    return shape;
+}
+
 } // namespace
 
 struct OpenCLEngine::Training {
-    Training(const KernelSet& kernels, const Shape& s)
-        : shape(s), anchors(*kernels.device, s.m, s.dp), assign(kernels),
-          packed(*kernels.device, s.m, s.dp), reduce(kernels, s), update(kernels),
-          maintain(kernels, s.m), near(kernels, s) {
+    Training(const KernelSet& kernels, const Shape& s, const int8_t* rows, int64_t block)
+        : shape(s), sample(*kernels.device, s, rows, block), anchors(*kernels.device, s.m, s.dp),
+          assign(kernels), packed(*kernels.device, s.m, s.dp), reduce(kernels, part_of(s, block)),
+          update(kernels), maintain(kernels, s.m), near(kernels, part_of(s, block)) {
         Device& device = *kernels.device;
         const uint64_t n = s.n;
-        sample = device.allocate<int8_t>(n * s.dp, "sample");
         row_constant = device.allocate<int32_t>(n, "row constants");
         label = device.allocate<int32_t>(n * s.neighbours, "labels");
         dist = device.allocate<int32_t>(n * s.neighbours, "distances");
@@ -46,7 +55,13 @@ struct OpenCLEngine::Training {
         device.fill(previous, -1, n * sizeof(int32_t));
     }
 
+    /// The values of the rows from `first` on.
+    static Buffer from(Device& device, const Buffer& values, int64_t first, int per_row = 1) {
+        return device.view(values, size_t(first) * per_row * sizeof(int32_t));
+    }
+
     Shape shape;
+    SampleRows sample;
     AnchorBuffers anchors;
     AssignStage assign;
     AssignStage::Packed packed;
@@ -54,7 +69,7 @@ struct OpenCLEngine::Training {
     UpdateStage update;
     MaintainStage maintain;
     NearStage near;
-    Buffer sample, row_constant, label, dist, previous, first, constants;
+    Buffer row_constant, label, dist, previous, first, constants;
     bool is_packed = false; ///< packed belongs to the present anchors
 };
 
@@ -107,10 +122,15 @@ void OpenCLEngine::begin(const Shape& shape, const int8_t* sample) {
              (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
     }
     check_sizes(shape.n, shape.m, shape.d, shape.neighbours);
-    training_ = std::make_unique<Training>(kernels_, shape);
+    const int64_t block = sample_block(kernels_.device->info(), shape);
+    training_ = std::make_unique<Training>(kernels_, shape, sample, block);
     Training& t = *training_;
-    kernels_.device->write(t.sample, sample, size_t(shape.n) * shape.dp);
-    t.assign.row_constants(t.sample, int(shape.n), shape.dp, t.row_constant);
+    Device& device = *kernels_.device;
+    t.sample.for_blocks(shape.n, [&](int64_t first, int64_t count, const Buffer& rows) {
+        Buffer row_constant = t.from(device, t.row_constant, first);
+        t.assign.row_constants(rows, int(count), shape.dp, row_constant);
+        device.finish(); // the view goes
+    });
 }
 
 void OpenCLEngine::set_anchors(const int32_t* anchors) {
@@ -149,33 +169,51 @@ AssignSummary OpenCLEngine::assign(int64_t rows, int64_t known) {
     Device& device = *kernels_.device;
     const Shape& s = t.shape;
     rows = std::min(rows, s.n);
-    if (known > 0) {
-        t.near.assign(int(known), t.sample, t.row_constant, t.anchors, t.previous, t.label, t.dist);
-    }
     if (known < rows) {
         pack();
         t.assign.constants(t.anchors.norm, &t.anchors.bias, s.m, s.dp, t.constants);
-        const AssignStage::Anchors anchors{t.packed, t.constants, t.anchors.norm, s.m};
-        if (known == 0) {
-            t.assign.assign(t.sample, t.row_constant, anchors, int(rows), s.dp, s.neighbours, false,
-                            t.label, t.dist);
-        } else {
-            const size_t ints = known * sizeof(int32_t);
-            const Buffer x = device.view(t.sample, size_t(known) * s.dp);
-            const Buffer row_constant = device.view(t.row_constant, ints);
-            Buffer label = device.view(t.label, ints * s.neighbours);
-            Buffer dist = device.view(t.dist, ints * s.neighbours);
-            t.assign.assign(x, row_constant, anchors, int(rows - known), s.dp, s.neighbours, false,
-                            label, dist);
+    }
+    const AssignStage::Anchors anchors{t.packed, t.constants, t.anchors.norm, s.m};
+    t.sample.for_blocks(rows, [&](int64_t first, int64_t count, const Buffer& x) {
+        const int64_t listed = std::clamp<int64_t>(known - first, 0, count);
+        if (listed > 0) {
+            const Buffer row_constant = t.from(device, t.row_constant, first);
+            const Buffer previous = t.from(device, t.previous, first);
+            Buffer label = t.from(device, t.label, first, s.neighbours);
+            Buffer dist = t.from(device, t.dist, first, s.neighbours);
+            t.near.assign(int(listed), x, row_constant, t.anchors, previous, label, dist);
             device.finish(); // the views go
         }
-    }
+        if (listed < count) {
+            const int64_t at = first + listed;
+            const Buffer others = device.view(x, size_t(listed) * s.dp);
+            const Buffer row_constant = t.from(device, t.row_constant, at);
+            Buffer label = t.from(device, t.label, at, s.neighbours);
+            Buffer dist = t.from(device, t.dist, at, s.neighbours);
+            t.assign.assign(others, row_constant, anchors, int(count - listed), s.dp, s.neighbours,
+                            false, label, dist);
+            device.finish();
+        }
+    });
     return t.assign.summarize(s, int(rows), t.label, t.dist, t.previous);
 }
 
 void OpenCLEngine::reduce(const ReduceParams& params) {
     Training& t = training();
-    t.reduce.reduce(t.sample, t.label, t.dist, t.anchors.bias, params);
+    Device& device = *kernels_.device;
+    const Shape& s = t.shape;
+    bool more = false;
+    t.sample.for_blocks(std::min(params.rows, s.n_train), [&](int64_t first, int64_t count,
+                                                              const Buffer& x) {
+        const Buffer label = t.from(device, t.label, first, s.neighbours);
+        const Buffer dist = t.from(device, t.dist, first, s.neighbours);
+        t.reduce.reduce(int(count), x, label, dist, t.anchors.bias, params, more);
+        more = true;
+        device.finish(); // the views go
+    });
+    if (!more) {
+        t.reduce.reduce(0, t.row_constant, t.label, t.dist, t.anchors.bias, params);
+    }
 }
 
 void OpenCLEngine::update(const UpdateParams& params) {
@@ -205,8 +243,37 @@ void OpenCLEngine::quantize(AnchorGrid grid) {
 
 void OpenCLEngine::covariance(const int32_t* rows, int64_t count, int64_t* sums) {
     Training& t = training();
-    device_covariance(kernels_, t.shape, t.sample, t.anchors.anchor8, t.label, rows, count,
-                      default_covariance_routine(kernels_.device->info()), sums);
+    const CovarianceRoutine routine = default_covariance_routine(kernels_.device->info());
+    if (t.sample.whole()) {
+        t.sample.for_blocks(t.shape.n, [&](int64_t, int64_t, const Buffer& x) {
+            device_covariance(kernels_, t.shape, x, t.anchors.anchor8, t.label, rows, count,
+                              routine, sums);
+        });
+        return;
+    }
+    // The rows are all over the sample: what is picked makes blocks of its own.
+    Shape picked = t.shape;
+    picked.neighbours = 1;
+    std::vector<int32_t> labels(t.shape.n), label, order;
+    get_labels(labels.data());
+    const size_t size = size_t(t.shape.d) * t.shape.d;
+    std::vector<int64_t> part(size);
+    std::fill_n(sums, size, 0);
+    for (int64_t first = 0; first < count; first += t.sample.block()) {
+        const int64_t some = std::min(t.sample.block(), count - first);
+        label.resize(some);
+        order.resize(some);
+        std::iota(order.begin(), order.end(), 0);
+        for (int64_t i = 0; i < some; i++) {
+            label[i] = labels[rows[first + i]];
+        }
+        const Buffer label_buffer = upload(*kernels_.device, label, "labels of picked rows");
+        device_covariance(kernels_, picked, t.sample.gather(rows + first, some), t.anchors.anchor8,
+                          label_buffer, order.data(), some, routine, part.data());
+        for (size_t i = 0; i < size; i++) {
+            sums[i] += part[i];
+        }
+    }
 }
 
 void OpenCLEngine::get_counts(int32_t* counts) {

@@ -243,7 +243,8 @@ __kernel void sum_segments(__global const char* rows, __global const int* dist,
 // One work-item per anchor and 16 dimensions.
 __kernel void combine_segments(__global const int* segment_sum,
                                __global const long* segment_scalars,
-                               __global const int* first_segment, int m, int dp, __global long* sum,
+                               __global const int* first_segment, int m, int dp, int more,
+                               __global long* sum,
                                __global long* weight_j, __global int* count_j,
                                __global long* energy_j) {
     const int columns = dp / 16;
@@ -255,15 +256,15 @@ __kernel void combine_segments(__global const int* segment_sum,
     const int column = (int)(id % columns);
     const int begin = first_segment[j];
     const int end = first_segment[j + 1];
-    long16 total = 0;
+    long16 total = more ? vload16(0, sum + (size_t)j * dp + column * 16) : 0;
     for (int s = begin; s < end; s++) {
         total += convert_long16(vload16(0, segment_sum + (size_t)s * dp + column * 16));
     }
     vstore16(total, 0, sum + (size_t)j * dp + column * 16);
     if (column == 0) {
-        long weight = 0;
-        long count = 0;
-        long energy = 0;
+        long weight = more ? weight_j[j] : 0;
+        long count = more ? count_j[j] : 0;
+        long energy = more ? energy_j[j] : 0;
         for (int s = begin; s < end; s++) {
             weight += segment_scalars[(size_t)s * 3];
             count += segment_scalars[(size_t)s * 3 + 1];

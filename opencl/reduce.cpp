@@ -38,11 +38,11 @@ ReduceStage::ReduceStage(const KernelSet& kernels, const Shape& shape)
     energy_j_ = device.allocate<int64_t>(m, "anchor energies");
 }
 
-void ReduceStage::reduce(const Buffer& rows, const Buffer& label, const Buffer& dist,
-                         const Buffer& bias, const ReduceParams& params) {
+void ReduceStage::reduce(int n, const Buffer& rows, const Buffer& label, const Buffer& dist,
+                         const Buffer& bias, const ReduceParams& params, bool more) {
     Device& device = *kernels_.device;
     const size_t group = kernels_.work_group;
-    const int32_t n_train = int32_t(std::min(params.rows, shape_.n_train));
+    const auto n_train = int32_t(std::min<int64_t>(n, shape_.n_train));
     const int32_t m = shape_.m;
     const int32_t dp = shape_.dp;
     const int32_t neighbours = shape_.neighbours;
@@ -68,7 +68,7 @@ void ReduceStage::reduce(const Buffer& rows, const Buffer& label, const Buffer& 
                       LocalMemory{group * 3 * sizeof(int64_t)});
     }
     device.launch(combine_, size_t(m) * (dp / 16), group, segment_sum_, segment_scalars_,
-                  first_segment_, m, dp, sum_, weight_j_, count_j_, energy_j_);
+                  first_segment_, m, dp, int32_t(more), sum_, weight_j_, count_j_, energy_j_);
 }
 
 } // namespace faiss_vlc

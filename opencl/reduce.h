@@ -8,15 +8,16 @@
 namespace faiss_vlc {
 
 /// Launches of reduce.cl; faiss_vlc/reduce.h specifies what they compute. Owns the sorted entries
-/// and the results: allocated once for a Shape (about 8 bytes per row and neighbour, 4 dp bytes per
-/// 256 of those and per anchor).
+/// and the results: allocated once for the rows of a Shape, of which one call takes at most n_train
+/// (about 8 bytes per row and neighbour, 4 dp bytes per 256 of those and per anchor).
 class ReduceStage {
 public:
     ReduceStage(const KernelSet& kernels, const Shape& shape);
 
-    /// rows int8 n x dp, label and dist int n x neighbours, bias int m.
-    void reduce(const Buffer& rows, const Buffer& label, const Buffer& dist, const Buffer& bias,
-                const ReduceParams& params);
+    /// rows int8 n x dp, label and dist int n x neighbours, bias int m. params.rows is not looked
+    /// at. more: the sums go on from those of the last call.
+    void reduce(int n, const Buffer& rows, const Buffer& label, const Buffer& dist,
+                const Buffer& bias, const ReduceParams& params, bool more = false);
 
     const Buffer& weight() const { return weight_j_; } ///< long m
     const Buffer& sum() const { return sum_; }         ///< long m x dp

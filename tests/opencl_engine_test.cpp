@@ -4,6 +4,7 @@
 
 #include <faiss_vlc/maintain.h>
 #include <faiss_vlc/reference_engine.h>
+#include <opencl/sample_rows.h>
 
 #include "opencl_fixture.h"
 
@@ -174,6 +175,47 @@ TEST(OpenCLEngine, GpuKernelsTrainLikeTheReference) {
             expect_same_training(kernels, TestData(3000, 2700, 40, 700, 3, 8), 8);
         }
     }
+}
+
+// The rows come and go in blocks of 128, where a row has 16 bytes, as 2048 are given.
+TEST(OpenCLEngine, StreamedSamplesTrainLikeTheReference) {
+    LaunchCounter launched;
+    uint64_t weighed = 0;
+    for (const char* mib : {"0.001953125", "0.015625"}) {
+        setenv("VLC_OPENCL_SAMPLE", mib, 1);
+        uint32_t seed = 1;
+        for (const Dot& dot : all_dots()) {
+            const KernelSet kernels = KernelSet::compile(test_device(), kWorkGroups[seed % 3], dot);
+            expect_same_training(kernels, TestData(1000, 900, 16, 70, 2, seed), seed);
+            expect_same_training(kernels, TestData(640, 512, 100, 17, 4, seed), seed);
+            expect_same_training(kernels, TestData(700, 130, 17, 1, 1, seed), seed);
+            EXPECT_GT(launched("weigh_entries") - weighed, 3 * 4 * 3 / 2u) << "several blocks";
+            weighed = launched("weigh_entries");
+            seed++;
+        }
+    }
+    for (const char* wrong : {"x", "0", "-3", "5 MB", "nan"}) {
+        setenv("VLC_OPENCL_SAMPLE", wrong, 1);
+        const TestData data(100, 90, 10, 5, 2, 3);
+        EXPECT_ANY_THROW(OpenCLEngine(test_device(), 64).begin(data.shape, data.rows.data()));
+    }
+    unsetenv("VLC_OPENCL_SAMPLE");
+}
+
+TEST(OpenCLEngine, BlocksLeaveRoomForTheRest) {
+    unsetenv("VLC_OPENCL_SAMPLE");
+    DeviceInfo info;
+    info.global_mem = uint64_t(8) << 30;
+    info.max_allocation = uint64_t(2) << 30;
+    Shape shape;
+    shape.dp = 768;
+    shape.neighbours = 2;
+    shape.n = 2000000;
+    EXPECT_EQ(sample_block(info, shape), shape.n);
+    shape.n = 3000000; // more than one buffer can hold
+    EXPECT_EQ(sample_block(info, shape), (uint64_t(2) << 30) / 768 / kRowBlock * kRowBlock);
+    shape.n = 130000000; // 7.3 GB are known of the rows themselves
+    EXPECT_EQ(sample_block(info, shape), kRowBlock);
 }
 
 TEST(OpenCLEngine, LongListsTakeManySegments) {

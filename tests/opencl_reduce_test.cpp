@@ -31,7 +31,7 @@ void expect_equal(int work_group, const TestData& data) {
           ReduceParams{5000, Robust::trim, 0}}) {
         reduce_rows(s, data.rows.data(), label.data(), dist.data(), data.bias.data(), params,
                     weight.data(), sum.data(), count.data(), energy.data());
-        stage.reduce(rows, labels, dists, bias, params);
+        stage.reduce(int(s.n_train), rows, labels, dists, bias, params);
         EXPECT_EQ(from_device<int64_t>(stage.weight(), weight.size()), weight);
         EXPECT_EQ(from_device<int64_t>(stage.sum(), sum.size()), sum);
         EXPECT_EQ(from_device<int32_t>(stage.count(), count.size()), count);

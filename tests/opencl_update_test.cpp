@@ -24,8 +24,8 @@ void expect_equal(int work_group, TestData data, const UpdateParams& params) {
 
     const KernelSet kernels = KernelSet::compile(test_device(), work_group);
     ReduceStage sums(kernels, s);
-    sums.reduce(to_device(data.rows), to_device(label), to_device(dist), to_device(data.bias),
-                reduce);
+    sums.reduce(int(s.n_train), to_device(data.rows), to_device(label), to_device(dist),
+                to_device(data.bias), reduce);
     UpdateStage stage(kernels);
     AnchorBuffers anchors(*test_device(), s.m, s.dp);
     anchors.anchor = to_device(data.anchor);

@@ -1,0 +1,70 @@
+#include <opencl/sample_rows.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include <faiss_vlc/error.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// Bytes that training keeps of a row besides its components: labels, distances, weights, orders.
+int64_t bytes_of_a_row(const Shape& shape) {
+    return 16 + 20 * int64_t(shape.neighbours);
+}
+
+uint64_t most_bytes(const DeviceInfo& info, const Shape& shape) {
+    const char* set = std::getenv("VLC_OPENCL_SAMPLE");
+    if (set && *set) {
+        char* end = nullptr;
+        const double mib = std::strtod(set, &end);
+        if (end == set || *end || !(mib > 0)) {
+            fail("VLC_OPENCL_SAMPLE: expected MiB of a device's memory, met '%s'", set);
+        }
+        return uint64_t(std::min(mib, 1e9) * (1 << 20));
+    }
+    // A fifth is left to what is not counted here: anchors, sums, the driver, other programs.
+    const uint64_t usable = info.global_mem / 5 * 4;
+    const uint64_t beside = uint64_t(shape.n) * bytes_of_a_row(shape);
+    return std::min(info.max_allocation, usable > beside ? usable - beside : 0);
+}
+
+} // namespace
+
+int64_t sample_block(const DeviceInfo& info, const Shape& shape) {
+    const uint64_t rows = most_bytes(info, shape) / uint64_t(shape.dp);
+    if (rows >= uint64_t(shape.n)) {
+        return shape.n;
+    }
+    return std::max<int64_t>(kRowBlock, int64_t(rows) / kRowBlock * kRowBlock);
+}
+
+SampleRows::SampleRows(Device& device, const Shape& shape, const int8_t* sample, int64_t block)
+    : device_(device), shape_(shape), sample_(sample), block_(std::max<int64_t>(1, block)),
+      rows_(device.allocate<int8_t>(std::min(block_, shape.n) * shape.dp, "sample")) {}
+
+void SampleRows::send(int64_t block) {
+    if (block == present_) {
+        return;
+    }
+    const int64_t first = block * block_;
+    const int64_t count = std::min(block_, shape_.n - first);
+    present_ = -1;
+    device_.write(rows_, sample_ + first * shape_.dp, size_t(count) * shape_.dp);
+    present_ = block;
+}
+
+const Buffer& SampleRows::gather(const int32_t* rows, int64_t count) {
+    const size_t dp = shape_.dp;
+    gathered_.resize(size_t(count) * dp);
+#pragma omp parallel for if (count > 1000)
+    for (int64_t i = 0; i < count; i++) {
+        std::memcpy(&gathered_[size_t(i) * dp], sample_ + size_t(rows[i]) * dp, dp);
+    }
+    present_ = -1;
+    device_.write(rows_, gathered_.data(), gathered_.size());
+    return rows_;
+}
+
+} // namespace faiss_vlc
