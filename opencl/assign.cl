@@ -14,7 +14,6 @@
 // a < 0.
 
 #define LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#define NO_SCORE INT_MAX
 // Scores stay below 2^30 (d <= 4096); a row's own anchor gets more when it is to be left out.
 #define SCORE_LIMIT (1 << 30)
 

@@ -5,6 +5,7 @@
 #define MAX_ANCHOR (127 << ANCHOR_BITS)
 #define SPREAD_BITS 4
 #define MAX_BIAS (1 << 28)
+#define NO_SCORE INT_MAX
 
 #if defined(HOST) && !defined(DOT_PORTABLE)
 #define PREFETCH(address) __asm__ volatile("prefetcht0 (%0)" : : "r"(address))

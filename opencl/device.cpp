@@ -19,9 +19,11 @@ constexpr uint64_t kPad = 256;
 std::vector<const char*> stems(Program program) {
     switch (program) {
     case Program::kMma:
-        return {"common", "assign_tensor", "assign_mma"};
+        return {"common", "mma", "assign_tensor", "assign_mma"};
     case Program::kWgmma:
         return {"common", "assign_tensor", "assign_wgmma"};
+    case Program::kNearMma:
+        return {"common", "mma", "near_mma"};
     case Program::kSearch:
         return {"select", "rank", "scan"};
     default:

@@ -41,6 +41,7 @@ enum class Program {
     kGeneral, ///< all but the following
     kMma,     ///< assignment by mma.sync, see assign_mma.cl
     kWgmma,   ///< assignment by wgmma, see assign_wgmma.cl
+    kNearMma, ///< scores of anchors by mma.sync, see near_mma.cl
     kSearch,  ///< all of searching
 };
 

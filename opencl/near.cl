@@ -164,18 +164,133 @@ inline int near_threshold(__global const int* own, int tiles, int length, __loca
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 }
+
+#define CANDIDATES 1024 // room for them in local memory
+
+// The `length` smallest scores in two readings, or false where too many are candidates. Scores
+// fall into 4 classes a work-item: the length-th smallest of the classes' smallest ones bounds the
+// scores that are wanted, and lets few others in. `few` holds 3 x CANDIDATES numbers, `met` 2.
+inline bool select_few(__global const int* own, int tiles, int length, __global int* out,
+                       __local int* few, __local int* met) {
+    const int id = (int)get_local_id(0);
+    const int size = (int)get_local_size(0);
+    const int quads = tiles * 4;
+    if (length > 2 * size || 4 * size > 3 * CANDIDATES) {
+        return false;
+    }
+    int4 least = NO_SCORE;
+    int at_quad = id;
+    for (; at_quad + 3 * size < quads; at_quad += 4 * size) { // four loads are under way at once
+        const int4 a = vload4(at_quad, own);
+        const int4 b = vload4(at_quad + size, own);
+        const int4 c = vload4(at_quad + 2 * size, own);
+        const int4 d = vload4(at_quad + 3 * size, own);
+        least = min(least, min(min(a, b), min(c, d)));
+    }
+    for (; at_quad < quads; at_quad += size) {
+        least = min(least, vload4(at_quad, own));
+    }
+    vstore4(least, id, few);
+    if (id == 0) {
+        met[0] = 0;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int4 less = 0;
+    int4 same = 0;
+    for (int k = 0; k < 4 * size; k++) {
+        const int4 value = few[k];
+        less -= value < least;
+        same -= value == least;
+    }
+    const int4 met_here = less < (int4)(length) && (int4)(length) <= less + same;
+    if (any(met_here)) { // all that get here have the same
+        met[1] = met_here.x ? least.x : met_here.y ? least.y : met_here.z ? least.z : least.w;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const int bound = met[1];
+    __local int* value = few;
+    __local int* anchor = few + CANDIDATES;
+    __local int* chosen = few + 2 * CANDIDATES;
+#define TAKE(v, i)                          \
+    if ((v) <= bound) {                     \
+        const int place = atomic_inc(met);  \
+        if (place < CANDIDATES) {           \
+            value[place] = (v);             \
+            anchor[place] = (i);            \
+        }                                   \
+    }
+#define TAKE_QUAD(v, quad)                  \
+    if (any((v) <= (int4)(bound))) {        \
+        TAKE((v).x, (quad) * 4)             \
+        TAKE((v).y, (quad) * 4 + 1)         \
+        TAKE((v).z, (quad) * 4 + 2)         \
+        TAKE((v).w, (quad) * 4 + 3)         \
+    }
+    at_quad = id;
+    for (; at_quad + 3 * size < quads; at_quad += 4 * size) {
+        const int4 a = vload4(at_quad, own);
+        const int4 b = vload4(at_quad + size, own);
+        const int4 c = vload4(at_quad + 2 * size, own);
+        const int4 d = vload4(at_quad + 3 * size, own);
+        TAKE_QUAD(a, at_quad)
+        TAKE_QUAD(b, at_quad + size)
+        TAKE_QUAD(c, at_quad + 2 * size)
+        TAKE_QUAD(d, at_quad + 3 * size)
+    }
+    for (; at_quad < quads; at_quad += size) {
+        const int4 a = vload4(at_quad, own);
+        TAKE_QUAD(a, at_quad)
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const int candidates = met[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (candidates > CANDIDATES) {
+        return false;
+    }
+    if (id == 0) {
+        met[0] = 0;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int i = id; i < candidates; i += size) {
+        int rank = 0;
+        for (int k = 0; k < candidates; k++) {
+            rank += value[k] < value[i] || (value[k] == value[i] && anchor[k] < anchor[i]);
+        }
+        if (rank < length) {
+            chosen[atomic_inc(met)] = anchor[i];
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int i = id; i < length; i += size) {
+        int rank = 0;
+        for (int k = 0; k < length; k++) {
+            rank += chosen[k] < chosen[i];
+        }
+        out[rank] = chosen[i];
+    }
+    return true;
+}
 #endif
 
 // One work-group per anchor: the `length` smallest scores, ties by number.
 __kernel void select_near(__global const int* score, int begin, int m, int padded, int length,
                           int stride, __global int* list, __local int* below, __local int* equal,
-                          __local int* bins) {
+                          __local int* bins, __local int* few) {
     const int id = (int)get_local_id(0);
     const int size = (int)get_local_size(0);
     const int j = begin + (int)get_group_id(0);
     __global const int* own = score + get_group_id(0) * (size_t)padded;
     __global int* out = list + (size_t)j * stride;
     const int tiles = (m + 15) / 16;
+    for (int p = length + id; p < stride; p += size) {
+        out[p] = -1;
+    }
+#if !defined(HOST)
+    if (select_few(own, tiles, length, out, few, below)) {
+        return;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
     const int share = (tiles + size - 1) / size;
     const int from = min(id * share, tiles);
     const int to = min(from + share, tiles);
@@ -221,9 +336,6 @@ __kernel void select_near(__global const int* score, int begin, int m, int padde
                 out[at++] = t * 16 + lane;
             }
         }
-    }
-    for (int p = length + id; p < stride; p += size) {
-        out[p] = -1;
     }
 }
 

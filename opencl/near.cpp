@@ -9,11 +9,15 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kSegment = 256; // NEAR_SEGMENT in near.cl
-constexpr int kOverread = 64; // anchors: kernels take up to 4 tiles at once
-constexpr int64_t kMaxScores = 1 << 24;
+constexpr int kSegment = 256;              // NEAR_SEGMENT in near.cl
+constexpr int kOverread = 64;              // anchors: kernels take up to 4 tiles at once
+constexpr int64_t kMaxScores = 1 << 24;    ///< twice as many where tensor cores make them
 constexpr int64_t kScoringItems = 1 << 17; // work-items that keep a large GPU busy
 constexpr size_t kBins = 256 + 4;          // BINS in near.cl and the numbers behind them
+constexpr size_t kFew = 3 * 1024;          // 3 x CANDIDATES in near.cl
+constexpr size_t kSelecting = 128;     // work-items to an anchor: 2 x 128 are looked for at once
+constexpr int64_t kScoreRows = 64;     // SCORE_ROWS in near_mma.cl
+constexpr int64_t kScoreColumns = 128; // SCORE_COLUMNS
 
 } // namespace
 
@@ -22,7 +26,33 @@ NearStage::NearStage(const KernelSet& kernels, const Shape& shape)
       score_(kernels.get("score_anchors")), select_(kernels.get("select_near")),
       count_(kernels.get("count_labels")), prefix_(kernels.get("prefix")),
       scatter_(kernels.get("scatter_rows")),
-      assign_(kernels.get(kernels.dot.on_host() ? "assign_near_packed" : "assign_near")) {}
+      assign_(kernels.get(kernels.dot.on_host() ? "assign_near_packed" : "assign_near")) {
+    if (kernels.dot.program != Program::kGeneral) {
+        score_mma_ = &kernels.device->kernel("score_mma", "", Program::kNearMma);
+    }
+}
+
+void NearStage::score_anchors(int begin, int count, const AnchorBuffers& anchors) {
+    Device& device = *kernels_.device;
+    const int32_t m = shape_.m;
+    const int32_t dp = shape_.dp;
+    const int32_t padded = AssignStage::padded_anchors(m);
+    if (score_mma_) {
+        const int64_t tiles = (count + kScoreRows - 1) / kScoreRows * (padded / kScoreColumns);
+        device.launch(*score_mma_, size_t(tiles) * 128, 128, anchors.anchor8, anchors.norm,
+                      int32_t(begin), int32_t(count), m, padded, dp, scores_);
+        return;
+    }
+    const int64_t row_blocks = (int64_t(count) + kernels_.dot.rows - 1) / kernels_.dot.rows;
+    const int64_t tiles = padded / 16;
+    const int64_t share = kernels_.dot.on_host()
+                                  ? tiles
+                                  : std::max<int64_t>(1, row_blocks * tiles / kScoringItems);
+    device.launch(score_, size_t(row_blocks * ((tiles + share - 1) / share)),
+                  kernels_.dot.on_host() ? 1 : kernels_.work_group, anchors.anchor8, packed_,
+                  start_, anchors.norm, int32_t(begin), int32_t(count), m, padded, dp,
+                  int32_t(share), scores_);
+}
 
 void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
     Device& device = *kernels_.device;
@@ -34,7 +64,8 @@ void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
         fail("a list of near anchors has 1 to %d, not %d", m, length);
     }
     if (!scores_.handle()) {
-        batch_ = int(std::clamp<int64_t>(kMaxScores / padded, 1, m));
+        const int64_t most = score_mma_ ? 2 * kMaxScores : kMaxScores;
+        batch_ = int(std::clamp<int64_t>(most / padded, 1, m));
         packed_ = device.allocate<uint8_t>(uint64_t(padded) * dp, "packed anchors");
         start_ = device.allocate<int32_t>(padded, "packed anchors");
         scores_ = device.allocate<int32_t>(uint64_t(batch_) * padded, "scores of anchors");
@@ -48,22 +79,18 @@ void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
         list_stride_ = stride;
     }
     length_ = length;
-    const size_t group = kernels_.work_group;
-    const size_t one = kernels_.dot.on_host() ? 1 : group; // work-items to an anchor
-    device.launch(pack_, padded, group, anchors.anchor8, m, dp, padded, packed_, start_);
+    const size_t one = kernels_.dot.on_host()
+                               ? 1
+                               : std::min(kSelecting, select_.max_work_group()); // to an anchor
+    device.launch(pack_, padded, kernels_.work_group, anchors.anchor8, m, dp, padded, packed_,
+                  start_);
     for (int32_t begin = 0; begin < m; begin += batch_) {
         const int32_t count = std::min(batch_, m - begin);
-        const int64_t row_blocks = (int64_t(count) + kernels_.dot.rows - 1) / kernels_.dot.rows;
-        const int64_t tiles = padded / 16;
-        const int64_t share = kernels_.dot.on_host()
-                                      ? tiles
-                                      : std::max<int64_t>(1, row_blocks * tiles / kScoringItems);
-        device.launch(score_, size_t(row_blocks * ((tiles + share - 1) / share)), one,
-                      anchors.anchor8, packed_, start_, anchors.norm, begin, count, m, padded, dp,
-                      int32_t(share), scores_);
+        score_anchors(begin, count, anchors);
         device.launch(select_, size_t(count) * one, one, scores_, begin, m, padded, int32_t(length),
-                      stride, list_, LocalMemory{one * sizeof(int32_t)},
-                      LocalMemory{one * sizeof(int32_t)}, LocalMemory{kBins * sizeof(int32_t)});
+                      stride, list_, LocalMemory{std::max<size_t>(one, 2) * sizeof(int32_t)},
+                      LocalMemory{one * sizeof(int32_t)}, LocalMemory{kBins * sizeof(int32_t)},
+                      LocalMemory{(kernels_.dot.on_host() ? 1 : kFew) * sizeof(int32_t)});
     }
 }
 

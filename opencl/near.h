@@ -9,7 +9,7 @@
 namespace faiss_vlc {
 
 /// Launches of near.cl; faiss_vlc/near.h specifies what they compute. Takes 4 bytes a row, the
-/// lists, and up to 64 MiB for scores; allocated by the first call of make_lists.
+/// lists, and up to 64 MiB (a GPU: 128) for scores; allocated by the first call of make_lists.
 class NearStage {
 public:
     NearStage(const KernelSet& kernels, const Shape& shape);
@@ -22,12 +22,14 @@ public:
                 const Buffer& previous, Buffer& label, Buffer& dist);
 
 private:
+    void score_anchors(int begin, int count, const AnchorBuffers& anchors);
     void sort_rows(int n, const Buffer& previous);
 
     KernelSet kernels_;
     Shape shape_;
     Kernel& pack_;
     Kernel& score_;
+    Kernel* score_mma_ = nullptr; ///< instead, on tensor cores
     Kernel& select_;
     Kernel& count_;
     Kernel& prefix_;

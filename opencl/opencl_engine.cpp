@@ -203,14 +203,14 @@ void OpenCLEngine::reduce(const ReduceParams& params) {
     Device& device = *kernels_.device;
     const Shape& s = t.shape;
     bool more = false;
-    t.sample.for_blocks(std::min(params.rows, s.n_train), [&](int64_t first, int64_t count,
-                                                              const Buffer& x) {
-        const Buffer label = t.from(device, t.label, first, s.neighbours);
-        const Buffer dist = t.from(device, t.dist, first, s.neighbours);
-        t.reduce.reduce(int(count), x, label, dist, t.anchors.bias, params, more);
-        more = true;
-        device.finish(); // the views go
-    });
+    t.sample.for_blocks(
+            std::min(params.rows, s.n_train), [&](int64_t first, int64_t count, const Buffer& x) {
+                const Buffer label = t.from(device, t.label, first, s.neighbours);
+                const Buffer dist = t.from(device, t.dist, first, s.neighbours);
+                t.reduce.reduce(int(count), x, label, dist, t.anchors.bias, params, more);
+                more = true;
+                device.finish(); // the views go
+            });
     if (!more) {
         t.reduce.reduce(0, t.row_constant, t.label, t.dist, t.anchors.bias, params);
     }

@@ -9,6 +9,9 @@ namespace faiss_vlc {
 
 namespace {
 
+constexpr size_t kStaged = 16 << 20; ///< bytes sent at a time
+constexpr size_t kPiece = 1 << 20;   ///< copied by one thread
+
 /// Bytes that training keeps of a row besides its components: labels, distances, weights, orders.
 int64_t bytes_of_a_row(const Shape& shape) {
     return 16 + 20 * int64_t(shape.neighbours);
@@ -42,7 +45,8 @@ int64_t sample_block(const DeviceInfo& info, const Shape& shape) {
 
 SampleRows::SampleRows(Device& device, const Shape& shape, const int8_t* sample, int64_t block)
     : device_(device), shape_(shape), sample_(sample), block_(std::max<int64_t>(1, block)),
-      rows_(device.allocate<int8_t>(std::min(block_, shape.n) * shape.dp, "sample")) {}
+      rows_(device.allocate<int8_t>(std::min(block_, shape.n) * shape.dp, "sample")),
+      staged_(device.allocate_host(2 * kStaged, "parts of a sample")) {}
 
 void SampleRows::send(int64_t block) {
     if (block == present_) {
@@ -51,7 +55,19 @@ void SampleRows::send(int64_t block) {
     const int64_t first = block * block_;
     const int64_t count = std::min(block_, shape_.n - first);
     present_ = -1;
-    device_.write(rows_, sample_ + first * shape_.dp, size_t(count) * shape_.dp);
+    const size_t bytes = size_t(count) * shape_.dp;
+    for (size_t at = 0; at < bytes; at += kStaged) {
+        const size_t some = std::min(kStaged, bytes - at);
+        const size_t half = at / kStaged % 2 * kStaged;
+        const int8_t* from = sample_ + first * shape_.dp + at;
+#pragma omp parallel for if (some > kPiece)
+        for (size_t p = 0; p < some; p += kPiece) {
+            std::memcpy(staged_.as<int8_t>() + half + p, from + p, std::min(kPiece, some - p));
+        }
+        device_.finish(); // the other half was read while this one was filled
+        device_.send(staged_, half, rows_, some, at);
+    }
+    device_.finish();
     present_ = block;
 }
 

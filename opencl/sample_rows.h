@@ -49,6 +49,7 @@ private:
     int64_t block_;
     int64_t present_ = -1; ///< block in rows_
     Buffer rows_;
+    HostMemory staged_; ///< two parts, which the device reads in turns
     std::vector<int8_t> gathered_;
 };
 

@@ -173,6 +173,12 @@ TEST(OpenCLEngine, GpuKernelsTrainLikeTheReference) {
         for (int work_group : {64, 256}) {
             const KernelSet kernels = KernelSet::compile(test_device(), work_group, dot);
             expect_same_training(kernels, TestData(3000, 2700, 40, 700, 3, 8), 8);
+            TestData same(500, 450, 5, 1500, 2,
+                          9); // more that are as near than fit into local memory
+            for (int64_t j = 100; j < 1400; j++) {
+                std::copy_n(&same.anchor[0], same.shape.dp, &same.anchor[j * same.shape.dp]);
+            }
+            expect_same_training(kernels, same, 9);
         }
     }
 }
@@ -242,7 +248,7 @@ TEST(OpenCLEngine, EveryKernelRuns) {
                                assign_kernel(kernels.dot),
                                "row_constants",
                                "pack_anchors",
-                               "score_anchors",
+                               general ? "score_anchors" : "score_mma",
                                "select_near",
                                "count_labels",
                                "scatter_rows",
