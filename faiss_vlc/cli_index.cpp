@@ -236,8 +236,11 @@ void add_index_command(CLI::App& app, Job& job) {
                         "Groups of anchors with axes of their own, 1 to 64 (default: chosen)")
             ->type_name("N")
             ->group("Index");
-    add_choice(*command, "--anchors", p.grid, "How anchors are stored (default: int8)",
-               {{"int8", AnchorGrid::int8}, {"float16", AnchorGrid::float16}})
+    add_choice(*command, "--anchors", p.grid,
+               "How anchors are stored (default: int8, float16 for coarse data)",
+               {{"int8", AnchorGrid::int8},
+                {"float16", AnchorGrid::float16},
+                {"auto", AnchorGrid::automatic}})
             ->group("Index");
 
     command->add_option("--device", p.device,

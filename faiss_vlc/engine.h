@@ -36,7 +36,7 @@ inline int padded_dim(int d) {
 }
 
 enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
-enum class AnchorGrid : int32_t { int8 = 0, float16 = 1 };
+enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 
 struct AssignSummary {
     int64_t changes = 0;      ///< vectors whose nearest anchor is another than at the last assign
@@ -99,7 +99,7 @@ public:
     virtual void nearest(int32_t* label, int32_t* dist) = 0; ///< per anchor, see maintain.h
     /// The rows of a merged anchor count as the other's from then on.
     virtual void apply(const Move* moves, int count) = 0;
-    virtual void quantize(AnchorGrid grid) = 0;
+    virtual void quantize(AnchorGrid grid) = 0; ///< int8 or float16
 
     /// int64 d x d: sum over `count` sample rows of (x - a8)(x - a8)^T, a8 the nearest anchor's
     /// int8 copy.

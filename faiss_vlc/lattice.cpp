@@ -139,6 +139,18 @@ void Lattice::encode(int64_t n, const float* x, int8_t* out) const {
     }
 }
 
+double Lattice::rounding(int64_t n, const float* x) const {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        for (int k = 0; k < d; k++) {
+            const double at = (double(x[i * d + k]) - mean[k]) * double(scale);
+            const double off = at - std::nearbyint(at);
+            sum += std::fabs(at) < 127.5 ? off * off : 0;
+        }
+    }
+    return n > 0 ? sum / double(n) : 0;
+}
+
 void Lattice::decode_anchor(const int32_t* anchor, float* out) const {
     const float unit = 1.0f / float(1 << kAnchorBits);
     for (int k = 0; k < d; k++) {

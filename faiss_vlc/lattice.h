@@ -24,6 +24,10 @@ struct Lattice {
     /// Float n x d to int8 n x padded_dim(d), padding zero.
     void encode(int64_t n, const float* x, int8_t* out) const;
 
+    /// Mean squared distance of vectors (float n x d) from their lattice points, in lattice units;
+    /// components beyond the lattice don't count. At most d / 4.
+    double rounding(int64_t n, const float* x) const;
+
     /// An anchor in lattice units (fixed point, kAnchorBits fraction bits) back to a vector.
     void decode_anchor(const int32_t* anchor, float* out) const;
 };

@@ -39,7 +39,7 @@ VLCParameters read_parameters(ByteReader r) {
     p.m = r.i32();
     p.bits_per_dim = r.f32();
     p.bytes = r.i32();
-    p.grid = choice<AnchorGrid>(r, "grid", 1);
+    p.grid = choice<AnchorGrid>(r, "grid", 2);
     p.frame = choice<FrameKind>(r, "frame", 1);
     p.frames = r.i32();
     p.seed = r.u32();

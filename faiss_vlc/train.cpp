@@ -22,6 +22,9 @@ namespace {
 
 constexpr int64_t kFittedRows = 65536;     ///< that the lattice is fitted to at most ...
 constexpr int64_t kFittedValues = 1 << 23; ///< ... and values: 10,000 rows of 768 do
+constexpr int64_t kRoundedRows = 1000;     ///< that show how coarse the lattice is
+constexpr double kFineRounding = 0.05;     ///< of the energy: int8 anchors do
+constexpr double kCoarseRounding = 0.5;    ///< of the energy: float16 anchors don't help enough
 
 /// The first `count` of a random order of 0 .. n - 1.
 std::vector<int64_t> random_rows(int64_t n, int64_t count, uint32_t seed) {
@@ -85,10 +88,45 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
     }
 }
 
-/// The anchors as they are stored, without biases; to be followed by the last assignment.
-void settle(Engine& engine, const Shape& shape, const VLCParameters& params) {
-    engine.quantize(params.grid);
+/// How coarse the lattice is: the share that rounding has in the energy (mean squared lattice
+/// distance of a vector to its anchor).
+double rounding_share(const Sample& sample, int64_t energy) {
+    const int64_t rows = std::min(kRoundedRows, sample.shape.n - sample.first_kept);
+    return sample.lattice.rounding(rows, sample.x.data()) / double(energy);
+}
+
+void warn_if_coarse(const Sample& sample, double share) {
+    if (share > kCoarseRounding) {
+        fprintf(stderr,
+                "WARNING training: the int8 lattice, with steps of %g, is coarse for these "
+                "vectors: rounding makes %.0f %% of their squared distances to their anchors. "
+                "Recall suffers; far apart groups or one large dimension cause this\n",
+                1.0 / double(sample.lattice.scale), 100 * share);
+    }
+}
+
+/// Puts the anchors on the grid that they are stored on, without biases, and assigns all rows to
+/// them. Where int8 would add much to the residuals, `automatic` means float16.
+template <class Assign>
+AnchorGrid settle(Engine& engine, const Sample& sample, AnchorGrid wanted, Assign&& assign) {
+    const Shape& shape = sample.shape;
+    std::vector<int32_t> exact(wanted == AnchorGrid::automatic ? size_t(shape.m) * shape.dp : 0);
+    if (wanted == AnchorGrid::automatic) {
+        engine.get_anchors(exact.data());
+    }
+    AnchorGrid grid = wanted == AnchorGrid::automatic ? AnchorGrid::int8 : wanted;
+    engine.quantize(grid);
     engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
+    const AssignSummary summary = assign();
+    const double share = rounding_share(sample, mean_energy(summary.energy_train, shape.n_train));
+    warn_if_coarse(sample, share);
+    if (wanted == AnchorGrid::automatic && share > kFineRounding) {
+        grid = AnchorGrid::float16;
+        engine.set_anchors(exact.data());
+        engine.quantize(grid);
+        assign();
+    }
+    return grid;
 }
 
 /// Finds out about the settled anchors.
@@ -333,8 +371,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     result.iterations = state.iteration;
     result.merges = state.merges;
     result.splits = state.splits;
-    settle(engine, shape, params);
-    assign(shape.n);
+    result.grid = settle(engine, sample, params.grid, [&] { return assign(shape.n); });
     describe(engine, shape, params, result);
     dump.result(result, shape);
     return result;
@@ -356,8 +393,7 @@ Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& 
     }
     engine.begin(shape, sample.x8.data());
     engine.set_anchors(result.anchor.data());
-    settle(engine, shape, params);
-    engine.assign();
+    result.grid = settle(engine, sample, params.grid, [&] { return engine.assign(); });
     describe(engine, shape, params, result);
     return result;
 }

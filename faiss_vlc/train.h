@@ -40,12 +40,13 @@ int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t
 
 /// What the annealing loop leaves, all integers.
 struct Anchors {
-    std::vector<int32_t> anchor; ///< m x dp fixed point, snapped to the grid
-    std::vector<int32_t> label;  ///< n, nearest anchor of each sample row
-    std::vector<int32_t> dist;   ///< n, squared lattice distance
-    std::vector<int32_t> count;  ///< m, training rows
-    std::vector<int64_t> energy; ///< m
-    std::vector<uint8_t> group;  ///< m, see group.h
+    AnchorGrid grid = AnchorGrid::int8; ///< as chosen
+    std::vector<int32_t> anchor;        ///< m x dp fixed point, snapped to the grid
+    std::vector<int32_t> label;         ///< n, nearest anchor of each sample row
+    std::vector<int32_t> dist;          ///< n, squared lattice distance
+    std::vector<int32_t> count;         ///< m, training rows
+    std::vector<int64_t> energy;        ///< m
+    std::vector<uint8_t> group;         ///< m, see group.h
     int groups = 1;
     std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h
     int iterations = 0;

@@ -37,12 +37,12 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.m = shape.m;
     model.metric = metric;
     model.lattice = sample.lattice;
-    model.grid = params.grid;
+    model.grid = anchors.grid;
     model.anchors8.resize(size_t(shape.m) * shape.dp);
     for (size_t i = 0; i < model.anchors8.size(); i++) {
         model.anchors8[i] = round_anchor(anchors.anchor[i]);
     }
-    if (params.grid == AnchorGrid::float16) {
+    if (model.grid == AnchorGrid::float16) {
         model.anchors16.resize(size_t(shape.m) * shape.d);
         for (int j = 0; j < shape.m; j++) {
             for (int k = 0; k < shape.d; k++) {

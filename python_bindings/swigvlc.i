@@ -91,7 +91,7 @@ static PyObject* index_object(faiss::Index* index, int flags) {
 
 namespace faiss_vlc {
 enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
-enum class AnchorGrid : int32_t { int8 = 0, float16 = 1 };
+enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 }
 %include <faiss_vlc/parameters.h>
 

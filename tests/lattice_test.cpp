@@ -133,6 +133,20 @@ TEST(Lattice, AnchorsDecode) {
     EXPECT_EQ(out[2], 0x1p-18f);
 }
 
+TEST(Lattice, RoundingIsTheDistanceToTheLattice) {
+    Lattice lattice;
+    lattice.d = 2;
+    lattice.scale = 4;
+    lattice.mean = {1, -2};
+    EXPECT_EQ(lattice.rounding(0, nullptr), 0);
+    const float on[] = {1.25f, -1, -30.75f, 29.75f}; // 1, 4, -127, 127
+    EXPECT_EQ(lattice.rounding(2, on), 0);
+    const float between[] = {1.0625f, -2, 1.125f, -2.0625f}; // .25 and 0; .5 and -.25
+    EXPECT_EQ(lattice.rounding(2, between), (0.0625 + 0.25 + 0.0625) / 2);
+    const float beyond[] = {1e30f, -2.0625f};
+    EXPECT_EQ(lattice.rounding(1, beyond), 0.0625);
+}
+
 TEST(Lattice, DegenerateDataStillGivesAUsableScale) {
     for (float value : {0.0f, 3.25f, 1e-42f, -1e30f, 3.4e38f}) {
         const std::vector<float> x(60, value);

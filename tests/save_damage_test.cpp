@@ -93,7 +93,7 @@ TEST(SaveDamage, ForgeriesAreNamed) {
     EXPECT_TRUE(refused(with(good, "index", 16, ~uint64_t(0)), "ntotal"));
     EXPECT_TRUE(refused(with(good, "index", 40, uint32_t(6)), "code bytes"));
     EXPECT_TRUE(refused(with(good, "index", 44, uint32_t(3)), "direct map"));
-    EXPECT_TRUE(refused(with(good, "parameters", 12, uint32_t(2)), "grid"));
+    EXPECT_TRUE(refused(with(good, "parameters", 12, uint32_t(3)), "grid"));
     EXPECT_TRUE(refused(with(good, "parameters", 44, nan), "finite"));
     EXPECT_TRUE(refused(with(good, "parameters", 32, int32_t(0)), "iterations"));
     EXPECT_TRUE(refused(with(good, "lattice", 0, 0.0f), "scale"));

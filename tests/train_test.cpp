@@ -53,6 +53,57 @@ TEST(ChooseAnchors, GrowsWithTheRoot) {
     EXPECT_EQ(choose_anchors(10, 10), 1);
 }
 
+// Far groups make the lattice coarse: only there are anchors stored more finely than vectors are
+// assigned by, unless told otherwise.
+TEST(Anneal, StoresAnchorsAsFinelyAsTheDataNeeds) {
+    const int d = 24;
+    const int64_t n = 2000;
+    for (const float apart : {1.0f, 300.0f}) {
+        Random random(7);
+        const std::vector<float> centre = random.normals(4 * d, apart);
+        std::vector<float> x(n * d);
+        for (int64_t i = 0; i < n * d; i++) {
+            x[i] = centre[i / d % 4 * d + i % d] + float(random.normal());
+        }
+        VLCParameters params;
+        params.m = 40;
+        double off[3] = {}; // of the anchors from the means of their vectors, squared
+        for (const AnchorGrid grid :
+             {AnchorGrid::int8, AnchorGrid::float16, AnchorGrid::automatic}) {
+            params.grid = grid;
+            const Sample sample = draw(x, d, params);
+            const Anchors result = run(sample, params);
+            EXPECT_EQ(result.grid, grid != AnchorGrid::automatic ? grid
+                                   : apart > 1                   ? AnchorGrid::float16
+                                                                 : AnchorGrid::int8);
+            std::vector<float> anchor(d);
+            for (int64_t i = sample.first_kept; i < sample.shape.n; i++) {
+                const int64_t j = result.label[i];
+                sample.lattice.decode_anchor(&result.anchor[j * sample.shape.dp], anchor.data());
+                for (int k = 0; k < d; k++) {
+                    off[int(grid)] += std::pow(double(sample.vector(i)[k]) - anchor[k], 2);
+                }
+            }
+            const Anchors taken = [&] {
+                std::vector<float> given;
+                for (int j = 0; j < params.m; j++) {
+                    sample.lattice.decode_anchor(&result.anchor[size_t(j) * sample.shape.dp],
+                                                 anchor.data());
+                    given.insert(given.end(), anchor.begin(), anchor.end());
+                }
+                ReferenceEngine engine;
+                return take_anchors(engine, sample, params, given.data());
+            }();
+            EXPECT_EQ(taken.grid, result.grid);
+        }
+        EXPECT_EQ(off[int(AnchorGrid::automatic)],
+                  off[int(apart > 1 ? AnchorGrid::float16 : AnchorGrid::int8)]);
+        if (apart > 1) {
+            EXPECT_LT(off[int(AnchorGrid::float16)], 0.8 * off[int(AnchorGrid::int8)]);
+        }
+    }
+}
+
 TEST(Anneal, FindsThreeBlobs) {
     const int d = 128;
     const int64_t n = 1000;

@@ -12,6 +12,7 @@ FAISS_VERSION: str
 class AnchorGrid(enum.IntEnum):
     int8 = 0
     float16 = 1
+    automatic = 2
 
 class FrameKind(enum.IntEnum):
     principal = 0

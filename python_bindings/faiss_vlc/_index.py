@@ -17,7 +17,7 @@ def _enumeration(name, doc):
     return kind
 
 
-AnchorGrid = _enumeration("AnchorGrid", "How anchors are stored: int8 lattice or float16.")
+AnchorGrid = _enumeration("AnchorGrid", "How anchors are stored: int8 lattice, float16, or that only where the lattice is coarse.")
 FrameKind = _enumeration("FrameKind", "The axes of the codes: principal axes of the residuals or the data's own.")
 Robust = _enumeration("Robust", "What training does about outliers: nothing, Huber's weights, or leave them out.")
 
