@@ -110,7 +110,7 @@ IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricTy
     metric_type = metric;
     is_trained = false;
     nlist = parameters.m;
-    nprobe = 1;
+    nprobe = 0; // training chooses
     code_size = parameters.code_size(d);
     quantizer = new faiss::IndexFlat(d, metric);
     own_fields = true;
@@ -177,7 +177,7 @@ void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     lists().parameters = parameters;
     nlist = trained->m;
     code_size = trained->layout.code_size();
-    if (nprobe <= 1 || (model && nprobe == size_t(model->default_nprobe))) {
+    if (nprobe == 0 || (model && nprobe == size_t(model->default_nprobe))) {
         nprobe = trained->default_nprobe; // nobody set another
     }
     model = std::move(trained);

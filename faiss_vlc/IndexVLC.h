@@ -36,9 +36,9 @@ struct SearchParametersVLC : faiss::SearchParametersIVF {
 /// Metrics: METRIC_L2 (squared, estimated, never below 0) and METRIC_INNER_PRODUCT; the estimators
 /// are in estimator.h. Labels of missing results are -1. Equal distances go by the smaller id.
 ///
-/// Training chooses a default nprobe, unless nprobe was set before: the number of lists that holds
-/// 95 % of the true neighbours of held-out vectors. Mind that a default-made SearchParametersIVF
-/// carries nprobe = 1 and overrides it.
+/// nprobe is 0 until training chooses it, unless somebody set it before, to 1 or anything else: the
+/// number of lists that holds 95 % of the true neighbours of held-out vectors. Mind that a
+/// default-made SearchParametersIVF carries nprobe = 1 and overrides it.
 ///
 /// Thread-safety: as FAISS: const functions may run side by side, anything else needs the index for
 /// itself; saving is one of them, so an index can be searched while another thread saves it. Errors

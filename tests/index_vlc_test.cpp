@@ -126,10 +126,15 @@ TEST(Train, ChoosesNprobeUnlessSet) {
     index.train(kCount, base().data());
     EXPECT_EQ(index.model->default_nprobe, 1);
     EXPECT_EQ(index.nprobe, size_t(index.model->default_nprobe)); // not the first training's
-    IndexVLC set(kDim, small(10));
-    set.nprobe = 7;
-    set.train(kCount, base().data());
-    EXPECT_EQ(set.nprobe, 7u);
+    IndexVLC set(kDim, small(60));
+    set.parameters.coverage = 1;
+    EXPECT_EQ(set.nprobe, 0u);
+    for (const size_t nprobe : {1, 7}) {
+        set.nprobe = nprobe;
+        set.train(kCount, base().data());
+        EXPECT_GT(set.model->default_nprobe, 1);
+        EXPECT_EQ(set.nprobe, nprobe);
+    }
 }
 
 TEST(Train, SameForAnyThreadCount) {
