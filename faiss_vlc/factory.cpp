@@ -76,6 +76,10 @@ VLCParameters parse_token(const std::string& token) {
     return params;
 }
 
+std::string digits_at(const std::string& text, size_t first) {
+    return text.substr(first, text.find_first_not_of("0123456789", first) - first);
+}
+
 /// Puts IndexVLCs into the places of their stand-ins. Graphs are left out: they need storage of the
 /// kind that they were made for.
 void place(faiss::Index*& node, std::vector<Token>& tokens) {
@@ -126,8 +130,16 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
                  "arithmetic: expected '%s', got '%s'",
                  token.substr(0, token.find('_')).c_str(), (token + behind).c_str());
         }
+        built += match.prefix().str();
+        const std::string before = built.substr(built.rfind(',') + 1);
+        if (match[1].str() == "," && before.compare(0, 3, "IVF") == 0) {
+            fail("index_factory: VLC is an inverted file itself, and ranks its anchors exactly: "
+                 "expected 'VLC%s%s', got '%s'",
+                 digits_at(before, 3).c_str(), token.substr(3 + digits_at(token, 3).size()).c_str(),
+                 description);
+        }
         tokens.push_back({parse_token(token), bits});
-        built += match.prefix().str() + match[1].str() + stand_in;
+        built += match[1].str() + stand_in;
     }
     if (tokens.empty()) {
         return faiss::index_factory(d, description, metric);

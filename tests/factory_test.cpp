@@ -85,6 +85,18 @@ TEST(Factory, AQuantizerOfOnesOwnIsRefused) {
                        "expected 'VLC64x4', got 'VLC64x4_HNSW32,RFlat'"));
 }
 
+TEST(Factory, AnInvertedFileAroundItIsRefused) {
+    const char* pairs[][2] = {{"IVF64,VLC", "VLC64"},
+                              {"PCA8,IVF64,VLC16x4", "VLC64x4"},
+                              {"IVF64_HNSW32,VLCb8,RFlat", "VLC64b8"},
+                              {"IVF64(HNSW8),VLC8x1.5", "VLC64x1.5"}};
+    for (const auto& [bad, good] : pairs) {
+        EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad); },
+                           "expected '" + std::string(good) + "', got '" + bad + "'"))
+                << bad;
+    }
+}
+
 TEST(Factory, TokensWhereNothingFitsAreRefused) {
     // the message holds the description as it was given
     for (const char* bad : {"VLC4,VLC5", "IVF8,VLC4", "HNSW8,VLC4", "NSG8,VLC4", "VLC4,Flat",
