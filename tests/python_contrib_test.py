@@ -184,20 +184,6 @@ class BigBatch(unittest.TestCase):
             same_neighbours(found, expected, 0.85) # by plain decoding
 
 
-@unittest.skipUnless(has("torch"), "no torch here")
-class Torch(unittest.TestCase):
-    def test_tensors(self):
-        import torch
-        import faiss.contrib.torch_utils # noqa: changes faiss's classes
-        for key in KEYS:
-            index = make(key)
-            expected = index.search(QUERIES, 5)
-            distances, labels = index.search(torch.from_numpy(QUERIES), 5)
-            assert_same((distances.numpy(), labels.numpy()), expected)
-            index.add(torch.from_numpy(BASE[:10]))
-            self.assertEqual(index.ntotal, len(BASE) + 10)
-
-
 class Later(unittest.TestCase):
     """What versions after 1.7.3 can do with an inverted file."""
 

@@ -132,14 +132,13 @@ def _assign_lists(self, x):
 def _replace_invlists(self, invlists, own=False):
     """Not for IndexVLC: its lists are blocks that only its own kernels read."""
     raise RuntimeError(
-        "IndexVLC keeps its codes in blocks of its own and cannot take other inverted lists, as "
-        "contrib.ondisk would give it. Merge the shards with merge_from and faiss.write_index them: a .vlc "
-        "file is the index on disk, and faiss.read_index(path, faiss.IO_FLAG_MMAP) maps it, so that its "
-        "codes stay there and are not inflated.")
+        "IndexVLC keeps its codes in blocks of its own and cannot take other inverted lists. For those on disk "
+        "faiss.write_index it: a .vlc file is the index on disk, and faiss.read_index(path, faiss.IO_FLAG_MMAP) "
+        "maps it, so that its codes stay there and are not inflated.")
 
 
 IndexVLC.__init__ = _index_init
 IndexVLC.assign_lists = _assign_lists
 IndexVLC.replace_invlists = _replace_invlists
-faiss.class_wrappers.handle_Index(IndexVLC)
+# search() and the like for arrays, or for tensors where torch_utils came first, are inherited
 faiss.class_wrappers.handle_SearchParameters(SearchParametersVLC) # keywords, and keeping what they name
