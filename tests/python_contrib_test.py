@@ -10,7 +10,7 @@ import numpy as np
 from faiss.contrib import evaluation, factory_tools, inspect_tools, ivf_tools, ondisk
 
 import faiss_vlc
-from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, VLC, assert_same, make
+from python_fixture import BASE, D, FAISS_VERSION, IVFPQ, KEYS, QUERIES, VLC, assert_same, make
 
 
 def has(module):
@@ -133,24 +133,28 @@ class FactoryTools(unittest.TestCase):
 
 
 class OnDisk(unittest.TestCase):
-    def test_merge_ondisk_is_refused_with_the_way_to_do_it(self):
-        with tempfile.TemporaryDirectory() as folder:
-            shards = []
-            for i in range(2):
-                index = make(VLC, add=False)
-                index.add_with_ids(BASE[i::2].copy(), np.arange(i, len(BASE), 2))
-                shards.append(os.path.join(folder, f"{i}.vlc"))
-                faiss.write_index(index, shards[-1])
-            with self.assertRaisesRegex(RuntimeError, "merge_from.*write_index.*IO_FLAG_MMAP.* maps it"):
-                ondisk.merge_ondisk(make(VLC, add=False), shards, os.path.join(folder, "merged"))
-            merged = faiss.read_index(shards[0])
-            merged.merge_from(faiss.read_index(shards[1]), 0)
-            path = os.path.join(folder, "all.vlc")
-            faiss.write_index(merged, path)
-            on_disk = faiss.read_index(path, faiss.IO_FLAG_MMAP)
-            assert_same(on_disk.search(QUERIES, 5), merged.search(QUERIES, 5))
-            same_neighbours(on_disk.search(QUERIES, 5)[1], make(VLC).search(QUERIES, 5)[1], 0.7)
-            self.assertLess(os.path.getsize(path), 4 * D * len(BASE) // 3)
+    def test_merge_ondisk(self):
+        for key in KEYS + ["PCA16," + IVFPQ, "PCA16," + VLC]:
+            expected = make(key).search(QUERIES, 5)
+            for shift_ids in (False, True) if FAISS_VERSION >= (1, 9) else (False,):
+                with tempfile.TemporaryDirectory() as folder:
+                    # equal shards, or FAISS would shift ids wrongly
+                    shards = [os.path.join(folder, f"shard{i}") for i in range(4)]
+                    for name, ids in zip(shards, np.split(np.arange(len(BASE)), 4)):
+                        shard = make(key, add=False)
+                        shard.add_with_ids(BASE[ids], ids - ids[0] if shift_ids else ids)
+                        faiss.write_index(shard, name)
+                    merged, lists = make(key, add=False), os.path.join(folder, "lists")
+                    ondisk.merge_ondisk(merged, shards, lists, *[True] * shift_ids)
+                    self.assertEqual(merged.ntotal, len(BASE))
+                    assert_same(merged.search(QUERIES, 5), expected)
+                    faiss.write_index(merged, os.path.join(folder, "merged"))
+                    again = faiss.read_index(os.path.join(folder, "merged"))
+                    assert_same(again.search(QUERIES, 5), expected)
+                    if key == VLC:
+                        mapped = faiss.read_index(lists, faiss.IO_FLAG_MMAP)
+                        assert_same(mapped.search(QUERIES, 5), expected)
+                    self.assertRaises(AssertionError, ondisk.merge_ondisk, merged, shards, lists)
 
 
 @unittest.skipUnless(has("faiss.contrib.big_batch_search"), f"FAISS {faiss.__version__} lacks it")

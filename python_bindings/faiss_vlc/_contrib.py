@@ -113,10 +113,34 @@ def _install_ivf_tools(tools):
     tools.permute_invlists = permute_invlists
 
 
+def _install_ondisk(module):
+    stock = module.merge_ondisk
+
+    def merge_ondisk(trained_index, shard_fnames, ivfdata_fname, *args, **options):
+        """Adds what the saved shards hold to trained_index. Of IndexVLCs this happens in memory, and
+        ivfdata_fname becomes a .vlc file of the whole, to be opened with faiss.IO_FLAG_MMAP."""
+        index = faiss.extract_index_ivf(trained_index)
+        if isinstance(index, IndexVLC):
+            _merge(trained_index, index, shard_fnames, ivfdata_fname, *args, **options)
+        else:
+            stock(trained_index, shard_fnames, ivfdata_fname, *args, **options)
+
+    def _merge(trained_index, index, shard_fnames, ivfdata_fname, shift_ids=False):
+        assert trained_index.ntotal == 0, "works only on empty index"
+        for name in shard_fnames:
+            shard = faiss.extract_index_ivf(faiss.read_index(name, faiss.IO_FLAG_MMAP))
+            index.merge_from(shard, index.ntotal if shift_ids else 0)
+        trained_index.ntotal = index.ntotal
+        faiss.write_index(index, ivfdata_fname)
+
+    module.merge_ondisk = merge_ondisk
+
+
 def install():
     """Changes the modules of faiss.contrib that there are."""
     for name, change in (("factory_tools", _install_factory_tools),
-                         ("big_batch_search", _install_big_batch_search), ("ivf_tools", _install_ivf_tools)):
+                         ("big_batch_search", _install_big_batch_search), ("ivf_tools", _install_ivf_tools),
+                         ("ondisk", _install_ondisk)):
         module = _module(name)
         if module and (name != "ivf_tools" or hasattr(module, "permute_invlists")):
             change(module)
