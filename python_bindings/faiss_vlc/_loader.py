@@ -18,7 +18,7 @@ def check_version(found=None):
             f"faiss_vlc {VERSION} was built for FAISS {FAISS_VERSION}, but {os.path.dirname(faiss.__file__)} "
             f"is FAISS {found}. Install FAISS {FAISS_VERSION} (Debian 12's python3-faiss is 1.7.3, "
             f"PyPI has faiss-cpu=={FAISS_VERSION} if it was released there), or build faiss_vlc for "
-            f"FAISS {found}: FAISS_INCLUDE_DIR=<its headers> pip install ./python_bindings")
+            f"FAISS {found}: FAISS_INCLUDE_DIR=<its headers> pip install <the sources of faiss_vlc>")
 
 
 def faiss_extension():
