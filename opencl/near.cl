@@ -197,7 +197,8 @@ inline bool select_few(__global const int* own, int tiles, int length, __global 
     barrier(CLK_LOCAL_MEM_FENCE);
     int4 less = 0;
     int4 same = 0;
-    for (int k = 0; k < 4 * size; k++) {
+    const int filled = id < quads ? 4 * min(size, quads) : 0; // the other classes are empty
+    for (int k = 0; k < filled; k++) {
         const int4 value = few[k];
         less -= value < least;
         same -= value == least;
