@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -33,6 +34,11 @@ inline int8_t round_anchor(int32_t fixed_point) {
 
 inline int padded_dim(int d) {
     return (d + kLatticePad - 1) / kLatticePad * kLatticePad;
+}
+
+/// Numbers that Engine::reduce makes.
+inline size_t sums_size(const Shape& shape) {
+    return size_t(shape.m) * size_t(shape.dp + 3);
 }
 
 enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
@@ -105,14 +111,19 @@ public:
     /// int8 copy.
     virtual void covariance(const int32_t* rows, int64_t count, int64_t* sums) = 0;
 
-    virtual void get_counts(int32_t* counts) = 0;       ///< m, of the last reduce
-    virtual void get_energies(int64_t* energies) = 0;   ///< m, of the last reduce
-    virtual void get_weights(int64_t* weights) = 0;     ///< m, of the last reduce
-    virtual void get_anchors(int32_t* anchors) = 0;     ///< m x dp
-    virtual void get_spreads(int32_t* spreads) = 0;     ///< m, of the last update
-    virtual void get_bias(int32_t* bias) = 0;           ///< m
-    virtual void get_labels(int32_t* nearest) = 0;      ///< n, nearest anchor of each row
-    virtual void get_distances(int32_t* distances) = 0; ///< n, to that anchor
+    virtual void get_counts(int32_t* counts) = 0;     ///< m, of the last reduce
+    virtual void get_energies(int64_t* energies) = 0; ///< m, of the last reduce
+    virtual void get_weights(int64_t* weights) = 0;   ///< m, of the last reduce
+    /// All that the last reduce left (sums_size numbers: weights, energies, counts, sums), and
+    /// other numbers in its place.
+    virtual void get_sums(int64_t* sums) = 0;
+    virtual void set_sums(const int64_t* sums) = 0;
+    virtual void get_anchors(int32_t* anchors) = 0; ///< m x dp
+    virtual void get_spreads(int32_t* spreads) = 0; ///< m, of the last update
+    virtual void get_bias(int32_t* bias) = 0;       ///< m
+    virtual void get_labels(int32_t* nearest) = 0;  ///< n, nearest anchor of each row
+    /// To that anchor, of the first `rows` rows (at most n).
+    virtual void get_distances(int32_t* distances, int64_t rows = kAllRows) = 0;
 
     /// For adding: takes m anchors (int8 m x dp) for assign_block, which finds the nearest anchor
     /// (no bias) of each of at most max_block rows (int8 n x dp).

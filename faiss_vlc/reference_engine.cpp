@@ -113,6 +113,21 @@ void ReferenceEngine::get_weights(int64_t* weights) {
     std::copy(weight_.begin(), weight_.end(), weights);
 }
 
+void ReferenceEngine::get_sums(int64_t* sums) {
+    sums = std::copy(weight_.begin(), weight_.end(), sums);
+    sums = std::copy(energy_.begin(), energy_.end(), sums);
+    sums = std::copy(count_.begin(), count_.end(), sums);
+    std::copy(sum_.begin(), sum_.end(), sums);
+}
+
+void ReferenceEngine::set_sums(const int64_t* sums) {
+    const int m = shape_.m;
+    std::copy_n(sums, m, weight_.begin());
+    std::copy_n(sums + m, m, energy_.begin());
+    std::copy_n(sums + 2 * m, m, count_.begin());
+    std::copy_n(sums + 3 * m, sum_.size(), sum_.begin());
+}
+
 void ReferenceEngine::get_anchors(int32_t* anchors) {
     std::copy(anchor_.begin(), anchor_.end(), anchors);
 }
@@ -131,8 +146,8 @@ void ReferenceEngine::get_labels(int32_t* nearest) {
     }
 }
 
-void ReferenceEngine::get_distances(int32_t* distances) {
-    for (int64_t i = 0; i < shape_.n; i++) {
+void ReferenceEngine::get_distances(int32_t* distances, int64_t rows) {
+    for (int64_t i = 0; i < std::min(rows, shape_.n); i++) {
         distances[i] = dist_[i * shape_.neighbours];
     }
 }

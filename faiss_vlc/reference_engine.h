@@ -25,11 +25,13 @@ public:
     void get_counts(int32_t* counts) override;
     void get_energies(int64_t* energies) override;
     void get_weights(int64_t* weights) override;
+    void get_sums(int64_t* sums) override;
+    void set_sums(const int64_t* sums) override;
     void get_anchors(int32_t* anchors) override;
     void get_spreads(int32_t* spreads) override;
     void get_bias(int32_t* bias) override;
     void get_labels(int32_t* nearest) override;
-    void get_distances(int32_t* distances) override;
+    void get_distances(int32_t* distances, int64_t rows = kAllRows) override;
     void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) override;
     void assign_block(int64_t n, const int8_t* x, int32_t* labels) override;
 

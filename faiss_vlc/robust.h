@@ -9,6 +9,8 @@ namespace faiss_vlc {
 
 /// What training knows of outliers on the host; their weights are reduce.h's.
 
+constexpr int64_t kTypicalRows = 16384; ///< that show what is typical
+
 /// What squared distances typically are, as outliers don't move them.
 struct Typical {
     int64_t tau2 = 0;   ///< (kappa median distances)^2: beyond this a row is an outlier

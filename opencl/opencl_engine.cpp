@@ -291,6 +291,22 @@ void OpenCLEngine::get_weights(int64_t* weights) {
     kernels_.device->read(t.reduce.weight(), weights, t.shape.m * sizeof(int64_t));
 }
 
+void OpenCLEngine::get_sums(int64_t* sums) {
+    Training& t = training();
+    const int m = t.shape.m;
+    std::vector<int32_t> counts(m);
+    get_weights(sums);
+    get_energies(sums + m);
+    get_counts(counts.data());
+    std::copy(counts.begin(), counts.end(), sums + 2 * m);
+    kernels_.device->read(t.reduce.sum(), sums + 3 * m, size_t(m) * t.shape.dp * sizeof(int64_t));
+}
+
+void OpenCLEngine::set_sums(const int64_t* sums) {
+    Training& t = training();
+    t.reduce.set(sums);
+}
+
 void OpenCLEngine::get_anchors(int32_t* anchors) {
     Training& t = training();
     kernels_.device->read(t.anchors.anchor, anchors,
@@ -307,21 +323,22 @@ void OpenCLEngine::get_bias(int32_t* bias) {
     kernels_.device->read(t.anchors.bias, bias, t.shape.m * sizeof(int32_t));
 }
 
-void OpenCLEngine::get_first(const Buffer& from, int32_t* values) {
+void OpenCLEngine::get_first(const Buffer& from, int64_t rows, int32_t* values) {
     Training& t = training();
     const Shape& shape = t.shape;
+    rows = std::min(rows, shape.n);
     if (shape.neighbours > 1) {
-        t.assign.take_first(from, int(shape.n), shape.neighbours, t.first);
+        t.assign.take_first(from, int(rows), shape.neighbours, t.first);
     }
-    kernels_.device->read(shape.neighbours > 1 ? t.first : from, values, shape.n * sizeof(int32_t));
+    kernels_.device->read(shape.neighbours > 1 ? t.first : from, values, rows * sizeof(int32_t));
 }
 
 void OpenCLEngine::get_labels(int32_t* nearest) {
-    get_first(training().label, nearest);
+    get_first(training().label, kAllRows, nearest);
 }
 
-void OpenCLEngine::get_distances(int32_t* distances) {
-    get_first(training().dist, distances);
+void OpenCLEngine::get_distances(int32_t* distances, int64_t rows) {
+    get_first(training().dist, rows, distances);
 }
 
 void OpenCLEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) {

@@ -1,6 +1,7 @@
 #include <opencl/reduce.h>
 
 #include <algorithm>
+#include <vector>
 
 #include <faiss_vlc/integer_math.h>
 #include <faiss_vlc/reduce.h>
@@ -69,6 +70,16 @@ void ReduceStage::reduce(int n, const Buffer& rows, const Buffer& label, const B
     }
     device.launch(combine_, size_t(m) * (dp / 16), group, segment_sum_, segment_scalars_,
                   first_segment_, m, dp, int32_t(more), sum_, weight_j_, count_j_, energy_j_);
+}
+
+void ReduceStage::set(const int64_t* sums) {
+    Device& device = *kernels_.device;
+    const size_t m = shape_.m;
+    const std::vector<int32_t> counts(sums + 2 * m, sums + 3 * m);
+    device.write(weight_j_, sums, m * sizeof(int64_t));
+    device.write(energy_j_, sums + m, m * sizeof(int64_t));
+    device.write(count_j_, counts.data(), m * sizeof(int32_t));
+    device.write(sum_, sums + 3 * m, m * shape_.dp * sizeof(int64_t));
 }
 
 } // namespace faiss_vlc

@@ -19,6 +19,9 @@ public:
     void reduce(int n, const Buffer& rows, const Buffer& label, const Buffer& dist,
                 const Buffer& bias, const ReduceParams& params, bool more = false);
 
+    /// Other results in place of its own, as Engine::set_sums takes them.
+    void set(const int64_t* sums);
+
     const Buffer& weight() const { return weight_j_; } ///< long m
     const Buffer& sum() const { return sum_; }         ///< long m x dp
     const Buffer& count() const { return count_j_; }   ///< int m

@@ -108,9 +108,17 @@ public:
         call("get_labels");
         real_.get_labels(out);
     }
-    void get_distances(int32_t* out) override {
+    void get_distances(int32_t* out, int64_t rows) override {
         call("get_distances");
-        real_.get_distances(out);
+        real_.get_distances(out, rows);
+    }
+    void get_sums(int64_t* out) override {
+        call("get_sums");
+        real_.get_sums(out);
+    }
+    void set_sums(const int64_t* sums) override {
+        call("set_sums");
+        real_.set_sums(sums);
     }
     void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) override {
         call("begin_blocks");

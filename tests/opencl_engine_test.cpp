@@ -13,11 +13,11 @@ namespace {
 
 struct State {
     std::vector<int32_t> counts, anchors, spreads, bias, labels, distances;
-    std::vector<int64_t> energies, weights;
+    std::vector<int64_t> energies, weights, sums;
 
     State(Engine& engine, const Shape& s)
         : counts(s.m), anchors(size_t(s.m) * s.dp), spreads(s.m), bias(s.m), labels(s.n),
-          distances(s.n), energies(s.m), weights(s.m) {
+          distances(s.n), energies(s.m), weights(s.m), sums(sums_size(s)) {
         engine.get_counts(counts.data());
         engine.get_anchors(anchors.data());
         engine.get_spreads(spreads.data());
@@ -26,6 +26,7 @@ struct State {
         engine.get_distances(distances.data());
         engine.get_energies(energies.data());
         engine.get_weights(weights.data());
+        engine.get_sums(sums.data());
     }
 };
 
@@ -40,6 +41,12 @@ void expect_same_state(Engine& a, Engine& b, const Shape& shape, const char* whe
     EXPECT_EQ(x.distances, y.distances) << when;
     EXPECT_EQ(x.energies, y.energies) << when;
     EXPECT_EQ(x.weights, y.weights) << when;
+    EXPECT_EQ(x.sums, y.sums) << when;
+    for (Engine* engine : {&a, &b}) {
+        std::vector<int32_t> some(shape.n / 2);
+        engine->get_distances(some.data(), int64_t(some.size()));
+        EXPECT_TRUE(std::equal(some.begin(), some.end(), x.distances.begin())) << when;
+    }
 }
 
 /// A few iterations with everything that training does, step by step beside the reference.
@@ -96,6 +103,18 @@ void expect_same_training(const KernelSet& kernels, const TestData& data, uint32
         update.iteration = iteration;
         for (Engine* engine : engines) {
             engine->reduce(reduce);
+        }
+        if (iteration == 2) { // sums from elsewhere
+            std::vector<int64_t> sums(sums_size(s));
+            reference.get_sums(sums.data());
+            for (int64_t& sum : sums) {
+                sum *= 2;
+            }
+            for (Engine* engine : engines) {
+                engine->set_sums(sums.data());
+            }
+        }
+        for (Engine* engine : engines) {
             engine->update(update);
         }
         expect_same_state(reference, device, s, "update");
