@@ -43,8 +43,9 @@ Trial make_trial(const Sample& sample, const Model& model) {
     const int tiles = (n + 15) / 16;
     std::vector<int8_t> packed(size_t(tiles) * groups * 64, 0);
     std::vector<int32_t> norm(tiles * 16, 0), sums(tiles * 16, 0);
+    std::vector<int8_t> x8(shape.dp);
     for (int i = 0; i < n; i++) {
-        const int8_t* x8 = &sample.x8[size_t(trial.base[i]) * shape.dp];
+        sample.lattice.encode_row(sample.vector(trial.base[i]), x8.data());
         for (int k = 0; k < shape.dp; k++) {
             packed[(size_t(i / 16) * groups + k / 4) * 64 + i % 16 * 4 + k % 4] = x8[k];
             norm[i] += x8[k] * x8[k];
@@ -83,8 +84,10 @@ Trial make_trial(const Sample& sample, const Model& model) {
                 }
             } else {
                 std::vector<int32_t> scores(tiles * 16);
-                simd().rank_tiles(tiles, groups, &sample.x8[size_t(trial.queries[q]) * shape.dp],
-                                  packed.data(), sums.data(), norm.data(), -2, scores.data());
+                std::vector<int8_t> query8(shape.dp);
+                sample.lattice.encode_row(sample.vector(trial.queries[q]), query8.data());
+                simd().rank_tiles(tiles, groups, query8.data(), packed.data(), sums.data(),
+                                  norm.data(), -2, scores.data());
                 for (int i = 0; i < n; i++) {
                     order[i] = {float(scores[i]), i};
                 }
