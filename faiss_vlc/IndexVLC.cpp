@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cstdio>
 
+#include <xxhash.h>
+
 #include <faiss/IndexFlat.h>
 #include <faiss/clone_index.h>
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/anchor_quantizer.h>
 #include <faiss_vlc/checkpoint.h>
+#include <faiss_vlc/distributed_engine.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/parallel.h>
@@ -64,17 +67,43 @@ auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
 
 /// given: the anchors, if they are not to be trained.
 Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
-                      const std::vector<float>& given, std::string& device) {
-    if (!given.empty()) {
-        return run_on_engine(params, device, [&](Engine& engine) {
-            return take_anchors(engine, sample, params, given.data());
-        });
+                      const std::vector<float>& given, const Ranks& ranks, std::string& device) {
+    const auto train = [&](Engine& engine) {
+        return given.empty() ? anneal(engine, sample, params, verbose)
+                             : take_anchors(engine, sample, params, given.data());
+    };
+    if (ranks.count > 1) { // the others could not follow if one began anew with the reference
+        std::unique_ptr<Engine> own;
+        ranks.together([&] { own = make_engine(params.device, params.work_group); });
+        device = own->name();
+        DistributedEngine engine(*own, ranks);
+        return train(engine);
     }
-    if (!params.resume.empty()) {
+    if (given.empty() && !params.resume.empty()) {
         read_checkpoint(params.resume, sample, params); // its faults are not the device's
     }
-    return run_on_engine(params, device,
-                         [&](Engine& engine) { return anneal(engine, sample, params, verbose); });
+    return run_on_engine(params, device, train);
+}
+
+/// What has to be the same in all processes that train an index.
+uint64_t training_identity(const IndexVLC& index, const std::vector<float>& given) {
+    const VLCParameters& params = index.parameters;
+    ByteWriter writer;
+    write_loop(writer, params);
+    writer.i32(index.d);
+    writer.i32(int32_t(index.metric_type));
+    writer.i32(int32_t(params.grid));
+    writer.i32(int32_t(params.frame));
+    for (int value : {params.m, params.bytes, params.frames, params.max_points_per_anchor}) {
+        writer.i32(value);
+    }
+    for (float value : {params.bits_per_dim, params.held_out, params.tilt, params.t1, params.t2,
+                        params.c, params.coverage}) {
+        writer.f32(value);
+    }
+    writer.u64(XXH64(given.data(), given.size() * sizeof(float), 0));
+    const std::vector<uint8_t> bytes = writer.take();
+    return XXH64(bytes.data(), bytes.size(), 0);
 }
 
 /// The lists of vectors, by the CPU's own instructions.
@@ -202,24 +231,37 @@ std::vector<float> IndexVLC::given_anchors() const {
 }
 
 void IndexVLC::train(idx_t n, const float* x) {
-    if (ntotal > 0) {
-        fail("IndexVLC: training needs an empty index, this one holds %lld vectors",
-             (long long)ntotal);
-    }
-    if (n < 1) {
-        fail("IndexVLC: expected at least 1 training vector, got %lld", (long long)n);
-    }
-    parameters.check(d);
-    checked_count(n, d, sizeof(float), "training vectors");
-    require_finite(x, n, d, "training vectors");
-    const std::vector<float> given = given_anchors();
+    train_distributed(n, x, Ranks{});
+}
+
+void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
+    ranks.check();
+    std::vector<float> given;
+    ranks.together([&] {
+        if (ntotal > 0) {
+            fail("IndexVLC: training needs an empty index, this one holds %lld vectors",
+                 (long long)ntotal);
+        }
+        if (n < 1) {
+            fail("IndexVLC: expected at least 1 training vector, got %lld", (long long)n);
+        }
+        parameters.check(d);
+        if (ranks.count > 1 && (parameters.checkpoint_every > 0 || !parameters.resume.empty() ||
+                                !parameters.dump.empty())) {
+            fail("training by several processes: expected no checkpoint_every, resume or dump");
+        }
+        checked_count(n, d, sizeof(float), "training vectors");
+        require_finite(x, n, d, "training vectors");
+        given = given_anchors();
+    });
+    ranks.require_same(training_identity(*this, given), "parameters or given anchors");
     VLCParameters wanted = parameters;
     if (!given.empty()) {
         wanted.m = int(quantizer->ntotal);
     }
-    const Sample sample = draw_sample(n, d, x, wanted);
+    const Sample sample = draw_sample(n, d, x, wanted, ranks);
     std::string device;
-    const Anchors anchors = train_anchors(sample, wanted, verbose, given, device);
+    const Anchors anchors = train_anchors(sample, wanted, verbose, given, ranks, device);
     auto trained = std::make_shared<Model>(tune_model(sample, anchors, parameters, metric_type));
     trained_on = device;
     set_model(std::move(trained));

@@ -9,6 +9,7 @@
 #include <faiss_vlc/lists.h>
 #include <faiss_vlc/model.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/ranks.h>
 #include <faiss_vlc/search.h>
 
 namespace faiss_vlc {
@@ -81,6 +82,13 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// the quantizer before, as many as m (or any number, if m is 0), are taken as they are, put on
     /// the lattice; codes are learnt for them.
     void train(idx_t n, const float* x) override;
+    /// train() by several processes with the vectors of all, in the order of their ranks: each
+    /// calls this with its own n vectors, and has afterwards what train() would have given, bit by
+    /// bit. The vectors stay where they are, but for the sample, which is shared out: each process
+    /// has its part to assign and add up. Devices may differ; one that fails is not replaced. No
+    /// checkpoints and dumps. Anchors in the quantizer and parameters have to be the same
+    /// everywhere.
+    void train_distributed(idx_t n, const float* x, const Ranks& ranks);
 
     /// x float n x d, finite. ids int64 n, or null for ntotal, ntotal + 1, ...
     void add_with_ids(idx_t n, const float* x, const idx_t* ids) override;

@@ -33,6 +33,12 @@ uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
     writer.i32(sample.shape.d);
     writer.i32(sample.shape.m);
     writer.u64(XXH64(sample.x8.data(), sample.x8.size(), 0));
+    write_loop(writer, params);
+    const std::vector<uint8_t> bytes = writer.take();
+    return XXH64(bytes.data(), bytes.size(), 0);
+}
+
+void write_loop(ByteWriter& writer, const VLCParameters& params) {
     writer.u32(params.seed);
     writer.i32(params.iterations);
     writer.i32(params.neighbours);
@@ -44,8 +50,6 @@ uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
         writer.f32(value);
     }
     writer.i32(int32_t(params.robust));
-    const std::vector<uint8_t> bytes = writer.take();
-    return XXH64(bytes.data(), bytes.size(), 0);
 }
 
 void write_checkpoint(const std::string& path, const Checkpoint& state) {

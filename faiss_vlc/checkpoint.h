@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <faiss_vlc/byte_io.h>
 #include <faiss_vlc/train.h>
 
 namespace faiss_vlc {
@@ -19,6 +20,8 @@ struct Checkpoint {
 
 /// A hash of all that decides the course of training: sample and parameters, not the device.
 uint64_t run_identity(const Sample& sample, const VLCParameters& params);
+/// The parameters that anneal() goes by.
+void write_loop(ByteWriter& writer, const VLCParameters& params);
 
 /// In the container of format.h; atomic.
 void write_checkpoint(const std::string& path, const Checkpoint& checkpoint);

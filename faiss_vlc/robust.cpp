@@ -7,7 +7,7 @@
 namespace faiss_vlc {
 
 Typical typical_distances(int64_t n_train, float kappa, std::vector<int32_t>& dist) {
-    const int64_t rows = std::min<int64_t>(n_train, 16384);
+    const int64_t rows = std::min(n_train, kTypicalRows);
     std::nth_element(dist.begin(), dist.begin() + rows / 2, dist.begin() + rows);
     const double median = std::max(1, dist[rows / 2]);
     Typical found;
@@ -33,7 +33,7 @@ std::vector<int64_t> starting_rows(const Sample& sample, Robust robust) {
     std::vector<int32_t> square(seen, 0);
     for (int64_t i = 0; i < seen; i++) {
         for (int k = 0; k < shape.d; k++) {
-            const int32_t v = sample.x8[i * shape.dp + k];
+            const int32_t v = sample.head()[i * shape.dp + k];
             square[i] += v * v;
         }
     }

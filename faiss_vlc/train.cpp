@@ -168,41 +168,79 @@ int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t
     return blocks * kRowBlock < shape.n_train ? blocks * kRowBlock : shape.n;
 }
 
-Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params) {
+Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
+                   const Ranks& ranks) {
+    const std::vector<int64_t> parts = ranks.each(n);
+    const int64_t before = std::accumulate(parts.begin(), parts.begin() + ranks.rank, int64_t(0));
+    const int64_t all = std::accumulate(parts.begin(), parts.end(), int64_t(0));
     Sample sample;
     Shape& shape = sample.shape;
-    shape.m = params.m > 0 ? params.m : choose_anchors(n, n);
-    if (n < shape.m) {
+    shape.m = params.m > 0 ? params.m : choose_anchors(all, all);
+    if (all < shape.m) {
         fail("training: expected at least as many vectors as anchors, got %lld for m = %d",
-             (long long)n, shape.m);
+             (long long)all, shape.m);
     }
     shape.d = d;
     shape.dp = padded_dim(d);
     shape.neighbours = params.neighbours;
-    shape.n = std::min<int64_t>(n, int64_t(shape.m) * params.max_points_per_anchor);
+    shape.n = std::min<int64_t>(all, int64_t(shape.m) * params.max_points_per_anchor);
     shape.n = std::min<int64_t>(shape.n, INT32_MAX); // rows and counts are int32
     const int64_t held = int64_t(double(shape.n) * params.held_out);
     shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
-    sample.rows = random_rows(n, shape.n, params.seed);
+    sample.rows = random_rows(all, shape.n, params.seed);
+    // take(row of the sample, vector) for those of [first, end) that are here
+    const auto each_here = [&](int64_t first, int64_t end, const auto& take) {
+#pragma omp parallel for if (end - first > 1000)
+        for (int64_t i = first; i < end; i++) {
+            const int64_t row = sample.rows[i] - before;
+            if (row >= 0 && row < n) {
+                take(i, x + row * d);
+            }
+        }
+    };
+    const auto vectors = [&](int64_t first, int64_t end) {
+        std::vector<float> found(size_t(end - first) * d);
+        each_here(first, end, [&](int64_t i, const float* row) {
+            std::copy_n(row, d, &found[size_t(i - first) * d]);
+        });
+        ranks.gather(found.data(), found.size() * sizeof(float));
+        return found;
+    };
+
     // The rows are in random order: a part shows mean and scale as well as all do.
     const int64_t fitted =
             std::min({shape.n, kFittedRows, std::max<int64_t>(1024, kFittedValues / d)});
-    std::vector<float> part(size_t(fitted) * d);
-#pragma omp parallel for if (fitted > 1000)
-    for (int64_t i = 0; i < fitted; i++) {
-        std::copy_n(x + sample.rows[i] * d, d, &part[size_t(i) * d]);
-    }
-    sample.lattice = Lattice::fit(fitted, d, part.data());
-    part = {};
+    sample.lattice = Lattice::fit(fitted, d, vectors(0, fitted).data());
     sample.first_kept = std::max<int64_t>(0, shape.n - kKeptRows);
-    sample.x.resize(size_t(shape.n - sample.first_kept) * d);
-    sample.x8.resize(size_t(shape.n) * shape.dp);
-#pragma omp parallel for if (shape.n > 1000)
-    for (int64_t i = 0; i < shape.n; i++) {
-        const float* row = x + sample.rows[i] * d;
-        sample.lattice.encode_row(row, &sample.x8[size_t(i) * shape.dp]);
-        if (i >= sample.first_kept) {
-            std::copy_n(row, d, &sample.x[size_t(i - sample.first_kept) * d]);
+    sample.x = vectors(sample.first_kept, shape.n);
+    const size_t dp = shape.dp;
+    const auto encode = [&](int64_t first, int64_t end, int8_t* out) {
+        each_here(first, end, [&](int64_t i, const float* row) {
+            sample.lattice.encode_row(row, out + size_t(i - first) * dp);
+        });
+    };
+    if (ranks.count == 1) {
+        sample.x8.resize(size_t(shape.n) * dp);
+        encode(0, shape.n, sample.x8.data());
+        return sample;
+    }
+    // Vectors are anywhere, rows in turn: they pass through all processes a part at a time.
+    sample.x8.reserve(size_t(ranks.held_before(shape.n)) * dp);
+    const int64_t head = std::min<int64_t>(shape.n, 2 * int64_t(shape.m));
+    constexpr int64_t kPart = 512 * kRowBlock;
+    for (int64_t first = 0; first < shape.n; first += kPart) {
+        const int64_t end = std::min(shape.n, first + kPart);
+        std::vector<int8_t> part(size_t(end - first) * dp, 0);
+        encode(first, end, part.data());
+        ranks.gather(part.data(), part.size());
+        for (int64_t i = first; i < end; i++) {
+            const int8_t* row = &part[size_t(i - first) * dp];
+            if (i < head) {
+                sample.head8.insert(sample.head8.end(), row, row + dp);
+            }
+            if (ranks.holds(i)) {
+                sample.x8.insert(sample.x8.end(), row, row + dp);
+            }
         }
     }
     return sample;
@@ -233,7 +271,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         for (int64_t j = 0; j < m; j++) {
             for (int k = 0; k < shape.dp; k++) {
                 result.anchor[j * shape.dp + k] =
-                        sample.x8[first[j] * shape.dp + k] * (1 << kAnchorBits);
+                        sample.head()[first[j] * shape.dp + k] * (1 << kAnchorBits);
             }
         }
         engine.set_anchors(result.anchor.data());
@@ -272,7 +310,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         const int64_t n_train = std::min(rows, shape.n_train);
         Typical typical;
         if (params.robust != Robust::none) {
-            engine.get_distances(result.dist.data());
+            engine.get_distances(result.dist.data(), kTypicalRows);
             typical = typical_distances(n_train, params.kappa, result.dist);
         }
         // neither temperature nor biases nor splits go by outliers

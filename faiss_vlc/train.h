@@ -6,6 +6,7 @@
 #include <faiss_vlc/engine.h>
 #include <faiss_vlc/lattice.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/ranks.h>
 
 namespace faiss_vlc {
 
@@ -17,8 +18,11 @@ struct Sample {
     int64_t first_kept = 0;    ///< from this row on the vectors themselves are kept
     std::vector<float> x;      ///< (n - first_kept) x d
     Lattice lattice;
-    std::vector<int8_t> x8; ///< n x dp
+    std::vector<int8_t> x8;    ///< rows x dp: of n rows, or of those that this process holds
+    std::vector<int8_t> head8; ///< the first 2 m rows, if there are several processes
 
+    /// The first 2 m rows (at most n).
+    const int8_t* head() const { return head8.empty() ? x8.data() : head8.data(); }
     /// Row i, at least first_kept.
     const float* vector(int64_t i) const { return &x[size_t(i - first_kept) * shape.d]; }
 };
@@ -30,8 +34,10 @@ constexpr int64_t kKeptRows = 33 * 1024;
 /// training vectors for each.
 int choose_anchors(int64_t n, int64_t n_train);
 
-/// Draws and quantizes the sample. Throws if there are fewer vectors than anchors.
-Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params);
+/// Draws and quantizes the sample. Throws if there are fewer vectors than anchors. Of several
+/// processes each gives vectors of its own: the sample is that of all of them, by rank.
+Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
+                   const Ranks& ranks = {});
 
 /// The rows that iteration t (from 0) sees. Early ones, which move anchors far, see only the first
 /// part of the training rows, at least 64 an anchor; it grows by the same factor in each, and from
