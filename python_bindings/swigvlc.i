@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <faiss/IndexIVFFlat.h>
+#include <faiss/impl/FaissAssert.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/io.h>
 #include <faiss_vlc/IndexVLC.h>
@@ -99,6 +100,7 @@ enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 // FAISS's own wrappers. The model is C++'s affair.
 %ignore faiss_vlc::IndexVLC::model;
 %ignore faiss_vlc::IndexVLC::lists;
+%ignore faiss_vlc::IndexVLC::train_distributed;
 %ignore faiss_vlc::IndexVLC::IndexVLC(std::shared_ptr<const Model>, const VLCParameters&);
 %rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
 %define INHERITED(method)
@@ -167,6 +169,16 @@ std::string device_lines() {
         lines += device.name + " (" + device.platform + ")\n";
     }
     return lines;
+}
+
+/// IndexVLC::train_distributed; all_reduce is the address of an int (int64_t* values, int64_t n),
+/// which returns 0 when they are added up.
+void train_distributed(faiss_vlc::IndexVLC* index, int64_t n, const float* x, int rank, int ranks,
+                       size_t all_reduce) {
+    const auto add_up = reinterpret_cast<int (*)(int64_t*, int64_t)>(all_reduce);
+    index->train_distributed(n, x, {rank, ranks, [add_up](int64_t* values, int64_t count) {
+        FAISS_THROW_IF_NOT_MSG(add_up(values, count) == 0, "all_reduce failed");
+    }});
 }
 
 /// The version of FAISS whose headers this was compiled with.

@@ -138,6 +138,59 @@ class Verbose(unittest.TestCase):
         self.assertEqual(quiet, "")
 
 
+class Distributed(unittest.TestCase):
+    def run_ranks(self, ranks, call):
+        """call(rank, all_reduce) in a thread for each rank; what each returned or raised."""
+        barrier, given, outcomes = threading.Barrier(ranks, timeout=60), [None] * ranks, [None] * ranks
+
+        def one(rank):
+            def all_reduce(values):
+                given[rank] = values.copy()
+                barrier.wait()
+                values[:] = sum(given)
+                barrier.wait()
+            try:
+                outcomes[rank] = call(rank, all_reduce)
+            except Exception as error:
+                outcomes[rank] = error
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(ranks)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return outcomes
+
+    def test_the_bytes_of_one_process(self):
+        parts = np.array_split(TRAIN, [200, 900])  # unequal
+
+        def train(rank, all_reduce):
+            index = faiss.index_factory(D, VLC)
+            index.train_distributed(parts[rank], rank, len(parts), all_reduce)
+            return faiss.serialize_index(index).tobytes()
+        expected = faiss.index_factory(D, VLC)
+        expected.train(TRAIN)
+        for met in self.run_ranks(len(parts), train):
+            self.assertEqual(met, faiss.serialize_index(expected).tobytes())
+
+    def test_errors(self):
+        index = faiss.index_factory(D, VLC)
+        self.assertRaisesRegex(ValueError, f"{D} dimensions, got 3", index.train_distributed, TRAIN[:, :3], 0, 1, None)
+        self.assertRaisesRegex(RuntimeError, "got rank 2 of 2", index.train_distributed, TRAIN, 2, 2, None)
+
+        def lose_connection(values):
+            raise ConnectionError("lost")
+        self.assertRaisesRegex(ConnectionError, "lost", index.train_distributed, TRAIN, 0, 2, lose_connection)
+        self.assertFalse(index.is_trained)
+
+        def train(rank, all_reduce):
+            x = TRAIN.copy()
+            x[5, 5] = np.nan if rank == 1 else 0
+            faiss.index_factory(D, VLC).train_distributed(x, rank, 2, all_reduce)
+        first, second = self.run_ranks(2, train)
+        self.assertRegex(str(first), "process 1 failed")
+        self.assertRegex(str(second), "row 5, column 5 is nan")
+
+
 class Devices(unittest.TestCase):
     def test_every_device_trains_the_same(self):
         files = set()

@@ -1,6 +1,6 @@
 import enum
 import os
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 import faiss
 import numpy as np
@@ -90,6 +90,8 @@ class IndexVLC(faiss.IndexIVFFlat):
                  metric: int = ..., *, parameters: VLCParameters | None = None) -> None: ...
     def assign_lists(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]: ...
     def memory(self) -> int: ...
+    def train_distributed(self, x: npt.ArrayLike, rank: int, ranks: int,
+                          all_reduce: Callable[[npt.NDArray[np.int64]], Any]) -> None: ...
     def replace_invlists(self, invlists: faiss.InvertedLists, own: bool = False) -> None: ...
 
 class ParameterSpace(faiss.ParameterSpace):

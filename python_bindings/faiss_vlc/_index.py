@@ -1,5 +1,6 @@
 """IndexVLC and VLCParameters as Python classes."""
 
+import ctypes
 import enum
 
 import faiss
@@ -129,6 +130,46 @@ def _assign_lists(self, x):
     return lists
 
 
+_AllReduce = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
+
+
+def _train_distributed(self, x, rank, ranks, all_reduce):
+    """Trains by several processes, each of which calls this with vectors of its own. All have then the
+    index that train() makes of all vectors, bit by bit.
+
+    Parameters
+    ----------
+    x : array_like
+        This process's vectors, shape (n, d), float32.
+    rank, ranks : int
+        This process's number, from 0, and how many there are.
+    all_reduce : callable
+        Adds up an array of int64 over all processes, in place. With mpi4py:
+        ``lambda values: comm.Allreduce(MPI.IN_PLACE, values)``.
+    """
+    x = np.ascontiguousarray(x, dtype="float32")
+    n, d = x.shape
+    if d != self.d:
+        raise ValueError(f"train_distributed: expected vectors of {self.d} dimensions, got {d}")
+    raised = []
+
+    def add_up(values, count):
+        try:
+            all_reduce(np.frombuffer((ctypes.c_char * (8 * count)).from_address(values), dtype="int64"))
+        except BaseException as error: # C++ cannot carry it
+            raised.append(error)
+        return len(raised)
+
+    function = _AllReduce(add_up)
+    try:
+        swigvlc.train_distributed(self, n, faiss.swig_ptr(x), rank, ranks,
+                                  ctypes.cast(function, ctypes.c_void_p).value)
+    except RuntimeError:
+        if raised:
+            raise raised[0]
+        raise
+
+
 def _replace_invlists(self, invlists, own=False):
     """Not for IndexVLC: its lists are blocks that only its own kernels read."""
     raise RuntimeError(
@@ -139,6 +180,7 @@ def _replace_invlists(self, invlists, own=False):
 
 IndexVLC.__init__ = _index_init
 IndexVLC.assign_lists = _assign_lists
+IndexVLC.train_distributed = _train_distributed
 IndexVLC.replace_invlists = _replace_invlists
 # search() and the like for arrays, or for tensors where torch_utils came first, are inherited
 faiss.class_wrappers.handle_SearchParameters(SearchParametersVLC) # keywords, and keeping what they name
