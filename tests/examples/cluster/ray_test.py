@@ -54,8 +54,8 @@ class Serving(unittest.TestCase):
         expected = index.search(self.queries, 2 * K, params=faiss.SearchParametersIVF(nprobe=NPROBE))
         router = self.serve(trained, shards)
         facts = router.facts()
-        self.assertEqual(sum(vectors for vectors, _ in facts), len(self.base))
-        for vectors, mapped in facts:
+        self.assertEqual(sum(vectors for vectors, _, _ in facts), len(self.base))
+        for vectors, mapped, _ in facts:
             self.assertTrue(mapped)
             self.assertLess(abs(vectors * shards / len(self.base) - 1), 0.2) # as even as whole lists allow
         found = router.search(self.queries, K, NPROBE)
