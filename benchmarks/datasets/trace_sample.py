@@ -8,6 +8,7 @@ SOURCES.md beside them: the pictures, their copyright and licence as the package
 and how many rows are theirs. The packages are downloaded and unpacked under build/datasets, never installed.
 """
 
+import concurrent.futures
 import fnmatch
 import functools
 import pathlib
@@ -17,8 +18,8 @@ import sys
 
 from make_datasets import ROOT, enter_venv
 
-LARGEST = 2000  # of a side: larger pictures were not in the set at their own size
-SMALLEST = 150
+SMALLEST = 150  # of a side
+LARGEST = 2600  # that larger pictures were made: at other sizes that were tried none of their rows is in the sample
 LONG = 200      # list of authors, the whole package's
 CHANCE = 5      # so many rows of flat places may be the same in any two pictures
 
@@ -57,7 +58,7 @@ def pictures(folder, packages):
                     if re.search(r"\.(jpe?g|png|webp)$", name):
                         yield package, re.sub(r"^gcompris/", "", name), data
             elif path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
-                yield package, path.name, path.read_bytes()
+                yield package, path.relative_to(folder / package / "usr" / "share").as_posix(), path.read_bytes()
 
 
 @functools.cache
@@ -79,9 +80,25 @@ def terms_of(folder, package, name):
     copyright_file = folder / package / "usr" / "share" / "doc" / package / "copyright"
     names = [name, *(re.sub(r"\.webp$", suffix, name) for suffix in (".jpg", ".png"))]
     fits = [(owner, licence) for pattern, owner, licence in terms(copyright_file)
-            if any(fnmatch.fnmatchcase(some, pattern) or fnmatch.fnmatchcase(pattern, f"*/{some}") for some in names)]
+            if any(fnmatch.fnmatchcase(some, pattern) or fnmatch.fnmatchcase(pattern, f"*/{pathlib.PurePath(some).name}")
+                   for some in names)]
     owner, licence = fits[-1] if fits else ("not told", "not told")
     return (owner if len(owner) < LONG else "the package's authors"), licence
+
+
+def descriptors(picture):
+    """The picture's descriptors, as bytes."""
+    import cv2
+    import numpy as np
+    cv2.setNumThreads(1)
+    image = cv2.imdecode(np.frombuffer(picture[2], dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+    if image is None or min(image.shape) < SMALLEST:
+        return set()
+    scale = LARGEST / max(image.shape)
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rows = cv2.SIFT_create(contrastThreshold=0.015).detectAndCompute(image, None)[1]
+    return set() if rows is None else {row.tobytes() for row in rows.astype(np.uint8)}
 
 
 def main(target):
@@ -89,38 +106,33 @@ def main(target):
     import numpy as np
 
     from common import unpack_packages, write_text
-    from sift import PACKAGES, PER_PHOTOGRAPH
+    from sift import PACKAGES
     folder = ROOT / "build" / "datasets" / "packages"
     versions = unpack_packages(PACKAGES, folder)
     sets = [np.load(target / name) for name in ("base.npy", "query.npy")]
     wanted = [{row.tobytes() for row in rows} for rows in sets]
     unknown = [set(rows) for rows in wanted]
-    sift = cv2.SIFT_create(nfeatures=PER_PHOTOGRAPH, contrastThreshold=0.015)
     lines = []
-    for package, name, data in pictures(folder, PACKAGES):
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
-        if image is None or min(image.shape) < SMALLEST or max(image.shape) > LARGEST:
-            continue
-        rows = sift.detectAndCompute(image, None)[1]
-        if rows is None:
-            continue
-        rows = {row.tobytes() for row in rows.astype(np.uint8)}
-        met = [len(rows & some) for some in wanted]
-        if max(met) > CHANCE:
-            owner, licence = terms_of(folder, package, name)
-            lines.append(f"| {package} | {name} | {owner} | {licence} | {met[0]} | {met[1]} |")
-            for rest in unknown:
-                rest -= rows
-            print(lines[-1], flush=True)
+    found = list(pictures(folder, PACKAGES))
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        for (package, name, _), rows in zip(found, pool.map(descriptors, found)):
+            met = [len(rows & some) for some in wanted]
+            if max(met) > CHANCE:
+                owner, licence = terms_of(folder, package, name)
+                lines.append(f"| {package} | {name} | {owner} | {licence} | {met[0]} | {met[1]} |")
+                for rest in unknown:
+                    rest -= rows
+                print(lines[-1], flush=True)
     traced = [sum(row.tobytes() not in rest for row in rows) for rows, rest in zip(sets, unknown)]
     write_text(target / "SOURCES.md", "\n".join([
         "# Pictures that descriptors were traced to", "",
-        f"By benchmarks/datasets/trace_sample.py, with OpenCV {cv2.__version__}: {traced[0]:,} of {len(sets[0]):,} rows of "
-        f"base.npy and {traced[1]:,} of {len(sets[1]):,} rows of query.npy are, byte for byte, descriptors of these {len(lines)} "
-        "pictures. Names, copyright and licences are those of the packages' own copyright files.", "",
+        f"By benchmarks/datasets/trace_sample.py, with OpenCV {cv2.__version__}: {traced[0]:,} of {len(sets[0]):,} rows "
+        f"of base.npy and {traced[1]:,} of {len(sets[1]):,} rows of query.npy are, byte for byte, descriptors of these "
+        f"{len(lines)} pictures. Names, copyright and licences are those of the packages' own copyright files.", "",
         *(f"- {package} {version}" for package, version in versions.items()
-          if any(line.startswith(f"| {package} |") for line in lines)), "",
-        "| package | picture | copyright | licence | rows of base | of query |", "|---|---|---|---|---|---|", *lines, ""]))
+          if any(line.startswith(f"| {package} |") for line in lines)),
+        "", "| package | picture | copyright | licence | rows of base | of query |", "|---|---|---|---|---|---|",
+        *lines, ""]))
 
 
 if __name__ == "__main__":
