@@ -81,6 +81,13 @@ class Sizes(unittest.TestCase):
                     self.assertGreater(size + 1 + beside(size + 1), limit)
                     self.assertLess(len(asked), 10)
 
+    def test_codes_end_at_8_bits_a_dimension(self):
+        patch, asked = self.made(lambda size: min(size, 130) + 8)
+        with patch:
+            self.assertEqual(peers.vlc_of_size(pathlib.Path("x"), 256, 500)[0], 130)
+            self.assertEqual(len(asked), 1)
+            self.assertEqual(peers.vlc_of_size(pathlib.Path("x"), 256, 130)[0], 122)
+
     def test_none(self):
         patch, _ = self.made(lambda size: size + 60)
         with patch, self.assertRaises(SystemExit):

@@ -133,7 +133,7 @@ def vlc_of_size(data, lists, limit, options=()):
     """The largest IndexVLC whose file takes at most `limit` bytes a vector."""
     n, d = shape(data)
     beside = 4 + (lists * (d + 8) + 2 * d * d) / n  # ids, anchors, frame: a first guess
-    size, found, low, high = max(1, int(limit - beside)), None, 0, math.inf
+    size, found, low, high = max(1, min(int(limit - beside), d + 2)), None, 0, d + 3  # 8 bits a dimension, factors
     while high - low > 1:
         path, facts = vlc_index(data, lists, size, options)
         spare = math.floor(limit - facts["bytes_per_vector"])

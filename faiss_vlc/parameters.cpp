@@ -25,6 +25,8 @@ void VLCParameters::check(int d) const {
     expect(bits_per_dim >= 0.125f && bits_per_dim <= 8, "bits_per_dim", bits_per_dim, "0.125 to 8");
     expect(bytes == 0 || bytes > kFactorBytes, "bytes", bytes,
            "more than the 2 bytes that the factors take");
+    expect(grid == AnchorGrid::int8 || grid == AnchorGrid::float16 || grid == AnchorGrid::automatic,
+           "grid", int32_t(grid), "0 (int8), 1 (float16) or 2 (automatic)");
     expect(frames >= 0 && frames <= kMaxGroups, "frames", frames, "1 to 64, or 0 to choose");
     expect(work_group == 64 || work_group == 128 || work_group == 256, "work_group", work_group,
            "64, 128 or 256");

@@ -88,11 +88,19 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
     }
 }
 
-/// How coarse the lattice is: the share that rounding has in the energy (mean squared lattice
-/// distance of a vector to its anchor).
-double rounding_share(const Sample& sample, int64_t energy) {
+/// How coarse the lattice is: the share that rounding has in the energy of a training row that is
+/// no outlier, at most 1. Nothing is to be gained where rows lie on their anchors.
+double rounding_share(Engine& engine, const Sample& sample, const VLCParameters& params,
+                      int64_t energy_train, std::vector<int32_t>& dist) {
+    double inliers = 1;
+    if (params.robust != Robust::none) {
+        engine.get_distances(dist.data(), kTypicalRows);
+        inliers = typical_distances(sample.shape.n_train, params.kappa, dist).inliers;
+    }
+    const double energy = double(energy_train) * inliers / double(sample.shape.n_train);
     const int64_t rows = std::min(kRoundedRows, sample.shape.n - sample.first_kept);
-    return sample.lattice.rounding(rows, sample.x.data()) / double(energy);
+    const double rounding = sample.lattice.rounding(rows, sample.x.data());
+    return energy_train == 0 ? 0 : std::min(1.0, rounding / energy);
 }
 
 void warn_if_coarse(const Sample& sample, double share) {
@@ -106,27 +114,27 @@ void warn_if_coarse(const Sample& sample, double share) {
 }
 
 /// Puts the anchors on the grid that they are stored on, without biases, and assigns all rows to
-/// them. Where int8 would add much to the residuals, `automatic` means float16.
+/// them. Where int8 would add much to the residuals, `automatic` means float16. result's anchors
+/// and distances are room to work in.
 template <class Assign>
-AnchorGrid settle(Engine& engine, const Sample& sample, AnchorGrid wanted, Assign&& assign) {
-    const Shape& shape = sample.shape;
-    std::vector<int32_t> exact(wanted == AnchorGrid::automatic ? size_t(shape.m) * shape.dp : 0);
-    if (wanted == AnchorGrid::automatic) {
-        engine.get_anchors(exact.data());
+void settle(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
+            Assign&& assign) {
+    const bool choose = params.grid == AnchorGrid::automatic;
+    if (choose) {
+        engine.get_anchors(result.anchor.data());
     }
-    AnchorGrid grid = wanted == AnchorGrid::automatic ? AnchorGrid::int8 : wanted;
-    engine.quantize(grid);
-    engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
+    result.grid = choose ? AnchorGrid::int8 : params.grid;
+    engine.quantize(result.grid);
+    engine.set_bias(std::vector<int32_t>(sample.shape.m, 0).data());
     const AssignSummary summary = assign();
-    const double share = rounding_share(sample, mean_energy(summary.energy_train, shape.n_train));
+    const double share = rounding_share(engine, sample, params, summary.energy_train, result.dist);
     warn_if_coarse(sample, share);
-    if (wanted == AnchorGrid::automatic && share > kFineRounding) {
-        grid = AnchorGrid::float16;
-        engine.set_anchors(exact.data());
-        engine.quantize(grid);
+    if (choose && share > kFineRounding) {
+        result.grid = AnchorGrid::float16;
+        engine.set_anchors(result.anchor.data());
+        engine.quantize(result.grid);
         assign();
     }
-    return grid;
 }
 
 /// Finds out about the settled anchors.
@@ -409,7 +417,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     result.iterations = state.iteration;
     result.merges = state.merges;
     result.splits = state.splits;
-    result.grid = settle(engine, sample, params.grid, [&] { return assign(shape.n); });
+    settle(engine, sample, params, result, [&] { return assign(shape.n); });
     describe(engine, shape, params, result);
     dump.result(result, shape);
     return result;
@@ -431,7 +439,8 @@ Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& 
     }
     engine.begin(shape, sample.x8.data());
     engine.set_anchors(result.anchor.data());
-    result.grid = settle(engine, sample, params.grid, [&] { return engine.assign(); });
+    result.dist.resize(shape.n);
+    settle(engine, sample, params, result, [&] { return engine.assign(); });
     describe(engine, shape, params, result);
     return result;
 }

@@ -66,8 +66,10 @@ void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
     if (!scores_.handle()) {
         const int64_t most = score_mma_ ? 2 * kMaxScores : kMaxScores;
         batch_ = int(std::clamp<int64_t>(most / padded, 1, m));
-        packed_ = device.allocate<uint8_t>(uint64_t(padded) * dp, "packed anchors");
-        start_ = device.allocate<int32_t>(padded, "packed anchors");
+        if (!score_mma_) {
+            packed_ = device.allocate<uint8_t>(uint64_t(padded) * dp, "packed anchors");
+            start_ = device.allocate<int32_t>(padded, "packed anchors");
+        }
         scores_ = device.allocate<int32_t>(uint64_t(batch_) * padded, "scores of anchors");
         row_count_ = device.allocate<int32_t>(m, "rows of anchors");
         first_row_ = device.allocate<int32_t>(m + 1, "rows of anchors");
@@ -82,8 +84,10 @@ void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
     const size_t one = kernels_.dot.on_host()
                                ? 1
                                : std::min(kSelecting, select_.max_work_group()); // to an anchor
-    device.launch(pack_, padded, kernels_.work_group, anchors.anchor8, m, dp, padded, packed_,
-                  start_);
+    if (!score_mma_) {
+        device.launch(pack_, padded, kernels_.work_group, anchors.anchor8, m, dp, padded, packed_,
+                      start_);
+    }
     for (int32_t begin = 0; begin < m; begin += batch_) {
         const int32_t count = std::min(batch_, m - begin);
         score_anchors(begin, count, anchors);

@@ -1,5 +1,6 @@
 #include <opencl/sample_rows.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,33 +13,48 @@ namespace {
 constexpr size_t kStaged = 16 << 20; ///< bytes sent at a time
 constexpr size_t kPiece = 1 << 20;   ///< copied by one thread
 
-/// Bytes that training keeps of a row besides its components: labels, distances, weights, orders.
-int64_t bytes_of_a_row(const Shape& shape) {
-    return 16 + 20 * int64_t(shape.neighbours);
+/// Bytes that training keeps of every row besides its components: labels, distances, constants.
+uint64_t bytes_of_a_row(const Shape& shape) {
+    return 12 + 8 * uint64_t(shape.neighbours);
 }
 
-uint64_t most_bytes(const DeviceInfo& info, const Shape& shape) {
+/// And of a row of the block at hand: weights and orders, and what sums are made in.
+uint64_t bytes_of_a_present_row(const Shape& shape) {
+    return 4 + 12 * uint64_t(shape.neighbours) + uint64_t(shape.dp);
+}
+
+/// MiB that the environment gives to the rows of a block; no limit where it doesn't.
+uint64_t given_bytes() {
     const char* set = std::getenv("VLC_OPENCL_SAMPLE");
-    if (set && *set) {
-        char* end = nullptr;
-        const double mib = std::strtod(set, &end);
-        if (end == set || *end || !(mib > 0)) {
-            fail("VLC_OPENCL_SAMPLE: expected MiB of a device's memory, met '%s'", set);
-        }
-        return uint64_t(std::min(mib, 1e9) * (1 << 20));
+    if (!set || !*set) {
+        return UINT64_MAX;
     }
-    // A fifth is left to what is not counted here: anchors, sums, the driver, other programs.
-    const uint64_t usable = info.global_mem / 5 * 4;
-    const uint64_t beside = uint64_t(shape.n) * bytes_of_a_row(shape);
-    return std::min(info.max_allocation, usable > beside ? usable - beside : 0);
+    char* end = nullptr;
+    const double mib = std::strtod(set, &end);
+    if (end == set || *end || !(mib > 0)) {
+        fail("VLC_OPENCL_SAMPLE: expected MiB of a device's memory, met '%s'", set);
+    }
+    return uint64_t(std::min(mib, 1e9) * (1 << 20));
 }
 
 } // namespace
 
 int64_t sample_block(const DeviceInfo& info, const Shape& shape) {
-    const uint64_t rows = most_bytes(info, shape) / uint64_t(shape.dp);
+    // A fifth is left to what is not counted here: anchors, sums, the driver, other programs.
+    const uint64_t usable = info.global_mem / 5 * 4;
+    const uint64_t beside = uint64_t(shape.n) * bytes_of_a_row(shape);
+    const uint64_t room = usable > beside ? (usable - beside) / bytes_of_a_present_row(shape) : 0;
+    const uint64_t rows = std::min(
+            {room, info.max_allocation / uint64_t(shape.dp), given_bytes() / uint64_t(shape.dp)});
     if (rows >= uint64_t(shape.n)) {
         return shape.n;
+    }
+    // each block costs what anchors' sums do
+    if (room < std::min<uint64_t>(uint64_t(shape.n), std::max(shape.m, 8192))) {
+        fail("OpenCL device '%s' has %llu bytes of memory: too little for training on %lld vectors "
+             "of %d dimensions with %d anchors",
+             info.name.c_str(), (unsigned long long)info.global_mem, (long long)shape.n, shape.d,
+             shape.m);
     }
     return std::max<int64_t>(kRowBlock, int64_t(rows) / kRowBlock * kRowBlock);
 }

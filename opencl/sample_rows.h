@@ -11,7 +11,8 @@ namespace faiss_vlc {
 
 /// Rows of a sample (a multiple of kRowBlock, or all of them) that a device keeps at a time: all
 /// where its memory has room for them beside what training knows of each row, and no more than
-/// VLC_OPENCL_SAMPLE MiB where the environment sets that.
+/// VLC_OPENCL_SAMPLE MiB where the environment sets that. Throws where not even a block of as many
+/// rows as there are anchors has room.
 int64_t sample_block(const DeviceInfo& info, const Shape& shape);
 
 /// The int8 sample of a training on a device: whole in its memory, or a block of rows at a time,

@@ -143,7 +143,7 @@ TEST(Lattice, RoundingIsTheDistanceToTheLattice) {
     EXPECT_EQ(lattice.rounding(2, on), 0);
     const float between[] = {1.0625f, -2, 1.125f, -2.0625f}; // .25 and 0; .5 and -.25
     EXPECT_EQ(lattice.rounding(2, between), (0.0625 + 0.25 + 0.0625) / 2);
-    const float beyond[] = {1e30f, -2.0625f};
+    const float beyond[] = {40.1f, -2.0625f}; // 156.4
     EXPECT_EQ(lattice.rounding(1, beyond), 0.0625);
 }
 

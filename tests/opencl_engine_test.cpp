@@ -235,12 +235,22 @@ TEST(OpenCLEngine, BlocksLeaveRoomForTheRest) {
     Shape shape;
     shape.dp = 768;
     shape.neighbours = 2;
+    shape.d = 768;
+    shape.m = 10000;
     shape.n = 2000000;
     EXPECT_EQ(sample_block(info, shape), shape.n);
     shape.n = 3000000; // more than one buffer can hold
     EXPECT_EQ(sample_block(info, shape), (uint64_t(2) << 30) / 768 / kRowBlock * kRowBlock);
-    shape.n = 130000000; // 7.3 GB are known of the rows themselves
-    EXPECT_EQ(sample_block(info, shape), kRowBlock);
+    shape.n = 240000000; // 28 bytes are known of each, which leaves room for some
+    const int64_t block = sample_block(info, shape);
+    EXPECT_GT(block, 100000);
+    EXPECT_LT(block * 768 + shape.n * 28, int64_t(info.global_mem));
+    shape.n = 245500000;
+    EXPECT_ANY_THROW(sample_block(info, shape));
+    setenv("VLC_OPENCL_SAMPLE", "1000000", 1); // no more than there is
+    shape.n = 3000000;
+    EXPECT_EQ(sample_block(info, shape), (uint64_t(2) << 30) / 768 / kRowBlock * kRowBlock);
+    unsetenv("VLC_OPENCL_SAMPLE");
 }
 
 TEST(OpenCLEngine, LongListsTakeManySegments) {
@@ -266,7 +276,6 @@ TEST(OpenCLEngine, EveryKernelRuns) {
                                general ? "anchor_constants" : "tensor_constants",
                                assign_kernel(kernels.dot),
                                "row_constants",
-                               "pack_anchors",
                                general ? "score_anchors" : "score_mma",
                                "select_near",
                                "count_labels",

@@ -7,6 +7,7 @@ build=$(cd "$1" && pwd)
 seconds=${2:-60}
 shift 2 || shift $#
 targets=("$@")
+[ "$seconds" -ge 1 ]
 if [ ${#targets[@]} -eq 0 ]; then
     for program in "$build"/fuzz/*_fuzz; do targets+=("$(basename "$program")"); done
 fi
