@@ -195,15 +195,15 @@ inline bool select_few(__global const int* own, int tiles, int length, __global 
         met[0] = 0;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    int4 less = 0;
+    int4 less = 0; // minus counts: true is -1, and Oclgrind takes its negation for 255
     int4 same = 0;
     const int filled = id < quads ? 4 * min(size, quads) : 0; // the other classes are empty
     for (int k = 0; k < filled; k++) {
         const int4 value = few[k];
-        less -= value < least;
-        same -= value == least;
+        less += value < least;
+        same += value == least;
     }
-    const int4 met_here = less < (int4)(length) && (int4)(length) <= less + same;
+    const int4 met_here = (less > (int4)(-length)) & (less + same <= (int4)(-length));
     if (any(met_here)) { // all that get here have the same
         met[1] = met_here.x ? least.x : met_here.y ? least.y : met_here.z ? least.z : least.w;
     }
