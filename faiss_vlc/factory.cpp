@@ -112,7 +112,7 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
     }
     // and shifts by these
     static const std::regex wide_codes(
-            "Q[0-9]+(x[0-9]+)*x0*(2[5-9]|[3-9][0-9]|[1-9][0-9]{2,})([^0-9x]|$)");
+            "(Q|IMI)[0-9]+(x[0-9]+)*x0*(2[5-9]|[3-9][0-9]|[1-9][0-9]{2,})([^0-9x]|$)");
     if (std::regex_search(description, wide_codes)) {
         fail("index_factory: expected codes of at most 24 bits, got '%s'", description);
     }

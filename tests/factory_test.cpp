@@ -121,10 +121,11 @@ TEST(Factory, EverythingElseIsFaiss) {
     for (const char* zero : {"PQ0", "IVF4,PQ0", "IVF4,PQ00x4", "OPQ0_8,VLC4", "IVF4,PQ0+8"}) {
         EXPECT_THROW(faiss_vlc::index_factory(16, zero), faiss::FaissException) << zero;
     }
-    for (const char* wide : {"PQ1x188", "RR8,PQ1x25", "IVF4,PQ2x64np", "RQ2x0060", "PRQ2x2x99"}) {
+    for (const char* wide :
+         {"PQ1x188", "IMI2x540,PQ2", "RR8,PQ1x25", "IVF4,PQ2x64np", "RQ2x0060", "PRQ2x2x99"}) {
         EXPECT_THROW(faiss_vlc::index_factory(16, wide), faiss::FaissException) << wide;
     }
-    for (const char* fine : {"PQ2x12", "PQ8x4fs", "PRQ2x100x4", "RQ100x4"}) {
+    for (const char* fine : {"PQ2x12", "IMI2x5,PQ2", "PQ8x4fs", "PRQ2x100x4", "RQ100x4"}) {
         EXPECT_NO_THROW(delete faiss_vlc::index_factory(16, fine)) << fine;
     }
 }
