@@ -98,34 +98,12 @@ uint64_t training_identity(const IndexVLC& index, const std::vector<float>& give
         writer.i32(value);
     }
     for (float value : {params.bits_per_dim, params.held_out, params.tilt, params.t1, params.t2,
-                        params.c, params.coverage}) {
+                        params.c, params.rank_bias, params.coverage}) {
         writer.f32(value);
     }
     writer.u64(XXH64(given.data(), given.size() * sizeof(float), 0));
     const std::vector<uint8_t> bytes = writer.take();
     return XXH64(bytes.data(), bytes.size(), 0);
-}
-
-/// The lists of vectors, by the CPU's own instructions.
-void assign_here(const Model& model, int64_t n, const float* x, idx_t* list_nos) {
-    constexpr int64_t kChunk = 96; // rows that stay in the nearest cache
-    const int dp = model.dp();
-    Rescue rescue;
-#pragma omp parallel if (n > kChunk)
-    rescue.run([&] {
-        std::vector<int8_t> x8(size_t(std::min(n, kChunk)) * dp);
-        int32_t labels[kChunk];
-#pragma omp for schedule(static) nowait
-        for (int64_t first = 0; first < n; first += kChunk) {
-            const int count = int(std::min(kChunk, n - first));
-            for (int i = 0; i < count; i++) {
-                model.lattice.encode_row(x + (first + i) * model.d, &x8[size_t(i) * dp]);
-            }
-            model.nearest(count, x8.data(), labels);
-            std::copy_n(labels, count, list_nos + first);
-        }
-    });
-    rescue.rethrow();
 }
 
 } // namespace
@@ -280,7 +258,7 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
     require_trained("assigning");
     checked_count(n, d, sizeof(float), "vectors to assign");
     if (host_assigns(parameters.device, double(n) * double(nlist) * d)) {
-        assign_here(*model, n, x, list_nos);
+        assign_to_anchors(*model, n, x, list_nos);
         return;
     }
     std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * model->dp());

@@ -1,7 +1,10 @@
 #include <faiss_vlc/anchor_quantizer.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <memory>
+#include <vector>
 
 #include <faiss/utils/distances.h>
 
@@ -9,6 +12,27 @@
 #include <faiss_vlc/parallel.h>
 
 namespace faiss_vlc {
+
+void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* list_nos) {
+    constexpr int64_t kChunk = 96; // rows that stay in the nearest cache
+    const int dp = model.dp();
+    Rescue rescue;
+#pragma omp parallel if (n > kChunk)
+    rescue.run([&] {
+        std::vector<int8_t> x8(size_t(std::min(n, kChunk)) * dp);
+        int32_t labels[kChunk];
+#pragma omp for schedule(static) nowait
+        for (int64_t first = 0; first < n; first += kChunk) {
+            const int count = int(std::min(kChunk, n - first));
+            for (int i = 0; i < count; i++) {
+                model.lattice.encode_row(x + (first + i) * model.d, &x8[size_t(i) * dp]);
+            }
+            model.nearest(count, x8.data(), labels);
+            std::copy_n(labels, count, list_nos + first);
+        }
+    });
+    rescue.rethrow();
+}
 
 AnchorQuantizer::AnchorQuantizer(std::shared_ptr<const Model> model)
     : IndexFlat(model->d, model->metric), model_(std::move(model)) {
@@ -32,6 +56,9 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
             inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
     const float* anchors = get_xb();
     const idx_t count = std::min<idx_t>(k, model_->m);
+    if (k == 1) {
+        assign_to_anchors(*model_, n, x, labels);
+    }
     Rescue rescue;
 #pragma omp parallel if (n > 1)
     {
@@ -40,6 +67,7 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
 #pragma omp for schedule(dynamic, 8)
         for (idx_t i = 0; i < n; i++) {
             rescue.run([&] {
+                const idx_t assigned = labels[i * k];
                 std::fill_n(labels + i * k, k, idx_t(-1));
                 std::fill_n(distances + i * k, k, worst);
                 if (!query || !query->set(x + i * d)) {
@@ -47,8 +75,9 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
                 }
                 const auto& lists = query->rank(int(count));
                 for (idx_t r = 0; r < count; r++) {
-                    const float* anchor = anchors + lists[r] * d;
-                    labels[i * k + r] = lists[r];
+                    const idx_t list = k == 1 ? assigned : lists[r];
+                    const float* anchor = anchors + list * d;
+                    labels[i * k + r] = list;
                     distances[i * k + r] = inner_product
                                                    ? faiss::fvec_inner_product(x + i * d, anchor, d)
                                                    : faiss::fvec_L2sqr(x + i * d, anchor, d);

@@ -8,6 +8,9 @@
 
 namespace faiss_vlc {
 
+/// The nearest anchor of each vector (float n x d), on the lattice, by the CPU's own instructions.
+void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* labels);
+
 /// The anchors as FAISS sees them: a flat index, which FAISS saves and copies as such, that ranks
 /// them as IndexVLC does, on integers. So what FAISS does with an IndexVLC's lists by way of its
 /// quantizer (ivflib, search_preassigned, IndexShardsIVF) looks into the lists that IndexVLC would.
@@ -16,8 +19,9 @@ struct AnchorQuantizer : faiss::IndexFlat {
 
     explicit AnchorQuantizer(std::shared_ptr<const Model> model);
 
-    /// Distances are exact, and in the order of the labels but for rounding. Selectors are FAISS's
-    /// affair.
+    /// The lists that a search of IndexVLC probes first; but one (k = 1) is the list that add()
+    /// would take, as FAISS asks for it to assign vectors. Distances are exact; their order is not
+    /// that of the labels, as ranks count how wide lists are. Selectors are FAISS's affair.
     void search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                 const faiss::SearchParameters* params = nullptr) const override;
 

@@ -218,6 +218,13 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& hea
            "default nprobe", model->default_nprobe, "1 to m");
     estimator.expect_end();
 
+    if (sections.has(section::kRank)) { // older files rank by the anchors alone
+        ByteReader rank = sections.read(section::kRank);
+        model->rank_bias = rank.f32();
+        expect(model->rank_bias > 0 && model->rank_bias <= 4, rank, "bias", model->rank_bias,
+               "above 0, at most 4");
+        rank.expect_end();
+    }
     if (sections.has(section::kTraining)) {
         ByteReader r = sections.read(section::kTraining);
         model->record.n = r.i64();

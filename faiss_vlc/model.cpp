@@ -25,10 +25,7 @@ void Model::finish() {
             ranked[(size_t(j / 16) * (pad / 4) + k / 4) * 64 + j % 16 * 4 + k % 4] = a[k];
         }
     }
-    rank_offset = anchor_norm;
-    if (metric == faiss::METRIC_INNER_PRODUCT) {
-        std::fill_n(rank_offset.begin(), m, 0);
-    }
+    bias_ranks(rank_bias);
     anchor_lattice.clear();
     if (grid == AnchorGrid::float16) {
         anchor_lattice.assign(size_t(m) * pad, 0);
@@ -99,7 +96,7 @@ bool Model::same_as(const Model& other) const {
                        other.layout.fields.end(), same_field) &&
             estimator.gamma_low == other.estimator.gamma_low &&
             estimator.gamma_step == other.estimator.gamma_step &&
-            estimator.energy == other.estimator.energy);
+            estimator.energy == other.estimator.energy && rank_bias == other.rank_bias);
 }
 
 size_t Model::memory() const {
@@ -112,6 +109,27 @@ size_t Model::memory() const {
            bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(anchor_norm) +
            bytes(component_sum) + bytes(ranked) + bytes(anchor_lattice) + bytes(anchor_rotated) +
            bytes(step) + bytes(inverse_step) + bytes(levels_less_one);
+}
+
+void Model::bias_ranks(float bias) {
+    constexpr float kMost = 1e5f; // scores stay within int32 whatever a file says
+    rank_bias = bias;
+    rank_offset = anchor_norm;
+    reach.clear();
+    if (metric == faiss::METRIC_INNER_PRODUCT) {
+        std::fill_n(rank_offset.begin(), m, 0);
+        if (bias != 0) {
+            reach.assign(rank_offset.size(), 0);
+            for (int j = 0; j < m; j++) {
+                reach[j] = std::min(kMost, bias * std::sqrt(estimator.energy) * spread[j]);
+            }
+        }
+        return;
+    }
+    for (int j = 0; j < m; j++) {
+        const float added = bias * estimator.energy * (spread[j] * spread[j]);
+        rank_offset[j] += int32_t(std::min(kMost * kMost * 0.1f, added) + 0.5f);
+    }
 }
 
 namespace {
@@ -236,15 +254,26 @@ void Query::set_product_terms() {
     base_ = add_lanes(lane);
 }
 
+void Query::round_to_ranks() {
+    for (int k = 0; k < model_.d; k++) {
+        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
+        rank8_[k] = int8_t(round_even(v));
+    }
+    if (!model_.reach.empty()) {
+        int32_t square = 0;
+        for (int k = 0; k < model_.d; k++) {
+            square += rank8_[k] * rank8_[k];
+        }
+        rank_norm_ = std::sqrt(float(square));
+    }
+}
+
 bool Query::set(const float* x) {
     const int d = model_.d;
     if (!set_lattice(x)) {
         return false;
     }
-    for (int k = 0; k < d; k++) {
-        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
-        rank8_[k] = int8_t(round_even(v));
-    }
+    round_to_ranks();
     if (scratch_.scored == this) {
         scratch_.scored = nullptr;
     }
@@ -274,6 +303,8 @@ QueryHead Query::head(const float* x) {
     head.unit = by.unit;
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         set_product_terms();
+        round_to_ranks();
+        head.rank_norm = rank_norm_;
         head.penalty = model_.estimator.product_penalty(norm_);
         head.base = base_;
     }
@@ -301,6 +332,9 @@ void Query::score_together(const std::unique_ptr<Query>* queries) {
     simd().rank_together(int(model.component_sum.size()) / 16, model.dp() / 4, x,
                          model.ranked.data(), model.component_sum.data(), model.rank_offset.data(),
                          rank_factor(model), scores);
+    for (int q = 0; q < kTogether; q++) {
+        queries[q]->add_reach();
+    }
 }
 
 void Query::score() {
@@ -309,6 +343,14 @@ void Query::score() {
                       model_.component_sum.data(), model_.rank_offset.data(), rank_factor(model_),
                       score.data());
     scratch_.scored = this;
+    add_reach();
+}
+
+/// For inner products: what wide lists gain over their anchor.
+void Query::add_reach() {
+    for (size_t j = 0; j < model_.reach.size(); j++) {
+        scratch_.score[j] -= int32_t(rank_norm_ * model_.reach[j] + 0.5f);
+    }
 }
 
 const std::vector<int64_t>& Query::rank(int nprobe) {

@@ -45,11 +45,16 @@ public:
     Layout layout;
     std::vector<float> sigma; ///< frames x axes: standard deviation of residual / spread
     Estimator estimator;
+    /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
+    /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
+    float rank_bias = 0;
     int default_nprobe = 1;
     TrainingRecord record;
 
     /// Derives what search needs from the fields above; to be called once they are set.
     void finish();
+    /// Sets rank_bias and what is derived from it, estimator.energy being set.
+    void bias_ranks(float bias);
 
     int dp() const { return padded_dim(d); }
     int slots() const { return frames[0].slots(); }
@@ -83,12 +88,13 @@ public:
     // Derived, read-only.
     std::vector<int32_t> anchor_norm;   ///< m padded to 16 with INT32_MAX, of anchors8
     std::vector<int32_t> component_sum; ///< m padded to 16
-    std::vector<int32_t> rank_offset;   ///< m padded to 16: the norm, or 0 for inner products
-    std::vector<int8_t> ranked;         ///< anchors8 in tiles, see Simd::rank_tiles
-    std::vector<float> anchor_lattice;  ///< m x dp in lattice coordinates, grid float16 only
-    std::vector<float> anchor_rotated;  ///< m x slots
-    std::vector<float> step;         ///< frames x slots: sigma * step of the width, 0 where empty
-    std::vector<float> inverse_step; ///< frames x slots, 0 where empty
+    std::vector<int32_t> rank_offset;   ///< m padded to 16: norm and bias; 0 for inner products
+    std::vector<float> reach; ///< m padded to 16: bias of inner products per |q|; empty without one
+    std::vector<int8_t> ranked;        ///< anchors8 in tiles, see Simd::rank_tiles
+    std::vector<float> anchor_lattice; ///< m x dp in lattice coordinates, grid float16 only
+    std::vector<float> anchor_rotated; ///< m x slots
+    std::vector<float> step;           ///< frames x slots: sigma * step of the width, 0 where empty
+    std::vector<float> inverse_step;   ///< frames x slots, 0 where empty
     std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
 };
 
@@ -101,6 +107,7 @@ struct QueryHead {
     };
     Kind kind = kUsual;
     float rank_scale = 0;     ///< makes the int8 components that are ranked by
+    float rank_norm = 0;      ///< of these
     float rotation_scale = 0; ///< see Frame::scaling
     float unit = 0;
     float penalty = 0; ///< see Estimator::product_penalty
@@ -186,6 +193,7 @@ private:
     std::vector<Rotation> rotation_; ///< per frame
     std::vector<float> weighted_, zero_;
     std::vector<int8_t> rank8_, query8_;
+    float rank_norm_ = 0; ///< |rank8_|
     std::unique_ptr<RankScratch> own_scratch_;
     RankScratch& scratch_;
     std::vector<int64_t> order_;
@@ -196,6 +204,8 @@ private:
     ListScan scan_{};
 
     bool set_lattice(const float* x);
+    void round_to_ranks();
+    void add_reach();
     void set_product_terms();
     float* rotation(int frame) const { return &rotated_[size_t(frame) * model_.slots()]; }
     const float* rotated(int frame);

@@ -51,6 +51,7 @@ void VLCParameters::check(int d) const {
     expect(maintain_until >= 0 && maintain_until <= 1, "maintain_until", maintain_until, "0 to 1");
     expect(stop_changes >= 0 && stop_changes <= 1, "stop_changes", stop_changes, "0 to 1");
     expect(tilt <= 4, "tilt", tilt, "at most 4");
+    expect(rank_bias <= 4, "rank_bias", rank_bias, "at most 4");
     expect(coverage > 0 && coverage <= 1, "coverage", coverage, "above 0, at most 1");
     expect(checkpoint_every >= 0, "checkpoint_every", checkpoint_every, "0 or more iterations");
     if (checkpoint_every > 0 && checkpoint.empty()) {

@@ -55,6 +55,7 @@ struct VLCParameters {
     float t1 = -1;          ///< of the estimate, see estimator.h; negative: chosen
     float t2 = -1;          ///< the same
     float c = -1;           ///< the same
+    float rank_bias = -1;   ///< how a list's spread counts in its rank, see Model; negative: chosen
     float coverage = 0.95f; ///< share of true neighbours' lists that the default nprobe covers
 
     // Long runs

@@ -120,6 +120,11 @@ void add_model(SectionWriter& sections, const Model& model) {
     }
     w.i32(model.default_nprobe);
     sections.add(section::kEstimator, kRequired, w.take());
+
+    if (model.rank_bias != 0) {
+        w.f32(model.rank_bias);
+        sections.add(section::kRank, kRequired, w.take());
+    }
 }
 
 void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {

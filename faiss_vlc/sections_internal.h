@@ -18,6 +18,7 @@ constexpr char kFrame[] = "frame";
 constexpr char kSigma[] = "sigma";
 constexpr char kLayout[] = "layout";
 constexpr char kEstimator[] = "estimator";
+constexpr char kRank[] = "rank";
 constexpr char kLists[] = "lists";
 constexpr char kIds[] = "ids";
 constexpr char kCodes[] = "codes";
@@ -26,8 +27,8 @@ constexpr char kCodes[] = "codes";
 inline std::vector<std::string> known_sections() {
     return {section::kIndex,   section::kParameters, section::kTraining, section::kLattice,
             section::kAnchors, section::kSpread,     section::kFrame,    section::kSigma,
-            section::kLayout,  section::kEstimator,  section::kLists,    section::kIds,
-            section::kCodes};
+            section::kLayout,  section::kEstimator,  section::kRank,     section::kLists,
+            section::kIds,     section::kCodes};
 }
 
 } // namespace faiss_vlc

@@ -100,6 +100,8 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         }
     }
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
+    best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
+                                          : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
 
     const double unit = 1.0 / (double(model.lattice.scale) * model.lattice.scale);

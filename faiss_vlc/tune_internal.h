@@ -52,6 +52,12 @@ void sort_axes(Frame& frame, double* variance);
 /// The range of gamma and the mean of |r|^2 / spread^2 under the model's layout.
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 
+/// Model::rank_bias with which the fewest vectors are scanned for .8, .9 and .95 of the true
+/// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most .5,
+/// or .3 for inner products.
+float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                       const Model& model);
+
 /// The number of lists that hold `coverage` of the true neighbours of the trial's queries.
 int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& trial,
                   const Model& model, float coverage);

@@ -1,37 +1,121 @@
 #include <algorithm>
+#include <memory>
 #include <vector>
 
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/tune_internal.h>
 
 namespace faiss_vlc {
 
+namespace {
+
+/// What probing one more list finds, over all queries of a trial, by rank (0 to at most 1023).
+struct ByRank {
+    std::vector<int64_t> found;   ///< true neighbours
+    std::vector<int64_t> scanned; ///< vectors of the sample's lists
+    int64_t neighbours = 0;       ///< that there are to be found
+};
+
+ByRank count_ranks(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                   const Model& model) {
+    const int most = std::min(model.m, 1024);
+    const int64_t queries = int64_t(trial.queries.size());
+    ByRank ranks{std::vector<int64_t>(most), std::vector<int64_t>(most),
+                 queries * trial.neighbours};
+    Rescue rescue;
+#pragma omp parallel
+    rescue.run([&] {
+        std::vector<int64_t> found(most), scanned(most);
+        std::vector<int32_t> rank_of(model.m);
+        Query query(model);
+#pragma omp for schedule(static) nowait
+        for (int64_t q = 0; q < queries; q++) {
+            query.set(sample.vector(trial.queries[q]));
+            const std::vector<int64_t>& order = query.rank(most);
+            std::fill(rank_of.begin(), rank_of.end(), most);
+            for (int r = 0; r < most; r++) {
+                rank_of[order[r]] = r;
+                scanned[r] += anchors.count[order[r]];
+            }
+            for (int c = 0; c < trial.neighbours; c++) {
+                const int64_t row = trial.base[trial.candidate[q * trial.candidates + c]];
+                const int rank = rank_of[anchors.label[row]];
+                if (rank < most) {
+                    found[rank]++;
+                }
+            }
+        }
+#pragma omp critical(faiss_vlc_count_ranks)
+        for (int r = 0; r < most; r++) {
+            ranks.found[r] += found[r];
+            ranks.scanned[r] += scanned[r];
+        }
+    });
+    rescue.rethrow();
+    return ranks;
+}
+
+/// Vectors scanned until `share` of the neighbours are found, between ranks in proportion.
+double scanned_for(const ByRank& ranks, double share) {
+    const double wanted = share * double(ranks.neighbours);
+    double found = 0, scanned = 0;
+    for (size_t r = 0; r < ranks.found.size(); r++) {
+        const double more = double(ranks.found[r]);
+        if (found + more >= wanted) {
+            return scanned + double(ranks.scanned[r]) * (wanted - found) / std::max(1.0, more);
+        }
+        found += more;
+        scanned += double(ranks.scanned[r]);
+    }
+    return scanned;
+}
+
+} // namespace
+
+float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                       const Model& model) {
+    constexpr size_t kFewQueries = 64; // these say little
+    constexpr double kShares[] = {0.8, 0.9, 0.95};
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const float step = inner_product ? 0.1f : 0.125f;
+    if (trial.queries.size() < kFewQueries) {
+        return 2 * step;
+    }
+    Model biased = model;
+    float best = 0;
+    double least = 0;
+    double alone[3];
+    for (int i = 0; i <= (inner_product ? 3 : 4); i++) {
+        biased.bias_ranks(step * float(i));
+        const ByRank ranks = count_ranks(sample, anchors, trial, biased);
+        double cost = 0;
+        for (int s = 0; s < 3; s++) {
+            const double scanned = scanned_for(ranks, kShares[s]);
+            if (i == 0) {
+                alone[s] = std::max(1.0, scanned);
+            }
+            cost += scanned / alone[s];
+        }
+        if (i == 0 || cost < least) {
+            least = cost;
+            best = biased.rank_bias;
+        }
+    }
+    return best;
+}
+
 int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& trial,
                   const Model& model, float coverage) {
-    const int most = std::min(model.m, 1024);
-    std::vector<int64_t> at_rank(most + 1, 0);
-    Query query(model);
-    std::vector<int32_t> rank_of(model.m);
-    for (size_t q = 0; q < trial.queries.size(); q++) {
-        query.set(sample.vector(trial.queries[q]));
-        const std::vector<int64_t>& order = query.rank(most);
-        std::fill(rank_of.begin(), rank_of.end(), most);
-        for (int r = 0; r < most; r++) {
-            rank_of[order[r]] = r;
-        }
-        for (int c = 0; c < trial.neighbours; c++) {
-            const int64_t row = trial.base[trial.candidate[q * trial.candidates + c]];
-            at_rank[rank_of[anchors.label[row]]]++;
-        }
-    }
-    const double wanted = double(coverage) * double(trial.queries.size()) * trial.neighbours;
+    const ByRank ranks = count_ranks(sample, anchors, trial, model);
+    const double wanted = double(coverage) * double(ranks.neighbours);
     int64_t covered = 0;
-    for (int r = 0; r < most; r++) {
-        covered += at_rank[r];
+    for (size_t r = 0; r < ranks.found.size(); r++) {
+        covered += ranks.found[r];
         if (double(covered) >= wanted) {
-            return r + 1;
+            return int(r) + 1;
         }
     }
-    return most;
+    return int(ranks.found.size());
 }
 
 } // namespace faiss_vlc

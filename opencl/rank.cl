@@ -40,11 +40,10 @@ inline int round_even(float v) {
     return as_int(v + 12582912.0f) - 0x4b400000;
 }
 
-// One work-item per query and component, padding included. head: (what ranking scales by, what
-// rotation scales by, ...). planes: a component for rotation is 256 * signed byte + unsigned byte;
+// One work-item per query and component, padding included. head: of QueryHead, see rank.h. planes: a component for rotation is 256 * signed byte + unsigned byte;
 // the first plane holds the signed ones.
 __kernel void prepare_queries(__global const float* x, __global const float* mean, float scale,
-                              __global const float4* head, int n, int d, int dp,
+                              __global const float8* head, int n, int d, int dp,
                               __global float* lattice, __global char* rank8,
                               __global char* planes) {
     const size_t at = get_global_id(0);
@@ -54,7 +53,7 @@ __kernel void prepare_queries(__global const float* x, __global const float* mea
     const size_t query = at / dp;
     const int k = (int)(at % dp);
     const float u = k < d ? (x[query * d + k] - mean[k]) * scale : 0.0f;
-    const float4 own = head[query];
+    const float8 own = head[query];
     lattice[at] = u;
     rank8[at] = (char)round_even(min(127.0f, max(-127.0f, u * own.s0)));
     const int wide = k < d ? (short)round_even(u * own.s1) : 0;
@@ -106,10 +105,11 @@ inline void multiply_tile(__global const uint* from_a, __global const uint* from
     }
 }
 
-// scores (int n x stride, a multiple of TILE): offset_j + factor <q, a_j>. A work-group of 64 takes
-// TILE queries and TILE anchors.
+// scores (int n x stride, a multiple of TILE): offset_j + factor <q, a_j> - |q| reach_j. A
+// work-group of 64 takes TILE queries and TILE anchors.
 __kernel void score_anchors(__global const uint* queries, __global const uint* anchors,
-                            __global const int* offset, int factor, int n, int m, int words,
+                            __global const int* offset, __global const float* reach,
+                            __global const float8* head, int factor, int n, int m, int words,
                             int stride, __global int* scores) {
     __local uint tile_a[STEP * TILE];
     __local uint tile_b[STEP * TILE];
@@ -126,17 +126,22 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
                   acc);
     const int column = first_anchor + id % 8 * 8;
     int start[8];
+    float gain[8];
 #pragma unroll
     for (int c = 0; c < 8; c++) {
         start[c] = offset[min(column + c, m - 1)];
+        gain[c] = reach[min(column + c, m - 1)];
     }
 #pragma unroll
     for (int r = 0; r < 8; r++) {
         const int query = first_query + id / 8 * 8 + r;
         if (query < n) {
             __global int* to = scores + (size_t)query * stride + column;
-            vstore4(vload4(0, start) + factor * vload4(2 * r, acc), 0, to);
-            vstore4(vload4(1, start) + factor * vload4(2 * r + 1, acc), 1, to);
+            const float norm = head[query].s4;
+            const int4 gain0 = convert_int4(norm * vload4(0, gain) + 0.5f);
+            const int4 gain1 = convert_int4(norm * vload4(1, gain) + 0.5f);
+            vstore4(vload4(0, start) + factor * vload4(2 * r, acc) - gain0, 0, to);
+            vstore4(vload4(1, start) + factor * vload4(2 * r + 1, acc) - gain1, 1, to);
         }
     }
 }
@@ -145,7 +150,7 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
 // each frame that they need, whose norms are 1 / inverse_norm. frame_queries: `most` for each
 // frame.
 __kernel void rotate_queries(__global const uint* planes, __global const uint* axes,
-                             __global const float* inverse_norm, __global const float4* head,
+                             __global const float* inverse_norm, __global const float8* head,
                              __global const uint* frame_count, __global const uint* frame_queries,
                              int most, int frames, int slots, int words, int stride,
                              __global float* rotated) {

@@ -35,13 +35,16 @@ RankStage::RankStage(const SearchKernels& kernels, const Model& model)
     mean_ = upload(*device_, mean, "means");
     anchors_ = upload(*device_, model.anchors8, "anchors");
     offsets_ = upload(*device_, model.rank_offset, "anchors' norms");
+    std::vector<float> reach = model.reach;
+    reach.resize(m_);
+    reach_ = upload(*device_, reach, "anchors' reach");
     axis_rows_ = upload(*device_, rows, "axes");
     inverse_norm_ = upload(*device_, inverse_norm, "axes' norms");
 }
 
 RankStage::Queries::Queries(Device& device, const RankStage& stage, int64_t most)
     : x(device.allocate<float>(most * stage.d_, "queries")),
-      head(device.allocate<float>(most * 4, "queries")),
+      head(device.allocate<float>(most * kHead, "queries")),
       lattice(device.allocate<float>(most * stage.dp_, "queries")),
       rank8(device.allocate<int8_t>(most * stage.dp_, "queries")),
       planes(device.allocate<int8_t>(most * 2 * stage.dp_, "queries")),
@@ -56,8 +59,8 @@ void RankStage::rank(Queries& queries, int64_t n) {
                     int32_t(n), int32_t(d_), int32_t(dp_), queries.lattice, queries.rank8,
                     queries.planes);
     device_->launch(score_, tiles * score_stride(), kTile, queries.rank8, anchors_, offsets_,
-                    int32_t(factor_), int32_t(n), int32_t(m_), words, int32_t(score_stride()),
-                    queries.scores);
+                    reach_, queries.head, int32_t(factor_), int32_t(n), int32_t(m_), words,
+                    int32_t(score_stride()), queries.scores);
 }
 
 void RankStage::rotate(Queries& queries, const ProbedLists& probed, int64_t n) {

@@ -11,6 +11,7 @@ namespace faiss_vlc {
 class RankStage {
 public:
     static constexpr int kTile = 64; ///< rows of scores and rotated queries are padded to this
+    static constexpr int kHead = 8;  ///< floats of a query's head
 
     RankStage(const SearchKernels& kernels, const Model& model);
 
@@ -21,8 +22,8 @@ public:
     /// A block of queries, for at most `most` of them.
     struct Queries {
         Queries(Device& device, const RankStage& stage, int64_t most);
-        Buffer x;       ///< float n x d
-        Buffer head;    ///< float n x 4, of QueryHead: rank_scale, scale, unit, penalty
+        Buffer x;    ///< float n x d
+        Buffer head; ///< float n x kHead, of QueryHead: rank_scale, scale, unit, penalty, rank_norm
         Buffer lattice; ///< float n x dp
         Buffer rank8;   ///< int8 n x dp
         Buffer planes;  ///< int8 n x 2 dp
@@ -46,6 +47,7 @@ private:
     Buffer mean_;         ///< float d; zeros for inner products
     Buffer anchors_;      ///< int8 m x dp
     Buffer offsets_;      ///< int32 m
+    Buffer reach_;        ///< float m; zeros but for inner products
     Buffer axis_rows_;    ///< int8 axes x dp
     Buffer inverse_norm_; ///< float axes
 };

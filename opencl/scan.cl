@@ -89,7 +89,7 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
                          __global const uint2* tasks, __global const uint* task_count,
                          __global const uint* pair_begin, __global const uint* list_count,
                          __global const uint* pairs, __global const uint* starts,
-                         __global const float4* head, __global const float* lattice,
+                         __global const float8* head, __global const float* lattice,
                          __global const float* anchors, __global const float* rotated,
                          __global const float* anchor_rotated, __global const float* steps,
                          __global const uchar* group, __global const float* spread,

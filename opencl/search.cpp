@@ -55,7 +55,7 @@ struct DeviceSearch::State {
         ProbedLists probed;
         ScanStage::Tasks tasks;
         Buffer estimates, best, labels, found;
-        HostMemory sent;    ///< float x (n x d), then heads (n x 4)
+        HostMemory sent;    ///< float x (n x d), then heads (n x RankStage::kHead)
         HostMemory fetched; ///< labels, keys, found, totals
         std::vector<QueryHead> heads;
     };
@@ -92,7 +92,8 @@ DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprob
     best = device.allocate<int32_t>(most * k, "results");
     labels = device.allocate<int64_t>(most * k, "results");
     found = device.allocate<uint32_t>(most, "results");
-    sent = device.allocate_host(uint64_t(most) * (state.model->d + 4) * sizeof(float), "queries");
+    sent = device.allocate_host(
+            uint64_t(most) * (state.model->d + RankStage::kHead) * sizeof(float), "queries");
     fetched = device.allocate_host(uint64_t(most) * (k * 12 + 8), "results");
     heads.resize(most);
 }
@@ -168,16 +169,18 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
                 if (query) {
                     heads[i] = query->head(x + i * model.d);
                     std::memcpy(sent_x + i * model.d, x + i * model.d, row);
-                    const float four[] = {heads[i].rank_scale, heads[i].rotation_scale,
-                                          heads[i].unit, heads[i].penalty};
-                    std::memcpy(sent_head + 4 * i, four, sizeof(four));
+                    const float head[RankStage::kHead] = {heads[i].rank_scale,
+                                                          heads[i].rotation_scale, heads[i].unit,
+                                                          heads[i].penalty, heads[i].rank_norm};
+                    std::memcpy(sent_head + RankStage::kHead * i, head, sizeof(head));
                 }
             }
         }
         rescue.rethrow();
         device.send(block.sent, part * row, block.queries.x, (end - part) * row, part * row);
     }
-    device.send(block.sent, block.most * row, block.queries.head, n * 4 * sizeof(float));
+    device.send(block.sent, block.most * row, block.queries.head,
+                n * RankStage::kHead * sizeof(float));
 
     state.rank.rank(block.queries, n);
     state.select.nearest_lists(block.queries.scores, state.rank.score_stride(), n, model.m, nprobe,

@@ -53,10 +53,10 @@ class IvfTools(unittest.TestCase):
             heap.finalize()
             assert_same((heap.D, heap.I), expected)
 
-    def test_the_lists_of_assign(self):
+    def test_the_lists_of_the_quantizer(self):
         index = make(VLC)
-        lists = index.assign_lists(QUERIES)[:, None]
-        index.nprobe = 1
+        lists = index.quantizer.search(QUERIES, 4)[1]
+        index.nprobe = 4
         assert_same(ivf_tools.search_preassigned(index, QUERIES, 5, lists), index.search(QUERIES, 5))
 
     def test_add_preassigned(self):

@@ -140,7 +140,7 @@ Fixture& fixture(faiss::MetricType metric = faiss::METRIC_L2) {
     return metric == faiss::METRIC_L2 ? l2 : ip;
 }
 
-TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
+TEST(Query, RanksListsByTheRoundedQueryAndTheirSpread) {
     // enough anchors for the bound over groups to matter
     Random random(4);
     for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
@@ -153,9 +153,14 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
                     model->anchors8[j * 16 + k] = int8_t(random.between(-2, 2));
                 }
             }
-            model->spread.assign(m, 1);
+            model->spread.clear();
+            for (int j = 0; j < m; j++) {
+                model->spread.push_back(float(random.between(1, 40)) / 16);
+            }
             model->group.assign(m, 0);
+            model->rank_bias = m % 2 ? 0.375f : 0.0f;
             model->finish();
+            const float bias = model->rank_bias, energy = model->estimator.energy;
             Query query(*model);
             for (int trial = 0; trial < 20; trial++) {
                 ASSERT_TRUE(query.set(&fixture().x[trial * 20 * kDim]));
@@ -170,7 +175,7 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
                     largest = std::max(largest, std::fabs(u[k]));
                 }
                 for (int j = 0; j < m; j++) {
-                    int dot = 0, norm = 0;
+                    int dot = 0, norm = 0, square = 0;
                     for (int k = 0; k < kDim; k++) {
                         const float v =
                                 metric == faiss::METRIC_L2 ? u[k] : u[k] * (127.0f / largest);
@@ -178,8 +183,15 @@ TEST(Query, RanksListsByDistanceOfTheRoundedQuery) {
                         const int a = model->anchors8[j * 16 + k];
                         dot += q * a;
                         norm += a * a;
+                        square += q * q;
                     }
-                    order.emplace_back(metric == faiss::METRIC_L2 ? norm - 2 * dot : -dot, j);
+                    const float e = model->spread[j];
+                    if (metric == faiss::METRIC_L2) {
+                        order.emplace_back(norm + int(bias * energy * (e * e) + 0.5f) - 2 * dot, j);
+                    } else {
+                        const float reach = bias * std::sqrt(energy) * e;
+                        order.emplace_back(-dot - int(std::sqrt(float(square)) * reach + 0.5f), j);
+                    }
                 }
                 std::sort(order.begin(), order.end());
                 for (int nprobe : {1, 2, 5, 40, m, m + 10}) {

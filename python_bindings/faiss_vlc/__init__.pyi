@@ -55,6 +55,7 @@ class VLCParameters:
     t1: float
     t2: float
     c: float
+    rank_bias: float
     coverage: float
     checkpoint: str
     checkpoint_every: int
@@ -70,7 +71,7 @@ class VLCParameters:
             random_bias: float = ..., robust: int = ..., kappa: float = ..., step: float = ..., max_step: float = ...,
             merge_fraction: float = ..., split_factor: float = ..., maintain_until: float = ...,
             stop_changes: float = ..., tilt: float = ..., t1: float = ..., t2: float = ..., c: float
-            = ..., coverage: float = ..., checkpoint: str = ..., checkpoint_every: int = ...,
+            = ..., rank_bias: float = ..., coverage: float = ..., checkpoint: str = ..., checkpoint_every: int = ...,
             resume: str = ..., dump: str = ...) -> None: ...
     def to_dict(self) -> dict[str, Any]: ...
     def check(self, d: int) -> None: ...
