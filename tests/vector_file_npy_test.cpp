@@ -2,6 +2,9 @@
 
 #include "vector_file_test.h"
 
+#include <set>
+#include <sstream>
+
 #ifndef VLC_TEST_DATA
 #error "VLC_TEST_DATA must be the path of tests/data"
 #endif
@@ -127,6 +130,11 @@ TEST(SampleData, sift20k_is_what_its_readme_says) {
     ASSERT_EQ(queries.d, 128);
     ASSERT_EQ(neighbours.n, 500);
     ASSERT_EQ(neighbours.d, 100);
+    std::set<std::vector<float>> different;
+    for (int64_t i = 0; i < base.n; i++) {
+        different.emplace(&base.data[size_t(i * 128)], &base.data[size_t(i * 128)] + 128);
+    }
+    EXPECT_EQ(different.size(), 20000u);
     for (int64_t q = 0; q < queries.n; q += 50) {
         std::vector<std::pair<float, int64_t>> found; // integers below 2^24: exact
         for (int64_t i = 0; i < base.n; i++) {
@@ -144,6 +152,30 @@ TEST(SampleData, sift20k_is_what_its_readme_says) {
                     << "query " << q << ", place " << k;
         }
     }
+}
+
+// | package | picture | copyright | licence | rows of base | of query |
+TEST(SampleData, each_row_has_a_picture_an_owner_and_a_licence) {
+    std::ifstream file(std::string(VLC_TEST_DATA) + "/sift20k/SOURCES.md");
+    int base = 0, queries = 0;
+    for (std::string line; std::getline(file, line);) {
+        std::vector<std::string> cells;
+        std::istringstream row(line);
+        for (std::string cell; std::getline(row, cell, '|');) {
+            cells.push_back(cell);
+        }
+        if (cells.size() < 7 || cells[5].find_first_of("0123456789") == std::string::npos ||
+            cells[1] == " all ") {
+            continue;
+        }
+        for (int i = 1; i <= 4; i++) {
+            EXPECT_GT(cells[size_t(i)].size(), 2u) << line;
+        }
+        base += std::stoi(cells[5]);
+        queries += std::stoi(cells[6]);
+    }
+    EXPECT_EQ(base, 20000);
+    EXPECT_EQ(queries, 500);
 }
 
 } // namespace

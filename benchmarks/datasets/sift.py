@@ -34,10 +34,10 @@ def embedded_images(path):
     return [m.start() for m in re.finditer(rb"RIFF....WEBP|\xff\xd8\xff[\xe0\xe1\xdb]", data, re.S)]
 
 
-def photographs(folder):
+def photographs(folder, packages=PACKAGES, resources=RESOURCES):
     """(name, file, offset), one entry a picture: the largest of several sizes, in a fixed order."""
     largest = {}
-    for package in PACKAGES:
+    for package in packages:
         for path in sorted((folder / package).rglob("*")):
             if path.is_symlink() or path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
                 continue
@@ -48,7 +48,7 @@ def photographs(folder):
             if name not in largest or path.stat().st_size > largest[name].stat().st_size:
                 largest[name] = path
     found = [(name, path, None) for name, path in largest.items()]
-    for resource in RESOURCES:
+    for resource in resources:
         path = folder / "gcompris-qt-data/usr/share/gcompris-qt/rcc" / f"{resource}.rcc"
         for i, offset in enumerate(embedded_images(path)):
             found.append((f"gcompris-qt-data/{resource}/{i:03}", path, offset))
