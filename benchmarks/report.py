@@ -183,13 +183,12 @@ def training_section(results):
     for r in results:
         rows = []
         for name, row in r["rows"].items():
-            scanned = row.get("scanned")
             rows.append([name, f"{row['seconds']:.2f}" + " *" * (row.get("others", 0) > 0.25), f"{row['energy']:.6g}" if "energy" in row else "",
                          f"{row['cv']:.2f}" if "cv" in row else "",
-                         " / ".join(f"{s:,.0f}" for s in scanned) if scanned else ""])
+                         *(" / ".join(f"{s:,.0f}" for s in row.get(key, [])) for key in ("scanned", "scanned_by_spread"))])
         cold = [row for row in r["rows"].values() if "cold_open_seconds" in row]
         lines += [f"### {r['set']}: {r['n']:,} x {r['d']}, {r['m']} anchors", "", *heading([r]), "",
-                  *table(["", "s", "energy", "CV of list sizes", "scanned for .90 / .95 / .98"], rows), ""]
+                  *table(["", "s", "energy", "CV of list sizes", "scanned for .90 / .95 / .98", "ranked as IndexVLC does"], rows), ""]
         devices = {row["device"] for row in r["rows"].values() if "device" in row}
         if devices:
             lines += [f"VLC trained on {', '.join(sorted(devices))}" + (
