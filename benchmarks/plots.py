@@ -166,8 +166,8 @@ def gpu(out):
         rows = [row for row in facts["rows"] if row[0] == d]
         for i, way in enumerate(ways):
             tops = [2e-9 * facts["n"] * row[1] * d / row[2 + i] for row in rows]
-            axes.bar([r + 0.16 * i for r in range(len(rows))], tops, 0.16, color=COLOURS[i], label=way)
-        axes.set_xticks([r + 0.32 for r in range(len(rows))], [f"{row[1]:,}" for row in rows])
+            axes.bar([r + 0.14 * i for r in range(len(rows))], tops, 0.14, color=COLOURS[i], label=way)
+        axes.set_xticks([r + 0.35 for r in range(len(rows))], [f"{row[1]:,}" for row in rows])
         style(axes, f"d = {d}", "anchors", "")
     panels[0].set_ylabel("10^12 operations per second")
     panels[0].legend(fontsize=8)
