@@ -32,7 +32,7 @@ class FeebleEngine final : public Engine {
 public:
     FeebleEngine() { call("compile"); }
     std::string name() const override { return "feeble"; }
-    void begin(const Shape& shape, const int8_t* sample) override {
+    void begin(const Shape& shape, const SampleView& sample) override {
         call("begin");
         real_.begin(shape, sample);
     }

@@ -115,22 +115,6 @@ void expect_same_bytes(const Training& training, const std::vector<float>& x,
     }
 }
 
-TEST(Ranks, RowsAreSharedOutInTurn) {
-    for (int count : {1, 2, 3, 5}) {
-        std::vector<int64_t> held(count, 0);
-        for (int64_t row = 0; row < 20 * kRowBlock + 7; row++) {
-            int holders = 0;
-            for (int rank = 0; rank < count; rank++) {
-                const Ranks ranks{rank, count, {}};
-                ASSERT_EQ(ranks.held_before(row), held[rank]);
-                holders += ranks.holds(row);
-                held[rank] += ranks.holds(row);
-            }
-            ASSERT_EQ(holders, 1);
-        }
-    }
-}
-
 TEST(Ranks, GatherTakesBytesFromWhoHasThem) {
     std::vector<uint8_t> expected(70000001); // more than are sent at once, and no whole words
     for (size_t i = 0; i < expected.size(); i++) {
