@@ -31,6 +31,7 @@ struct Candidate {
     cl::Platform platform;
     cl::Device device;
     DeviceInfo info;
+    int number; ///< on its platform
 };
 
 std::string text(std::string value) {
@@ -92,12 +93,13 @@ std::vector<Candidate> find_devices() {
         } catch (const cl::Error&) {
             continue;
         }
-        for (const cl::Device& device : devices) {
+        for (size_t i = 0; i < devices.size(); i++) {
+            const cl::Device& device = devices[i];
             try {
                 if (device.getInfo<CL_DEVICE_AVAILABLE>() &&
                     device.getInfo<CL_DEVICE_COMPILER_AVAILABLE>() &&
                     device.getInfo<CL_DEVICE_ENDIAN_LITTLE>()) {
-                    found.push_back({platform, device, describe(platform, device)});
+                    found.push_back({platform, device, describe(platform, device), int(i)});
                 }
             } catch (const cl::Error&) {
                 continue;
@@ -185,6 +187,11 @@ std::vector<std::shared_ptr<Device>> open_devices(const std::string& given) {
             state->process = getpid();
             const char* profile = std::getenv("VLC_OPENCL_PROFILE");
             state->profile = profile && std::strcmp(profile, "1") == 0;
+            // Before 6.0 PoCL miscounts the uses of a kernel, and aborts, where two devices run it
+            // over different numbers of work-items: each gets programs of its own.
+            if (info.platform == "Portable Computing Language" && candidate.number > 0) {
+                state->options = "-DDEVICE_NUMBER=" + std::to_string(candidate.number) + " ";
+            }
             state->device = candidate.device;
             state->context = cl::Context(candidate.device);
             state->queue = cl::CommandQueue(state->context, candidate.device,
