@@ -2,9 +2,11 @@
 //
 //   device_speed --device opencl:H100 assign --d 128,384 --m 1024,4096 --dots wgmma,portable
 //   device_speed --device opencl:H100 train --n 1000000 --d 128 --m 4096 --iterations 20
+//   device_speed --device opencl-all:H100 train --n 10000000 --d 128 --m 16384
 //
-// Kernels are timed by OpenCL events, training by the clock from the sample in host memory to all
-// results there. Prints tables, or one JSON object with --json.
+// Kernels are timed by OpenCL events (of several devices those of the first), training by the clock
+// from the sample in host memory to all results there. Prints tables, or one JSON object with
+// --json.
 
 #include <algorithm>
 #include <chrono>
@@ -19,7 +21,9 @@
 #include <nlohmann/json.hpp>
 
 #include <faiss_vlc/assign.h>
+#include <faiss_vlc/devices_engine.h>
 #include <faiss_vlc/error.h>
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/train.h>
 #include <faiss_vlc/tune.h>
 #include <opencl/assign.h>
@@ -35,14 +39,14 @@ double clock_seconds() {
     return std::chrono::duration<double>(now).count();
 }
 
-/// A new Device, with or without events around kernels: nobody may hold the last one any more.
-std::shared_ptr<Device> open(const std::string& spec, bool profile) {
+/// New Devices, with or without events around kernels: nobody may hold the last ones any more.
+std::vector<std::shared_ptr<Device>> open_all(const std::string& spec, bool profile) {
     setenv("VLC_OPENCL_PROFILE", profile ? "1" : "0", 1);
-    std::shared_ptr<Device> device = open_device(spec);
-    if (!device) {
+    std::vector<std::shared_ptr<Device>> devices = open_devices(spec);
+    if (devices.empty()) {
         fail("no OpenCL device for '%s'", spec.c_str());
     }
-    return device;
+    return devices;
 }
 
 KernelSet compile(std::shared_ptr<Device> device, int work_group, const std::string& dot) {
@@ -55,6 +59,23 @@ KernelSet compile(std::shared_ptr<Device> device, int work_group, const std::str
         }
     }
     fail("device '%s' has no way to multiply named %s", device->info().name.c_str(), dot.c_str());
+}
+
+/// The kernels of all devices that train together.
+std::vector<KernelSet> compile_all(const std::vector<std::shared_ptr<Device>>& devices,
+                                   int work_group, const std::string& dot) {
+    std::vector<KernelSet> kernels(devices.size());
+    at_once(int(devices.size()), [&](int i) { kernels[i] = compile(devices[i], work_group, dot); });
+    return kernels;
+}
+
+std::unique_ptr<Engine> engine_of(const std::vector<KernelSet>& kernels) {
+    std::vector<std::unique_ptr<Engine>> engines;
+    for (const KernelSet& one : kernels) {
+        engines.push_back(std::make_unique<OpenCLEngine>(one));
+    }
+    return engines.size() == 1 ? std::move(engines[0])
+                               : std::make_unique<DevicesEngine>(std::move(engines));
 }
 
 /// Rows around random centres, int8 n x padded d.
@@ -113,7 +134,11 @@ std::vector<std::pair<std::string, double>> spent(const Device& device,
 }
 
 json assign_speed(const Options& options) {
-    const std::shared_ptr<Device> device = open(options.device, true);
+    const std::vector<std::shared_ptr<Device>> opened = open_all(options.device, true);
+    if (opened.size() > 1) {
+        fail("assign: expected one device, '%s' are %zu", options.device.c_str(), opened.size());
+    }
+    const std::shared_ptr<Device>& device = opened[0];
     json result = describe(device->info());
     result["n"] = options.n;
     result["neighbours"] = options.neighbours;
@@ -233,16 +258,17 @@ json train_speed(const Options& options) {
     json result;
     std::vector<double> runs;
     {
-        const std::shared_ptr<Device> device = open(options.device, false);
-        result = describe(device->info());
+        const std::vector<std::shared_ptr<Device>> devices = open_all(options.device, false);
+        result = describe(devices[0]->info());
         const double start = clock_seconds();
-        const KernelSet kernels = compile(device, options.work_group, dot);
-        result["dot"] = kernels.dot.name;
+        const std::vector<KernelSet> kernels = compile_all(devices, options.work_group, dot);
+        result["device"] = engine_of(kernels)->name();
+        result["dot"] = kernels[0].dot.name;
         result["compile_seconds"] = clock_seconds() - start;
         for (int r = 0; r < std::max(2, options.repeat); r++) {
             const double begin = clock_seconds();
-            OpenCLEngine engine(kernels);
-            const Anchors anchors = anneal(engine, sample, params, false);
+            const std::unique_ptr<Engine> engine = engine_of(kernels);
+            const Anchors anchors = anneal(*engine, sample, params, false);
             runs.push_back(clock_seconds() - begin);
             result["iterations"] = anchors.iterations;
         }
@@ -256,16 +282,17 @@ json train_speed(const Options& options) {
                    {"first_seconds", first},
                    {"seconds", median}});
 
-    const std::shared_ptr<Device> device = open(options.device, true);
-    OpenCLEngine engine(compile(device, options.work_group, dot));
+    const std::vector<std::shared_ptr<Device>> devices = open_all(options.device, true);
+    const std::unique_ptr<Engine> engine = engine_of(compile_all(devices, options.work_group, dot));
+    const std::shared_ptr<Device>& device = devices[0];
     const auto before = device->seconds();
-    anneal(engine, sample, params, false);
+    anneal(*engine, sample, params, false);
     double sum = 0;
     for (const auto& entry : spent(*device, before)) {
         sum += entry.second;
     }
     if (!options.as_json) {
-        printf("%s, driver %s, %s: %lld x %d, m = %d, %d iterations\n", device->info().name.c_str(),
+        printf("%s, driver %s, %s: %lld x %d, m = %d, %d iterations\n", engine->name().c_str(),
                device->info().driver.c_str(), std::string(result["dot"]).c_str(),
                (long long)options.n, d, params.m, int(result["iterations"]));
         printf("first run %.3f s, median of %zu more %.3f s (kernels %.3f s); compiling %.2f s\n",
@@ -295,16 +322,18 @@ json index_speed(const Options& options) {
     params.candidates = options.candidates;
     params.neighbours = options.neighbours;
     params.stop_changes = 0;
-    const KernelSet kernels = compile(open(options.device, false), options.work_group,
-                                      options.dots.empty() ? "" : options.dots[0]);
-    json result = describe(kernels.device->info());
+    const std::vector<KernelSet> kernels =
+            compile_all(open_all(options.device, false), options.work_group,
+                        options.dots.empty() ? "" : options.dots[0]);
+    json result = describe(kernels[0].device->info());
+    result["device"] = engine_of(kernels)->name();
     std::vector<double> best;
     for (int r = 0; r < std::max(2, options.repeat); r++) {
         std::vector<double> times = {clock_seconds()};
         const Sample sample = draw_sample(options.n, d, x.data(), params);
         times.push_back(clock_seconds());
-        OpenCLEngine engine(kernels);
-        const Anchors anchors = anneal(engine, sample, params, false);
+        const std::unique_ptr<Engine> engine = engine_of(kernels);
+        const Anchors anchors = anneal(*engine, sample, params, false);
         times.push_back(clock_seconds());
         tune_model(sample, anchors, params, faiss::METRIC_L2);
         times.push_back(clock_seconds());
@@ -322,7 +351,7 @@ json index_speed(const Options& options) {
     if (!options.as_json) {
         printf("%s, %s: %lld x %d float, m = %d, %d iterations: sample %.3f s, annealing %.3f s, "
                "tuning %.3f s\n",
-               kernels.device->info().name.c_str(), kernels.dot.name, (long long)options.n, d,
+               std::string(result["device"]).c_str(), kernels[0].dot.name, (long long)options.n, d,
                params.m, int(result["iterations"]), best[1] - best[0], best[2] - best[1],
                best[3] - best[2]);
     }
@@ -335,7 +364,8 @@ json index_speed(const Options& options) {
 int main(int argc, char** argv) {
     faiss_vlc::Options options;
     CLI::App app("Speed of assignment and training on an OpenCL device");
-    app.add_option("--device", options.device, "auto | opencl:<part of a name>");
+    app.add_option("--device", options.device,
+                   "auto | opencl:<part of a name> | opencl-all[:<part>]");
     app.add_option("--work-group", options.work_group, "64, 128 or 256");
     app.add_flag("--json", options.as_json, "one JSON object");
     app.require_subcommand(1);

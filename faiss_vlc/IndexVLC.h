@@ -66,14 +66,15 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// nearest ones, up to this many in all. 0: off. Not stored in files.
     size_t max_probes = 0;
     /// Where search() works: empty or "reference": the CPU; "opencl:<part of a name>": that OpenCL
-    /// device, with the same results. It pays for batches of hundreds of queries and more, and
-    /// keeps a copy of the codes there, made by the first search after a change. Threads that
-    /// search at the same time take turns. What the device doesn't do runs on the CPU: selectors,
-    /// max_codes, max_probes above nprobe, k above 1024, range_search, search_preassigned. A device
-    /// that isn't there or fails is an error; the index stays as it was. Not stored in files.
+    /// device (one: opencl-all is an error), with the same results. It pays for batches of hundreds
+    /// of queries and more, and keeps a copy of the codes there, made by the first search after a
+    /// change. Threads that search at the same time take turns. What the device doesn't do runs on
+    /// the CPU: selectors, max_codes, max_probes above nprobe, k above 1024, range_search,
+    /// search_preassigned. A device that isn't there or fails is an error; the index stays as it
+    /// was. Not stored in files.
     std::string search_device;
     std::shared_ptr<const Model> model; ///< null until trained
-    std::string trained_on;             ///< device of the last train() in this process
+    std::string trained_on; ///< device of the last train() in this process, or "2 x <device>"
 
     const VLCInvertedLists& lists() const;
     VLCInvertedLists& lists();

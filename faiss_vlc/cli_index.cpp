@@ -117,7 +117,7 @@ Json run(Arguments a) {
                 a.parameters.bytes, int(vlc.code_size));
     }
     // Held until the end, as preparing it takes time.
-    const std::shared_ptr<Device> device = open_device(a.parameters.device);
+    const std::vector<std::shared_ptr<Device>> devices = open_devices(a.parameters.device);
 
     Matrix<float> sample = training_set(a, vlc.parameters, emb);
     const int64_t n_train = sample.n;
@@ -244,8 +244,9 @@ void add_index_command(CLI::App& app, Job& job) {
             ->group("Index");
 
     command->add_option("--device", p.device,
-                        "auto, reference or opencl:<part of a name> (default: $VLC_DEVICE, else "
-                        "auto); see vlc info --devices")
+                        "auto, reference, opencl:<part of a name>, or opencl-all[:<part of a "
+                        "name>] for all such devices (default: $VLC_DEVICE, else auto); see vlc "
+                        "info --devices")
             ->type_name("NAME")
             ->group("Training");
     command->add_option("--seed", p.seed, "Seed of the sample (default: 1234)")

@@ -189,7 +189,9 @@ Json run_devices() {
 
 void print_devices(const Json& json) {
     printf("auto       the first of these, GPUs before CPUs; the reference if there is none\n"
-           "reference  plain C++\n");
+           "reference  plain C++\n"
+           "opencl-all all that are of the first one's type and platform; or "
+           "opencl-all:<part of a name>\n");
     for (const Json& device : json["devices"]) {
         printf("opencl:%s\n           %s, %u compute units, %.1f GB, %s, %s\n",
                device["name"].get<std::string>().c_str(), device["type"].get<std::string>().c_str(),

@@ -6,35 +6,29 @@
 
 namespace faiss_vlc {
 
-void DistributedEngine::begin(const Shape& shape, const int8_t* own_rows) {
+void DistributedEngine::begin(const Shape& shape, const SampleView& own_rows) {
     const int64_t least = ranks_.count * kRowBlock;
     if (shape.n_train < least) {
         fail("training by %d processes: expected a sample of %lld vectors to train on, got %lld",
              ranks_.count, (long long)least, (long long)shape.n_train);
     }
-    shape_ = at_home_ = shape;
-    at_home_.n = ranks_.held_before(shape.n);
-    at_home_.n_train = ranks_.held_before(shape.n_train);
+    shape_ = shape;
+    at_home_ = share_of(shape, share_);
     sums_.resize(sums_size(shape));
     own_.begin(at_home_, own_rows);
 }
 
 void DistributedEngine::set_labels(const int32_t* nearest) {
-    std::vector<int32_t> own;
-    own.reserve(size_t(at_home_.n));
-    for (int64_t i = 0; i < shape_.n; i++) {
-        if (ranks_.holds(i)) {
-            own.push_back(nearest[i]);
-        }
-    }
+    std::vector<int32_t> own(at_home_.n);
+    share_.take(shape_.n, nearest, own.data());
     own_.set_labels(own.data());
 }
 
 AssignSummary DistributedEngine::assign(int64_t rows, int64_t known) {
-    const int64_t here = ranks_.held_before(std::min(rows, shape_.n));
+    const int64_t here = share_.before(std::min(rows, shape_.n));
     AssignSummary summary;
     if (here > 0) {
-        summary = own_.assign(here, ranks_.held_before(std::min(known, shape_.n)));
+        summary = own_.assign(here, share_.before(std::min(known, shape_.n)));
     }
     int64_t sums[] = {summary.changes, summary.energy_train, summary.energy_held};
     ranks_.sum(sums, 3);
@@ -43,7 +37,7 @@ AssignSummary DistributedEngine::assign(int64_t rows, int64_t known) {
 
 void DistributedEngine::reduce(const ReduceParams& params) {
     ReduceParams here = params;
-    here.rows = ranks_.held_before(std::min(params.rows, shape_.n_train));
+    here.rows = share_.before(std::min(params.rows, shape_.n_train));
     if (here.rows > 0) {
         own_.reduce(here);
         own_.get_sums(sums_.data());
@@ -55,12 +49,7 @@ void DistributedEngine::reduce(const ReduceParams& params) {
 }
 
 void DistributedEngine::covariance(const int32_t* rows, int64_t count, int64_t* sums) {
-    std::vector<int32_t> here;
-    for (int64_t i = 0; i < count; i++) {
-        if (ranks_.holds(rows[i])) {
-            here.push_back(int32_t(ranks_.held_before(rows[i])));
-        }
-    }
+    const std::vector<int32_t> here = share_.held(rows, count);
     const int64_t size = int64_t(shape_.d) * shape_.d;
     std::fill_n(sums, size, 0);
     if (!here.empty()) {
@@ -70,28 +59,25 @@ void DistributedEngine::covariance(const int32_t* rows, int64_t count, int64_t* 
 }
 
 /// Values of the rows here to the first `rows` of all.
-void DistributedEngine::spread_out(int64_t rows, const std::vector<int32_t>& own,
-                                   int32_t* all) const {
-    int64_t next = 0;
-    for (int64_t i = 0; i < rows; i++) {
-        all[i] = ranks_.holds(i) ? own[next++] : 0;
-    }
+void DistributedEngine::spread_out(int64_t rows, const int32_t* own, int32_t* all) const {
+    std::fill_n(all, rows, 0);
+    share_.put(rows, own, all);
     ranks_.gather(all, size_t(rows) * sizeof(int32_t));
 }
 
 void DistributedEngine::get_labels(int32_t* nearest) {
     std::vector<int32_t> own(at_home_.n);
     own_.get_labels(own.data());
-    spread_out(shape_.n, own, nearest);
+    spread_out(shape_.n, own.data(), nearest);
 }
 
 void DistributedEngine::get_distances(int32_t* distances, int64_t rows) {
     rows = std::min(rows, shape_.n);
-    std::vector<int32_t> own(ranks_.held_before(rows));
+    std::vector<int32_t> own(share_.before(rows));
     if (!own.empty()) {
         own_.get_distances(own.data(), int64_t(own.size()));
     }
-    spread_out(rows, own, distances);
+    spread_out(rows, own.data(), distances);
 }
 
 } // namespace faiss_vlc

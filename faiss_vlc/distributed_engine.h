@@ -8,15 +8,16 @@
 namespace faiss_vlc {
 
 /// One of several processes' engines, which together are one Engine with the whole sample: begin()
-/// takes only the rows that this process holds (Ranks::holds), everything else is as if all were
+/// takes only the rows that this process holds (Ranks::share), everything else is as if all were
 /// here. Sums are added up over the processes; they are integers, so that all have the same
 /// anchors, bit by bit, and each moves, merges and splits them for itself.
 class DistributedEngine final : public Engine {
 public:
-    DistributedEngine(Engine& own, const Ranks& ranks) : own_(own), ranks_(ranks) {}
+    DistributedEngine(Engine& own, const Ranks& ranks)
+        : own_(own), ranks_(ranks), share_(ranks.share()) {}
 
     std::string name() const override { return own_.name(); }
-    void begin(const Shape& shape, const int8_t* own_rows) override;
+    void begin(const Shape& shape, const SampleView& own_rows) override;
     void set_anchors(const int32_t* anchors) override { own_.set_anchors(anchors); }
     void set_bias(const int32_t* bias) override { own_.set_bias(bias); }
     void set_labels(const int32_t* nearest) override;
@@ -46,10 +47,11 @@ public:
     }
 
 private:
-    void spread_out(int64_t rows, const std::vector<int32_t>& own, int32_t* all) const;
+    void spread_out(int64_t rows, const int32_t* own, int32_t* all) const;
 
     Engine& own_;
     const Ranks& ranks_;
+    Share share_;
     Shape shape_;   ///< of the whole sample
     Shape at_home_; ///< of the rows here
     std::vector<int64_t> sums_;

@@ -3,7 +3,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <faiss_vlc/devices_engine.h>
 #include <faiss_vlc/engine_internal.h>
+#include <faiss_vlc/parallel.h>
 #include <faiss_vlc/reference_engine.h>
 #include <faiss_vlc/simd.h>
 #include <opencl/device.h>
@@ -20,10 +22,16 @@ std::unique_ptr<Engine> make_engine(const std::string& device, int work_group) {
     if (const EngineFactory& factory = engine_factory_for_tests()) {
         return factory(device);
     }
-    if (std::shared_ptr<Device> opened = open_device(device)) {
-        return std::make_unique<OpenCLEngine>(std::move(opened), work_group);
+    const std::vector<std::shared_ptr<Device>> opened = open_devices(device);
+    if (opened.empty()) {
+        return std::make_unique<ReferenceEngine>();
     }
-    return std::make_unique<ReferenceEngine>();
+    std::vector<std::unique_ptr<Engine>> engines(opened.size());
+    at_once(int(opened.size()), [&](int i) { // each compiles its kernels
+        engines[i] = std::make_unique<OpenCLEngine>(opened[i], work_group);
+    });
+    return engines.size() == 1 ? std::move(engines[0])
+                               : std::make_unique<DevicesEngine>(std::move(engines));
 }
 
 bool host_assigns(const std::string& device, double products) {

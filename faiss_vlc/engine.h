@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include <faiss_vlc/share.h>
+
 namespace faiss_vlc {
 
 /// Sizes of one training run. Sample rows [0, n_train) train, the rest is held out.
@@ -25,7 +27,6 @@ constexpr int kClasses = 16;   ///< residue classes that keep one best anchor ea
 constexpr int kMaxNeighbours = 4;
 constexpr int kMaxBias = 1 << 28;
 constexpr int64_t kAllRows = INT64_MAX;
-constexpr int64_t kRowBlock = 128; ///< numbers of rows that begin a part are multiples of this
 
 /// The int8 copy of a component of an anchor, which lies within +-kMaxAnchor.
 inline int8_t round_anchor(int32_t fixed_point) {
@@ -40,6 +41,24 @@ inline int padded_dim(int d) {
 inline size_t sums_size(const Shape& shape) {
     return size_t(shape.m) * size_t(shape.dp + 3);
 }
+
+/// The sizes that a share of the sample has.
+inline Shape share_of(Shape shape, const Share& share) {
+    shape.n = share.before(shape.n);
+    shape.n_train = share.before(shape.n_train);
+    return shape;
+}
+
+/// The int8 rows of a sample, dp components each: all, or those of a share.
+struct SampleView {
+    SampleView(const int8_t* rows, const Share& its = {}) : all(rows), share(its) {}
+
+    /// Row i and the others of its block of kRowBlock lie together.
+    const int8_t* row(int64_t i, int dp) const { return all + size_t(share.row(i)) * size_t(dp); }
+
+    const int8_t* all;
+    Share share;
+};
 
 enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
 enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
@@ -76,18 +95,19 @@ struct Move {
     uint32_t salt;
 };
 
-/// A device that trains: the plain C++ reference or an OpenCL device. Every implementation gives
-/// the same integers. Not thread-safe; errors are FaissExceptions.
+/// A device that trains: the plain C++ reference, an OpenCL device or several. Every implementation
+/// gives the same integers. Not thread-safe; errors are FaissExceptions.
 class Engine {
 public:
     virtual ~Engine() = default;
 
-    /// "reference" or the device's name.
+    /// "reference" or the device's name, or the devices'.
     virtual std::string name() const = 0;
 
-    /// Takes the sample (int8, n x dp, copied) and allocates all that training needs: nothing
-    /// after it allocates in proportion to n or m. Previous labels start as -1.
-    virtual void begin(const Shape& shape, const int8_t* sample) = 0;
+    /// Takes the sample (n rows), which is copied, or read until the next begin() where a device
+    /// has no memory for all of it, and allocates all that training needs: nothing after it
+    /// allocates in proportion to n or m. Previous labels start as -1.
+    virtual void begin(const Shape& shape, const SampleView& sample) = 0;
 
     /// int32 m x dp fixed point, and int32 m.
     virtual void set_anchors(const int32_t* anchors) = 0;
@@ -131,8 +151,9 @@ public:
     virtual void assign_block(int64_t n, const int8_t* x, int32_t* labels) = 0;
 };
 
-/// The engine of a device string ("auto", "reference", "opencl:<part of a name>", "" for the
-/// environment's VLC_DEVICE or auto); work_group is 64, 128 or 256.
+/// The engine of a device string ("auto", "reference", "opencl:<part of a name>",
+/// "opencl-all[:<part of a name>]" for all such devices, "" for the environment's VLC_DEVICE or
+/// auto; see open_devices); work_group is 64, 128 or 256.
 std::unique_ptr<Engine> make_engine(const std::string& device, int work_group = 64);
 
 /// Whether assigning for add() is best done by the host's own instructions (Model::nearest): where

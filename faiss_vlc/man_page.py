@@ -40,7 +40,7 @@ def main(program, out):
         page += [f".SS vlc {escaped(name)}", escaped(what)]
         for option, does in options(help_of(program, name)):
             page += [".TP", f".B {escaped(option)}", escaped(does) or "\\&"]
-    page += [".SH ENVIRONMENT", ".TP", ".B VLC_DEVICE", "auto, reference or opencl:<part of a name>: what trains.",
+    page += [".SH ENVIRONMENT", ".TP", ".B VLC_DEVICE", "auto, reference, opencl:<part of a name> or opencl-all[:<part of a name>]: what trains.",
              ".TP", ".B VLC_SIMD", "portable, avx2 or avx512: what searches."]
     pathlib.Path(out).write_text("\n".join(page) + "\n", encoding="utf-8")
 

@@ -5,8 +5,11 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 namespace faiss_vlc {
 
@@ -40,6 +43,46 @@ void in_child() {
 }
 
 } // namespace
+
+void at_once(int count, const std::function<void(int)>& body) {
+    if (count < 2) {
+        for (int i = 0; i < count; i++) {
+            body(i);
+        }
+        return;
+    }
+    const int openmp_threads = std::max(1, omp_get_max_threads() / count);
+    std::vector<std::exception_ptr> errors(count);
+    std::vector<std::thread> threads;
+    threads.reserve(count);
+    const auto run = [&](int i) noexcept {
+        try {
+            body(i);
+        } catch (...) {
+            errors[i] = std::current_exception();
+        }
+    };
+    try {
+        while (int(threads.size()) < count) {
+            threads.emplace_back([&run, openmp_threads, i = int(threads.size())] {
+                omp_set_num_threads(openmp_threads);
+                run(i);
+            });
+        }
+    } catch (const std::exception&) { // too many threads, or no memory for one
+    }
+    for (int i = int(threads.size()); i < count; i++) {
+        run(i);
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (const std::exception_ptr& error : errors) {
+        if (error) {
+            std::rethrow_exception(error);
+        }
+    }
+}
 
 void mind_forks() {
     static std::once_flag once;

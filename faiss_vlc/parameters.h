@@ -22,8 +22,10 @@ struct VLCParameters {
     int frames = 0; ///< groups of anchors with axes of their own, 1 to 64; 0: chosen, see group.h
 
     // The device
-    std::string
-            device; ///< auto | reference | opencl:<part of a name>; empty: VLC_DEVICE, else auto
+    /// auto | reference | opencl:<part of a name> | opencl-all[:<part of a name>]: all GPUs (else
+    /// CPUs) of that name on one platform, each with a share of the sample, for the same result;
+    /// empty: VLC_DEVICE, else auto
+    std::string device;
     int work_group = 64; ///< 64, 128 or 256 work-items
 
     // The sample

@@ -73,9 +73,4 @@ void Ranks::settle(const std::exception_ptr& error) const {
     }
 }
 
-int64_t Ranks::held_before(int64_t row) const {
-    const int64_t block = row / kRowBlock;
-    return (block + count - 1 - rank) / count * kRowBlock + (holds(row) ? row % kRowBlock : 0);
-}
-
 } // namespace faiss_vlc

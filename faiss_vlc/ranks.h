@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/share.h>
 
 namespace faiss_vlc {
 
@@ -40,10 +40,8 @@ struct Ranks {
         settle(error);
     }
 
-    /// Rows of the sample belong to processes in turn, kRowBlock at a time: every process has a
-    /// share of those that an iteration sees, and rows that begin a part begin a block here too.
-    bool holds(int64_t row) const { return row / kRowBlock % count == rank; }
-    int64_t held_before(int64_t row) const;
+    /// Of the sample's rows.
+    Share share() const { return {rank, count}; }
 
 private:
     void settle(const std::exception_ptr& error) const;

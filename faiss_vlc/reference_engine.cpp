@@ -11,11 +11,15 @@
 
 namespace faiss_vlc {
 
-void ReferenceEngine::begin(const Shape& shape, const int8_t* sample) {
+void ReferenceEngine::begin(const Shape& shape, const SampleView& sample) {
     shape_ = shape;
     const size_t m = shape.m;
     const size_t n = shape.n;
-    sample_.assign(sample, sample + n * shape.dp);
+    sample_.resize(n * shape.dp);
+    for (int64_t i = 0; i < shape.n; i += kRowBlock) {
+        const int64_t rows = std::min(kRowBlock, shape.n - i);
+        std::copy_n(sample.row(i, shape.dp), rows * shape.dp, &sample_[i * shape.dp]);
+    }
     anchor_.assign(m * shape.dp, 0);
     anchor8_.assign(m * shape.dp, 0);
     norm_.assign(m, 0);

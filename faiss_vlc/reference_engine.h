@@ -10,7 +10,7 @@ namespace faiss_vlc {
 class ReferenceEngine final : public Engine {
 public:
     std::string name() const override { return "reference"; }
-    void begin(const Shape& shape, const int8_t* sample) override;
+    void begin(const Shape& shape, const SampleView& sample) override;
     void set_anchors(const int32_t* anchors) override;
     void set_bias(const int32_t* bias) override;
     void set_labels(const int32_t* nearest) override;

@@ -233,7 +233,8 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
         return sample;
     }
     // Vectors are anywhere, rows in turn: they pass through all processes a part at a time.
-    sample.x8.reserve(size_t(ranks.held_before(shape.n)) * dp);
+    const Share own = ranks.share();
+    sample.x8.reserve(size_t(own.before(shape.n)) * dp);
     const int64_t head = std::min<int64_t>(shape.n, 2 * int64_t(shape.m));
     constexpr int64_t kPart = 512 * kRowBlock;
     for (int64_t first = 0; first < shape.n; first += kPart) {
@@ -246,7 +247,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
             if (i < head) {
                 sample.head8.insert(sample.head8.end(), row, row + dp);
             }
-            if (ranks.holds(i)) {
+            if (own.holds(i)) {
                 sample.x8.insert(sample.x8.end(), row, row + dp);
             }
         }

@@ -1,6 +1,7 @@
 #include <opencl/covariance.h>
 
 #include <algorithm>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +19,14 @@ constexpr int kBlockRows = 256; // 256 * 254^2 < 2^24
 constexpr uint64_t kSlabBytes = 32 << 20;
 
 using Parameters = std::unordered_map<std::string, size_t>;
+
+/// CLBlast fills its tables at their first use without a lock, and another device may be using
+/// them; in turns devices of one name also share what one of them has compiled. Its calls only
+/// enqueue.
+std::unique_lock<std::mutex> lock_clblast() {
+    static std::mutex mutex;
+    return std::unique_lock<std::mutex>(mutex);
+}
 
 /// CLBlast's defaults for unknown CPUs tile through local memory, which only costs a CPU time, both
 /// when compiling and when running. Here a work-item keeps a tile of sums in vector registers and
@@ -98,6 +107,7 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
         cl_device_id id = nullptr;
         // NOLINTNEXTLINE(bugprone-sizeof-expression): the handle
         if (clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(id), &id, nullptr) == CL_SUCCESS) {
+            const auto clblast_hold = lock_clblast();
             set_cpu_parameters(id);
         }
     }
@@ -128,6 +138,7 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
         if (routine == CovarianceRoutine::kSyrk) {
             for (size_t b = 0; b < now; b++) {
                 make_residuals(first + b, 1);
+                const auto clblast_hold = lock_clblast();
                 check(device,
                       clblast::Syrk<float>(clblast::Layout::kColMajor, clblast::Triangle::kUpper,
                                            clblast::Transpose::kNo, dp, kBlockRows, 1.0f,
@@ -138,6 +149,7 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
             }
         } else {
             make_residuals(first, now);
+            const auto clblast_hold = lock_clblast();
             check(device,
                   clblast::GemmStridedBatched<float>(
                           clblast::Layout::kColMajor, clblast::Transpose::kNo,

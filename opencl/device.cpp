@@ -291,7 +291,7 @@ Kernel& Device::kernel(const char* name, const std::string& options, Program kin
                 source += kernel_source(stem);
             }
             cl::Program built(state_->context, source);
-            built.build(("-cl-std=CL1.2 " + options).c_str());
+            built.build(("-cl-std=CL1.2 " + state_->options + options).c_str());
             if (kind == Program::kWgmma) {
                 built = build_for_hopper(state_->context, state_->device, built);
             }

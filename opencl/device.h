@@ -113,8 +113,8 @@ struct LocalMemory {
     size_t bytes;
 };
 
-/// One OpenCL device: context, in-order queue, compiled programs. Made by open_device and shared by
-/// all that use the same device. Safe to use from several threads: every call takes the lock. A
+/// One OpenCL device: context, in-order queue, compiled programs. Made by open_devices and shared
+/// by all that use the same device. Safe to use from several threads: every call takes the lock. A
 /// child made by fork() can't use its parent's Device: every call throws there instead of hanging,
 /// and nothing is released there. All errors are faiss::FaissException naming device and call.
 ///
@@ -184,7 +184,7 @@ public:
 private:
     friend class Buffer;
     friend class HostMemory;
-    friend std::shared_ptr<Device> open_device(const std::string& spec);
+    friend std::vector<std::shared_ptr<Device>> open_devices(const std::string& spec);
     struct State;
     explicit Device(std::unique_ptr<State> state);
 
@@ -212,13 +212,17 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// The device that `spec` names:
-///   auto                  the first GPU that works, else the first OpenCL CPU device, else nullptr
-///   reference             nullptr: plain C++
+/// The devices that `spec` names:
+///   auto                  the first GPU that works, else the first OpenCL CPU device, else none
+///   reference             none: plain C++
 ///   opencl:<part>         the first device whose name holds <part>, upper and lower case alike
+///   opencl-all[:<part>]   that device and all others of its kind (GPU, CPU) and platform whose
+///                         names hold <part>
 ///   ""                    the environment variable VLC_DEVICE, else auto
 /// Throws for other specs and for devices that aren't there (naming those that are) or don't work;
 /// `auto` doesn't throw. In a process forked after its parent used OpenCL there are no devices.
+std::vector<std::shared_ptr<Device>> open_devices(const std::string& spec = "");
+/// The same for one device, or nullptr; throws for opencl-all.
 std::shared_ptr<Device> open_device(const std::string& spec = "");
 
 } // namespace faiss_vlc

@@ -17,6 +17,7 @@ struct Device::State {
     DeviceInfo info;
     pid_t process = 0;
     bool profile = false;
+    std::string options; ///< of every program, besides its own
     cl::Device device;
     cl::Context context;
     cl::CommandQueue queue;

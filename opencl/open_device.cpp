@@ -31,6 +31,7 @@ struct Candidate {
     cl::Platform platform;
     cl::Device device;
     DeviceInfo info;
+    int number; ///< on its platform
 };
 
 std::string text(std::string value) {
@@ -92,12 +93,13 @@ std::vector<Candidate> find_devices() {
         } catch (const cl::Error&) {
             continue;
         }
-        for (const cl::Device& device : devices) {
+        for (size_t i = 0; i < devices.size(); i++) {
+            const cl::Device& device = devices[i];
             try {
                 if (device.getInfo<CL_DEVICE_AVAILABLE>() &&
                     device.getInfo<CL_DEVICE_COMPILER_AVAILABLE>() &&
                     device.getInfo<CL_DEVICE_ENDIAN_LITTLE>()) {
-                    found.push_back({platform, device, describe(platform, device)});
+                    found.push_back({platform, device, describe(platform, device), int(i)});
                 }
             } catch (const cl::Error&) {
                 continue;
@@ -116,6 +118,30 @@ std::string lower(std::string value) {
     return value;
 }
 
+/// A device string, taken apart.
+struct Wanted {
+    explicit Wanted(const std::string& given) {
+        const char* variable = std::getenv("VLC_DEVICE");
+        spec = !given.empty() ? given : variable && *variable ? variable : "auto";
+        reference = spec == "reference";
+        automatic = spec == "auto";
+        all = spec == "opencl-all" || begins("opencl-all:");
+        if (!reference && !automatic && !all && !begins("opencl:")) {
+            fail("unknown device '%s': expected auto, reference, opencl:<part of a device name> "
+                 "or opencl-all[:<part>]",
+                 spec.c_str());
+        }
+        const size_t colon = spec.find(':');
+        part = colon == std::string::npos ? "" : lower(spec.substr(colon + 1));
+    }
+
+    bool begins(const char* prefix) const { return spec.rfind(prefix, 0) == 0; }
+
+    std::string spec;
+    bool reference, automatic, all;
+    std::string part; ///< of a name, in lower case
+};
+
 } // namespace
 
 std::vector<DeviceInfo> list_devices() {
@@ -126,37 +152,34 @@ std::vector<DeviceInfo> list_devices() {
     return infos;
 }
 
-std::shared_ptr<Device> open_device(const std::string& given) {
-    std::string spec = given;
-    if (spec.empty()) {
-        const char* variable = std::getenv("VLC_DEVICE");
-        spec = variable && *variable ? variable : "auto";
+std::vector<std::shared_ptr<Device>> open_devices(const std::string& given) {
+    const Wanted wanted(given);
+    if (wanted.reference) {
+        return {};
     }
-    if (spec == "reference") {
-        return nullptr;
-    }
-    const std::string prefix = "opencl:";
-    const bool automatic = spec == "auto";
-    if (!automatic && spec.compare(0, prefix.size(), prefix) != 0) {
-        fail("unknown device '%s': expected auto, reference or opencl:<part of a device name>",
-             spec.c_str());
-    }
-    const std::string part = automatic ? "" : lower(spec.substr(prefix.size()));
 
     static std::mutex mutex;
     static std::map<cl_device_id, std::weak_ptr<Device>> opened;
     const std::lock_guard<std::mutex> hold(mutex);
-    std::string names;
-    for (const Candidate& candidate : find_devices()) {
+    std::vector<std::shared_ptr<Device>> found;
+    const std::vector<Candidate> candidates = find_devices();
+    const Candidate* first = nullptr;
+    for (const Candidate& candidate : candidates) {
         const DeviceInfo& info = candidate.info;
-        names += (names.empty() ? "" : ", ") + info.name;
-        if (automatic ? info.type == DeviceType::kOther
-                      : lower(info.name).find(part) == std::string::npos) {
+        if (wanted.automatic ? info.type == DeviceType::kOther
+                             : lower(info.name).find(wanted.part) == std::string::npos) {
+            continue;
+        }
+        if (found.empty()) {
+            first = &candidate;
+        } else if (!wanted.all || info.type != first->info.type ||
+                   candidate.platform() != first->platform()) {
             continue;
         }
         std::weak_ptr<Device>& slot = opened[candidate.device()];
         if (std::shared_ptr<Device> device = slot.lock()) {
-            return device;
+            found.push_back(std::move(device));
+            continue;
         }
         try {
             auto state = std::make_unique<Device::State>();
@@ -164,31 +187,50 @@ std::shared_ptr<Device> open_device(const std::string& given) {
             state->process = getpid();
             const char* profile = std::getenv("VLC_OPENCL_PROFILE");
             state->profile = profile && std::strcmp(profile, "1") == 0;
+            // Before 6.0 PoCL miscounts the uses of a kernel, and aborts, where two devices run it
+            // over different numbers of work-items: each gets programs of its own.
+            if (info.platform == "Portable Computing Language" && candidate.number > 0) {
+                state->options = "-DDEVICE_NUMBER=" + std::to_string(candidate.number) + " ";
+            }
             state->device = candidate.device;
             state->context = cl::Context(candidate.device);
             state->queue = cl::CommandQueue(state->context, candidate.device,
                                             state->profile ? cl::QueueProperties::Profiling
                                                            : cl::QueueProperties::None);
-            std::shared_ptr<Device> device(new Device(std::move(state)));
+            const std::shared_ptr<Device> device(new Device(std::move(state)));
+            found.push_back(device);
             slot = device;
-            return device;
         } catch (const cl::Error& error) {
-            if (!automatic) {
+            if (!wanted.automatic) {
                 fail("OpenCL device '%s': %s failed: %s (%d)", info.name.c_str(), error.what(),
                      opencl_error_name(error.err()), error.err());
             }
         }
     }
-    if (automatic) {
-        return nullptr;
+    if (wanted.automatic || !found.empty()) {
+        return found;
     }
     if (!opencl_is_ours()) {
         fail("device '%s': OpenCL was used before this process was forked and can't be used in it: "
              "start processes anew instead (Python: multiprocessing's 'spawn')",
-             spec.c_str());
+             wanted.spec.c_str());
     }
-    fail("no OpenCL device has '%s' in its name; there are: %s", part.c_str(),
+    std::string names;
+    for (const Candidate& candidate : candidates) {
+        names += (names.empty() ? "" : ", ") + candidate.info.name;
+    }
+    fail("no OpenCL device has '%s' in its name; there are: %s", wanted.part.c_str(),
          names.empty() ? "none" : names.c_str());
+}
+
+std::shared_ptr<Device> open_device(const std::string& given) {
+    const Wanted wanted(given);
+    if (wanted.all) {
+        fail("device '%s' may be several: expected one, opencl:<part of a device name>",
+             wanted.spec.c_str());
+    }
+    const std::vector<std::shared_ptr<Device>> found = open_devices(wanted.spec);
+    return found.empty() ? nullptr : found[0];
 }
 
 } // namespace faiss_vlc

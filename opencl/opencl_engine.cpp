@@ -39,7 +39,7 @@ Shape part_of(Shape shape, int64_t block) {
 } // namespace
 
 struct OpenCLEngine::Training {
-    Training(const KernelSet& kernels, const Shape& s, const int8_t* rows, int64_t block)
+    Training(const KernelSet& kernels, const Shape& s, const SampleView& rows, int64_t block)
         : shape(s), sample(*kernels.device, s, rows, block), anchors(*kernels.device, s.m, s.dp),
           assign(kernels), packed(*kernels.device, s.m, s.dp), reduce(kernels, part_of(s, block)),
           update(kernels), maintain(kernels, s.m), near(kernels, part_of(s, block)) {
@@ -112,7 +112,7 @@ OpenCLEngine::Training& OpenCLEngine::training() {
     return *training_;
 }
 
-void OpenCLEngine::begin(const Shape& shape, const int8_t* sample) {
+void OpenCLEngine::begin(const Shape& shape, const SampleView& sample) {
     training_.reset();
     if (shape.neighbours < 1 || shape.neighbours > kMaxNeighbours || shape.n_train < 0 ||
         shape.n_train > shape.n || shape.dp != padded_dim(shape.d)) {

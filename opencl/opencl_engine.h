@@ -20,7 +20,7 @@ public:
     const KernelSet& kernels() const { return kernels_; }
 
     std::string name() const override;
-    void begin(const Shape& shape, const int8_t* sample) override;
+    void begin(const Shape& shape, const SampleView& sample) override;
     void set_anchors(const int32_t* anchors) override;
     void set_bias(const int32_t* bias) override;
     void set_labels(const int32_t* nearest) override;

@@ -11,7 +11,7 @@ namespace faiss_vlc {
 namespace {
 
 constexpr size_t kStaged = 16 << 20; ///< bytes sent at a time
-constexpr size_t kPiece = 1 << 20;   ///< copied by one thread
+constexpr size_t kMuch = 1 << 20;    ///< bytes that several threads copy
 
 /// Bytes that training keeps of every row besides its components: labels, distances, constants.
 uint64_t bytes_of_a_row(const Shape& shape) {
@@ -59,7 +59,7 @@ int64_t sample_block(const DeviceInfo& info, const Shape& shape) {
     return std::max<int64_t>(kRowBlock, int64_t(rows) / kRowBlock * kRowBlock);
 }
 
-SampleRows::SampleRows(Device& device, const Shape& shape, const int8_t* sample, int64_t block)
+SampleRows::SampleRows(Device& device, const Shape& shape, const SampleView& sample, int64_t block)
     : device_(device), shape_(shape), sample_(sample), block_(std::max<int64_t>(1, block)),
       rows_(device.allocate<int8_t>(std::min(block_, shape.n) * shape.dp, "sample")),
       staged_(device.allocate_host(2 * kStaged, "parts of a sample")) {}
@@ -71,17 +71,19 @@ void SampleRows::send(int64_t block) {
     const int64_t first = block * block_;
     const int64_t count = std::min(block_, shape_.n - first);
     present_ = -1;
-    const size_t bytes = size_t(count) * shape_.dp;
-    for (size_t at = 0; at < bytes; at += kStaged) {
-        const size_t some = std::min(kStaged, bytes - at);
-        const size_t half = at / kStaged % 2 * kStaged;
-        const int8_t* from = sample_ + first * shape_.dp + at;
-#pragma omp parallel for if (some > kPiece)
-        for (size_t p = 0; p < some; p += kPiece) {
-            std::memcpy(staged_.as<int8_t>() + half + p, from + p, std::min(kPiece, some - p));
+    const size_t dp = shape_.dp;
+    const int64_t at_once = int64_t(kStaged / (kRowBlock * dp)) * kRowBlock; // d is at most 4096
+    for (int64_t at = 0; at < count; at += at_once) {
+        const int64_t some = std::min(at_once, count - at);
+        const size_t half = at / at_once % 2 * kStaged;
+        int8_t* to = staged_.as<int8_t>() + half;
+#pragma omp parallel for if (some * dp > kMuch)
+        for (int64_t i = 0; i < some; i += kRowBlock) {
+            std::memcpy(to + i * dp, sample_.row(first + at + i, shape_.dp),
+                        std::min(kRowBlock, some - i) * dp);
         }
         device_.finish(); // the other half was read while this one was filled
-        device_.send(staged_, half, rows_, some, at);
+        device_.send(staged_, half, rows_, some * dp, at * dp);
     }
     device_.finish();
     present_ = block;
@@ -92,7 +94,7 @@ const Buffer& SampleRows::gather(const int32_t* rows, int64_t count) {
     gathered_.resize(size_t(count) * dp);
 #pragma omp parallel for if (count > 1000)
     for (int64_t i = 0; i < count; i++) {
-        std::memcpy(&gathered_[size_t(i) * dp], sample_ + size_t(rows[i]) * dp, dp);
+        std::memcpy(&gathered_[size_t(i) * dp], sample_.row(rows[i], shape_.dp), dp);
     }
     present_ = -1;
     device_.write(rows_, gathered_.data(), gathered_.size());

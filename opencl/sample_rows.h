@@ -19,8 +19,8 @@ int64_t sample_block(const DeviceInfo& info, const Shape& shape);
 /// which the host sends again whenever it is another block's turn.
 class SampleRows {
 public:
-    /// sample: int8 n x dp; where not whole it is read until this object goes.
-    SampleRows(Device& device, const Shape& shape, const int8_t* sample, int64_t block);
+    /// Where not whole the sample is read until this object goes.
+    SampleRows(Device& device, const Shape& shape, const SampleView& sample, int64_t block);
 
     bool whole() const { return block_ >= shape_.n; }
     int64_t block() const { return block_; }
@@ -46,7 +46,7 @@ private:
 
     Device& device_;
     Shape shape_;
-    const int8_t* sample_;
+    SampleView sample_;
     int64_t block_;
     int64_t present_ = -1; ///< block in rows_
     Buffer rows_;

@@ -192,8 +192,8 @@ class BadInput(CliTest):
 
     def test_devices(self):
         arguments = ["index", "--emb", at("base.npy"), "--out", self.path("out.vlc")]
-        for device in ("gpu9", "opencl:no such device"):
-            mentioned = device.replace("opencl:", "")
+        for device in ("gpu9", "opencl-all9", "opencl:no such device", "opencl-all:no such device"):
+            mentioned = device.split(":")[-1]
             self.assert_fails(arguments + ["--device", device], mentioned)
             self.assert_fails(arguments, mentioned, VLC_DEVICE=device)
 

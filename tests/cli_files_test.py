@@ -138,6 +138,11 @@ class SameFile(CliTest):
             self.assertIn("pthread", made["device"])
         self.assertIn("pthread", self.assert_same(VLC_DEVICE="auto")["device"])
 
+    def test_several_devices(self):
+        for device in ("opencl-all", "opencl-all:pthread"):
+            made = self.assert_same(VLC_DEVICE=device, POCL_DEVICES="pthread pthread")
+            self.assertTrue(made["device"].startswith("2 x pthread"), made["device"])
+
     def test_threads(self):
         for device in ("reference", "opencl:pthread"):
             for threads in (1, 2):

@@ -1,8 +1,10 @@
 // A device that fails half way: replaced by the reference under `auto`, an error if it was asked
 // for.
 
+#include <atomic>
 #include <cstdlib>
 
+#include <faiss_vlc/devices_engine.h>
 #include <faiss_vlc/engine_internal.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/reference_engine.h>
@@ -17,12 +19,12 @@ constexpr int kDim = 12;
 constexpr int kCount = 120;
 
 /// Counts down over all engines' calls; the call that finds 1 fails.
-int calls_left = 0;
-int calls = 0;
+std::atomic<int> calls_left{0};
+std::atomic<int> calls{0};
 
 void call(const char* name) {
     calls++;
-    if (calls_left > 0 && --calls_left == 0) {
+    if (calls_left-- == 1) {
         fail("device 'feeble': %s: out of resources", name);
     }
 }
@@ -32,7 +34,7 @@ class FeebleEngine final : public Engine {
 public:
     FeebleEngine() { call("compile"); }
     std::string name() const override { return "feeble"; }
-    void begin(const Shape& shape, const int8_t* sample) override {
+    void begin(const Shape& shape, const SampleView& sample) override {
         call("begin");
         real_.begin(shape, sample);
     }
@@ -141,6 +143,13 @@ protected:
             if (device == "reference") {
                 return std::make_unique<ReferenceEngine>();
             }
+            if (device == "opencl-all") {
+                std::vector<std::unique_ptr<Engine>> three(3);
+                for (std::unique_ptr<Engine>& one : three) {
+                    one = std::make_unique<FeebleEngine>();
+                }
+                return std::make_unique<DevicesEngine>(std::move(three));
+            }
             return std::make_unique<FeebleEngine>();
         };
         calls = calls_left = 0;
@@ -226,4 +235,46 @@ TEST_F(DeviceFault, WhileAdding) {
         copy.add(kCount, x_.data());
         EXPECT_EQ(copy.ntotal, kCount);
     }
+}
+
+// Which call of which device comes first is not fixed; that none is left waiting is.
+TEST_F(DeviceFault, OneOfSeveralThrowsAndTheOthersEnd) {
+    constexpr int kRows = 500; // for all three
+    const std::vector<float> x = clustered(kRows, kDim, 8, 3);
+    IndexVLC expected = fresh("reference");
+    expected.train(kRows, x.data());
+    expected.add(kRows, x.data());
+    IndexVLC whole = fresh("opencl-all");
+    calls = 0;
+    whole.train(kRows, x.data());
+    const int training = calls;
+    EXPECT_EQ(whole.trained_on, "3 x feeble");
+    whole.add(kRows, x.data());
+    const int all = calls;
+    EXPECT_EQ(all - training, 3 * 3) << "all were made, begin blocks and assign one";
+    whole.parameters.device = expected.parameters.device;
+    EXPECT_EQ(written(whole), written(expected));
+    for (int at = 1; at <= all; at += 2) {
+        IndexVLC index = fresh("opencl-all");
+        calls_left = at;
+        EXPECT_TRUE(throws(
+                [&] {
+                    index.train(kRows, x.data());
+                    index.add(kRows, x.data());
+                },
+                "device 'feeble'"));
+        EXPECT_EQ(index.is_trained, at > training);
+        EXPECT_EQ(index.ntotal, 0);
+        if (at % 10 == 1) {
+            if (!index.is_trained) {
+                index.train(kRows, x.data());
+            }
+            index.add(kRows, x.data());
+            index.parameters.device = expected.parameters.device;
+            EXPECT_EQ(written(index), written(expected)) << "call " << at;
+        }
+    }
+    IndexVLC index = fresh("opencl-all");
+    calls_left = 4; // the first one's own begin(), or another's
+    EXPECT_TRUE(throws([&] { index.train(kRows, x.data()); }, " of 3: device 'feeble': begin"));
 }

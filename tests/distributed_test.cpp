@@ -5,8 +5,11 @@
 #include <mutex>
 #include <thread>
 
+#include <faiss_vlc/devices_engine.h>
+#include <faiss_vlc/engine_internal.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/ranks.h>
+#include <faiss_vlc/reference_engine.h>
 
 #include "index_test.h"
 
@@ -115,22 +118,6 @@ void expect_same_bytes(const Training& training, const std::vector<float>& x,
     }
 }
 
-TEST(Ranks, RowsAreSharedOutInTurn) {
-    for (int count : {1, 2, 3, 5}) {
-        std::vector<int64_t> held(count, 0);
-        for (int64_t row = 0; row < 20 * kRowBlock + 7; row++) {
-            int holders = 0;
-            for (int rank = 0; rank < count; rank++) {
-                const Ranks ranks{rank, count, {}};
-                ASSERT_EQ(ranks.held_before(row), held[rank]);
-                holders += ranks.holds(row);
-                held[rank] += ranks.holds(row);
-            }
-            ASSERT_EQ(holders, 1);
-        }
-    }
-}
-
 TEST(Ranks, GatherTakesBytesFromWhoHasThem) {
     std::vector<uint8_t> expected(70000001); // more than are sent at once, and no whole words
     for (size_t i = 0; i < expected.size(); i++) {
@@ -216,6 +203,22 @@ TEST(Distributed, DevicesMayDiffer) {
     training.params.iterations = 6;
     expect_same_bytes(training, clustered(9000, training.d, 100, 5), {"auto", "reference"});
     expect_same_bytes(training, clustered(9000, training.d, 100, 5), {"auto"});
+}
+
+TEST(Distributed, EachMayHaveSeveralDevices) {
+    engine_factory_for_tests() = [](const std::string& device) -> std::unique_ptr<Engine> {
+        std::vector<std::unique_ptr<Engine>> engines(device == "two" ? 2 : 1);
+        for (std::unique_ptr<Engine>& engine : engines) {
+            engine = std::make_unique<ReferenceEngine>();
+        }
+        return std::make_unique<DevicesEngine>(std::move(engines));
+    };
+    Training training;
+    training.params.m = 40;
+    training.params.iterations = 6;
+    training.params.max_points_per_anchor = 35; // some have less than a block for each
+    expect_same_bytes(training, clustered(2000, training.d, 60, 3), {"two", "one"});
+    engine_factory_for_tests() = nullptr;
 }
 
 TEST(Distributed, GivenAnchors) {
