@@ -14,6 +14,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "datasets"))
 from common import exact_neighbours, save  # noqa: E402
+from peers import is_current  # noqa: E402
 
 FILTERS = (1, 10, 50)  # per cent of the ids
 METRICS = {"euclidean": "L2", "l2": "L2", "angular": "cosine", "cosine": "cosine", "normalized": "inner product",
@@ -63,7 +64,7 @@ def folder_of(source, out, queries=None, metric="L2", most=0):
         return source
     name = source.stem if source.is_file() else source.name
     target = out / (f"{name}-{most}" if most else name)
-    if (target / "facts.json").exists():
+    if is_current(target / "facts.json", source / "base.npy" if source.is_dir() else source):
         return target
     truth = None
     if source.is_dir():
@@ -104,7 +105,7 @@ def filters_of(folder, out):
     for share in FILTERS:
         bits, truth = target / f"{share}-bits.npy", target / f"{share}-gt.npy"
         made[share] = bits, truth
-        if truth.exists():
+        if is_current(truth, folder / "base.npy", folder / "query.npy"):
             continue
         if base is None:
             base, queries = np.load(folder / "base.npy", mmap_mode="r"), np.load(folder / "query.npy")

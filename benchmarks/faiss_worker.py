@@ -44,7 +44,7 @@ def centroids(arguments, x):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{arguments.data.name}-{arguments.lists}{'-ip' * arguments.ip}-centroids.npy"
     took = path.with_suffix(".json")
-    if not path.exists() or not took.exists():
+    if not peers.is_current(path, arguments.data / "base.npy") or not took.exists():
         index = faiss.index_factory(x.shape[1], f"IVF{arguments.lists},Flat", metric(arguments))
         start = time.perf_counter()
         index.train(x)
@@ -61,7 +61,7 @@ def index_path(arguments):
 
 def build(arguments):
     path = index_path(arguments)
-    if path.exists():
+    if peers.is_current(path, arguments.data / "base.npy"):
         return
     x = load(arguments.data / "base.npy")
     transform, _, codec = arguments.peer.rpartition(",")

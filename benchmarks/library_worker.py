@@ -168,7 +168,8 @@ def main():
     peer = KINDS[kind](dict(pair.split("=") for pair in settings.split(",") if pair), arguments.ip)
     folder = peers.BENCH / "library" / f"{arguments.data.name}{'-ip' * arguments.ip}-{arguments.peer}".replace(":", "-")
     if arguments.command == "build":
-        if not folder.exists():
+        if not peers.is_current(folder / "took.json", arguments.data / "base.npy"):
+            shutil.rmtree(folder, ignore_errors=True)
             part = folder.with_name(folder.name + ".part")
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)

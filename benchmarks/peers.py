@@ -110,13 +110,18 @@ def run_json(*command, env=None):
     return json.loads(done.stdout)
 
 
+def is_current(made, *sources):
+    """Whether something kept is there and not older than what it was made of."""
+    return made.exists() and all(made.stat().st_mtime >= source.stat().st_mtime for source in sources)
+
+
 def vlc_index(data, lists, size, options=()):
-    """An IndexVLC of the set, made by this build's `vlc`: (file, its facts). Kept until vlc changes."""
+    """An IndexVLC of the set, made by this build's `vlc`: (file, its facts). Kept until vlc or the set changes."""
     folder = BENCH / "vlc"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{data.name}-{lists}-{size}" + "".join(options).replace("/", "_")
     path, facts = folder / f"{name}.vlc", folder / f"{name}.json"
-    if not facts.exists() or facts.stat().st_mtime < (BUILD / "vlc").stat().st_mtime:
+    if not is_current(facts, BUILD / "vlc", data / "base.npy"):
         made = run_json(BUILD / "vlc", "index", "--emb", data / "base.npy", "--bytes", size,
                         *(["--m", lists] if lists else []), *options, "--out", path, "--json")
         facts.write_text(json.dumps(made))

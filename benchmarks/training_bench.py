@@ -35,7 +35,7 @@ def sample_file(data, m, folder):
     base = np.load(data / "base.npy", mmap_mode="r")
     n = min(len(base), 256 * m)
     path = folder / f"sample-{data.name}-{n}.npy"
-    if not path.exists():
+    if not peers.is_current(path, data / "base.npy"):
         np.save(path, base[np.arange(n) * len(base) // n].astype(np.float32))
     return path, n
 
