@@ -124,7 +124,7 @@ def vlc_index(data, lists, size, options=()):
     if not is_current(facts, BUILD / "vlc", data / "base.npy"):
         made = run_json(BUILD / "vlc", "index", "--emb", data / "base.npy", "--bytes", size,
                         *(["--m", lists] if lists else []), *options, "--out", path, "--json")
-        facts.write_text(json.dumps(made))
+        facts.write_text(json.dumps({**made, "index": os.path.relpath(path, ROOT)}))
     return path, json.loads(facts.read_text())
 
 
