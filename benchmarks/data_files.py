@@ -64,7 +64,8 @@ def folder_of(source, out, queries=None, metric="L2", most=0):
         return source
     name = source.stem if source.is_file() else source.name
     target = out / (f"{name}-{most}" if most else name)
-    if is_current(target / "facts.json", source / "base.npy" if source.is_dir() else source):
+    made_of = [source / "base.npy", source / "query.npy"] if source.is_dir() else [source, *([queries] if queries else [])]
+    if is_current(target / "facts.json", *made_of):
         return target
     truth = None
     if source.is_dir():

@@ -1,7 +1,6 @@
 #include <faiss_vlc/anchor_quantizer.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -51,6 +50,9 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
     }
     checked_count(n, d, sizeof(float), "queries");
     checked_count(n, std::max<idx_t>(k, 0), sizeof(idx_t), "results");
+    if (k < 1) {
+        return;
+    }
     const bool inner_product = metric_type == faiss::METRIC_INNER_PRODUCT;
     const float worst =
             inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
@@ -67,17 +69,18 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
 #pragma omp for schedule(dynamic, 8)
         for (idx_t i = 0; i < n; i++) {
             rescue.run([&] {
-                const idx_t assigned = labels[i * k];
-                std::fill_n(labels + i * k, k, idx_t(-1));
+                idx_t* const list = labels + i * k;
                 std::fill_n(distances + i * k, k, worst);
                 if (!query || !query->set(x + i * d)) {
+                    std::fill_n(list, k, idx_t(-1));
                     return;
                 }
-                const auto& lists = query->rank(int(count));
+                if (k > 1) {
+                    const auto& ranked = query->rank(int(count));
+                    std::fill(std::copy(ranked.begin(), ranked.end(), list), list + k, idx_t(-1));
+                }
                 for (idx_t r = 0; r < count; r++) {
-                    const idx_t list = k == 1 ? assigned : lists[r];
-                    const float* anchor = anchors + list * d;
-                    labels[i * k + r] = list;
+                    const float* anchor = anchors + list[r] * d;
                     distances[i * k + r] = inner_product
                                                    ? faiss::fvec_inner_product(x + i * d, anchor, d)
                                                    : faiss::fvec_L2sqr(x + i * d, anchor, d);

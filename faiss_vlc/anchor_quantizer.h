@@ -13,15 +13,16 @@ void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* l
 
 /// The anchors as FAISS sees them: a flat index, which FAISS saves and copies as such, that ranks
 /// them as IndexVLC does, on integers. So what FAISS does with an IndexVLC's lists by way of its
-/// quantizer (ivflib, search_preassigned, IndexShardsIVF) looks into the lists that IndexVLC would.
+/// quantizer (ivflib, search_preassigned, IndexShardsIVF) looks into the lists that IndexVLC would,
+/// but for nprobe 1: FAISS asks for one list to add vectors too, and then gets the one to add to.
 struct AnchorQuantizer : faiss::IndexFlat {
     using idx_t = int64_t;
 
     explicit AnchorQuantizer(std::shared_ptr<const Model> model);
 
-    /// The lists that a search of IndexVLC probes first; but one (k = 1) is the list that add()
-    /// would take, as FAISS asks for it to assign vectors. Distances are exact; their order is not
-    /// that of the labels, as ranks count how wide lists are. Selectors are FAISS's affair.
+    /// The lists that IndexVLC probes first; with k = 1 the list that add() takes. Distances are
+    /// exact; their order is not that of the labels, as ranks count how wide lists are. Selectors
+    /// are FAISS's affair.
     void search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                 const faiss::SearchParameters* params = nullptr) const override;
 

@@ -57,6 +57,14 @@ VLCParameters read_parameters(ByteReader r) {
     return p;
 }
 
+void read_more_parameters(ByteReader r, VLCParameters& p) {
+    p.candidates = r.i32();
+    for (float* v : {&p.first_share, &p.step, &p.rank_bias}) {
+        *v = finite(r, "a parameter");
+    }
+    r.expect_end();
+}
+
 /// The fixed fields of the index itself.
 struct Head {
     uint32_t d, m, metric, trained, code_size, direct_map;
@@ -279,7 +287,10 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
     }
     const Head head = read_head(sections.read(section::kIndex));
     const ByteReader reader = sections.read(section::kParameters);
-    const VLCParameters parameters = read_parameters(reader);
+    VLCParameters parameters = read_parameters(reader);
+    if (sections.has(section::kMoreParameters)) {
+        read_more_parameters(sections.read(section::kMoreParameters), parameters);
+    }
     try {
         parameters.check(int(head.d));
     } catch (const faiss::FaissException& error) {

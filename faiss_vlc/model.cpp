@@ -96,7 +96,7 @@ bool Model::same_as(const Model& other) const {
                        other.layout.fields.end(), same_field) &&
             estimator.gamma_low == other.estimator.gamma_low &&
             estimator.gamma_step == other.estimator.gamma_step &&
-            estimator.energy == other.estimator.energy && rank_bias == other.rank_bias);
+            estimator.energy == other.estimator.energy);
 }
 
 size_t Model::memory() const {
@@ -107,8 +107,9 @@ size_t Model::memory() const {
     }
     return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
            bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(anchor_norm) +
-           bytes(component_sum) + bytes(ranked) + bytes(anchor_lattice) + bytes(anchor_rotated) +
-           bytes(step) + bytes(inverse_step) + bytes(levels_less_one);
+           bytes(component_sum) + bytes(ranked) + bytes(rank_offset) + bytes(reach) +
+           bytes(anchor_lattice) + bytes(anchor_rotated) + bytes(step) + bytes(inverse_step) +
+           bytes(levels_less_one);
 }
 
 void Model::bias_ranks(float bias) {

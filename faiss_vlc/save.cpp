@@ -30,6 +30,20 @@ std::vector<uint8_t> parameters_section(const VLCParameters& p) {
     return w.take();
 }
 
+/// Those that files of the first kind have no place for; empty if they are the defaults.
+std::vector<uint8_t> more_parameters_section(const VLCParameters& p) {
+    const VLCParameters usual;
+    ByteWriter w;
+    if (p.candidates != usual.candidates || p.first_share != usual.first_share ||
+        p.step != usual.step || p.rank_bias != usual.rank_bias) {
+        w.i32(p.candidates);
+        for (float v : {p.first_share, p.step, p.rank_bias}) {
+            w.f32(v);
+        }
+    }
+    return w.take();
+}
+
 /// The fixed fields: what an index is, without what it learned.
 struct Head {
     int d;
@@ -180,6 +194,10 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
                     with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
     sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
+    const std::vector<uint8_t> more = more_parameters_section(index.parameters);
+    if (!more.empty()) {
+        sections.add(section::kMoreParameters, kOptional, more);
+    }
     if (index.is_trained) {
         add_model(sections, *index.model);
         add_lists(sections, index.lists());

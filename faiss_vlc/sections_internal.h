@@ -10,6 +10,7 @@ namespace faiss_vlc {
 namespace section {
 constexpr char kIndex[] = "index";
 constexpr char kParameters[] = "parameters";
+constexpr char kMoreParameters[] = "parameters.2";
 constexpr char kTraining[] = "training";
 constexpr char kLattice[] = "lattice";
 constexpr char kAnchors[] = "anchors";
@@ -25,10 +26,10 @@ constexpr char kCodes[] = "codes";
 } // namespace section
 
 inline std::vector<std::string> known_sections() {
-    return {section::kIndex,   section::kParameters, section::kTraining, section::kLattice,
-            section::kAnchors, section::kSpread,     section::kFrame,    section::kSigma,
-            section::kLayout,  section::kEstimator,  section::kRank,     section::kLists,
-            section::kIds,     section::kCodes};
+    return {section::kMoreParameters, section::kIndex,   section::kParameters, section::kTraining,
+            section::kLattice,        section::kAnchors, section::kSpread,     section::kFrame,
+            section::kSigma,          section::kLayout,  section::kEstimator,  section::kRank,
+            section::kLists,          section::kIds,     section::kCodes};
 }
 
 } // namespace faiss_vlc

@@ -53,8 +53,8 @@ void sort_axes(Frame& frame, double* variance);
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 
 /// Model::rank_bias with which the fewest vectors are scanned for .8, .9 and .95 of the true
-/// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most .5,
-/// or .3 for inner products.
+/// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most
+/// .5, or .3 for inner products.
 float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
                        const Model& model);
 

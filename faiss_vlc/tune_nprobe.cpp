@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <memory>
+#include <numeric>
 #include <vector>
 
 #include <faiss_vlc/parallel.h>
@@ -55,9 +55,12 @@ ByRank count_ranks(const Sample& sample, const Anchors& anchors, const Trial& tr
     return ranks;
 }
 
-/// Vectors scanned until `share` of the neighbours are found, between ranks in proportion.
-double scanned_for(const ByRank& ranks, double share) {
-    const double wanted = share * double(ranks.neighbours);
+int64_t found_in_all(const ByRank& ranks) {
+    return std::accumulate(ranks.found.begin(), ranks.found.end(), int64_t(0));
+}
+
+/// Vectors scanned until so many neighbours are found, between ranks in proportion.
+double scanned_for(const ByRank& ranks, double wanted) {
     double found = 0, scanned = 0;
     for (size_t r = 0; r < ranks.found.size(); r++) {
         const double more = double(ranks.found[r]);
@@ -75,33 +78,33 @@ double scanned_for(const ByRank& ranks, double share) {
 float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
                        const Model& model) {
     constexpr size_t kFewQueries = 64; // these say little
-    constexpr double kShares[] = {0.8, 0.9, 0.95};
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float step = inner_product ? 0.1f : 0.125f;
     if (trial.queries.size() < kFewQueries) {
         return 2 * step;
     }
     Model biased = model;
-    float best = 0;
-    double least = 0;
-    double alone[3];
+    std::vector<ByRank> tried;
+    int64_t most = INT64_MAX; // that each bias finds: not all are found among 1024 of many lists
     for (int i = 0; i <= (inner_product ? 3 : 4); i++) {
         biased.bias_ranks(step * float(i));
-        const ByRank ranks = count_ranks(sample, anchors, trial, biased);
+        tried.push_back(count_ranks(sample, anchors, trial, biased));
+        most = std::min(most, found_in_all(tried[i]));
+    }
+    int best = 0;
+    double least = 0;
+    for (int i = 0; i < int(tried.size()); i++) {
         double cost = 0;
-        for (int s = 0; s < 3; s++) {
-            const double scanned = scanned_for(ranks, kShares[s]);
-            if (i == 0) {
-                alone[s] = std::max(1.0, scanned);
-            }
-            cost += scanned / alone[s];
+        for (const double share : {0.8, 0.9, 0.95}) {
+            const double wanted = share * double(most);
+            cost += scanned_for(tried[i], wanted) / std::max(1.0, scanned_for(tried[0], wanted));
         }
         if (i == 0 || cost < least) {
             least = cost;
-            best = biased.rank_bias;
+            best = i;
         }
     }
-    return best;
+    return step * float(best);
 }
 
 int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& trial,

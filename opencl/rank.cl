@@ -40,8 +40,9 @@ inline int round_even(float v) {
     return as_int(v + 12582912.0f) - 0x4b400000;
 }
 
-// One work-item per query and component, padding included. head: of QueryHead, see rank.h. planes: a component for rotation is 256 * signed byte + unsigned byte;
-// the first plane holds the signed ones.
+// One work-item per query and component, padding included. head: of QueryHead, see rank.h. planes: a
+// component for rotation is 256 * signed byte + unsigned byte; the first plane holds the signed
+// ones.
 __kernel void prepare_queries(__global const float* x, __global const float* mean, float scale,
                               __global const float8* head, int n, int d, int dp,
                               __global float* lattice, __global char* rank8,

@@ -100,9 +100,8 @@ DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprob
 
 DeviceSearch::DeviceSearch(const std::string& spec) : spec_(spec) {
     if (spec.compare(0, 7, "opencl:") != 0) {
-        fail("search_device is '%s': expected one device, opencl:<part of its name>, or reference "
-             "or "
-             "nothing",
+        fail("search_device is '%s': expected one device, opencl:<part of its name>, or "
+             "reference or nothing",
              spec.c_str());
     }
 }

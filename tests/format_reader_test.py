@@ -49,7 +49,7 @@ def xxh64(data):
     return h ^ h >> 32
 
 
-KNOWN = "index parameters training lattice anchors spread frame sigma layout estimator rank lists ids codes".split()
+KNOWN = "index parameters parameters.2 training lattice anchors spread frame sigma layout estimator rank lists ids codes".split()
 
 
 def sections(payload):

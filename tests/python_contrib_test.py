@@ -55,9 +55,18 @@ class IvfTools(unittest.TestCase):
 
     def test_the_lists_of_the_quantizer(self):
         index = make(VLC)
-        lists = index.quantizer.search(QUERIES, 4)[1]
-        index.nprobe = 4
-        assert_same(ivf_tools.search_preassigned(index, QUERIES, 5, lists), index.search(QUERIES, 5))
+        for nprobe in (1, 4):
+            lists = np.ascontiguousarray(index.quantizer.search(QUERIES, max(nprobe, 2))[1][:, :nprobe])
+            index.nprobe = nprobe
+            assert_same(ivf_tools.search_preassigned(index, QUERIES, 5, lists), index.search(QUERIES, 5))
+
+    def test_one_list_is_that_of_add(self):
+        for key in KEYS:
+            index = make(key)
+            for x in (BASE, QUERIES):
+                np.testing.assert_array_equal(index.quantizer.search(x, 1)[1][:, 0], index.quantizer.assign(x, 1)[:, 0])
+        index = make(VLC)
+        np.testing.assert_array_equal(index.quantizer.search(QUERIES, 1)[1][:, 0], index.assign_lists(QUERIES))
 
     def test_add_preassigned(self):
         for key in KEYS:

@@ -30,6 +30,7 @@ TEST(Save, RoundTripKeepsResultsAndBytes) {
                     EXPECT_EQ(loaded->nprobe, index.nprobe);
                     EXPECT_EQ(loaded->ntotal, 77);
                     EXPECT_TRUE(loaded->model->same_as(*index.model));
+                    EXPECT_EQ(loaded->model->rank_bias, index.model->rank_bias);
                     // and goes on working
                     loaded->parameters.device = "reference";
                     loaded->add(3, x.data());
@@ -70,6 +71,10 @@ TEST(Save, EveryParameterComesBack) {
     params.t2 = 0.5f;
     params.c = 0.25f;
     params.coverage = 0.9f;
+    params.candidates = 64;
+    params.first_share = 0.5f;
+    params.step = 1.25f;
+    params.rank_bias = 0.125f;
     IndexVLC index(20, params);
     index.nprobe = 3;
     index.max_codes = 1000;
@@ -103,6 +108,10 @@ TEST(Save, EveryParameterComesBack) {
     EXPECT_EQ(p.t2, 0.5f);
     EXPECT_EQ(p.c, 0.25f);
     EXPECT_EQ(p.coverage, 0.9f);
+    EXPECT_EQ(p.candidates, 64);
+    EXPECT_EQ(p.first_share, 0.5f);
+    EXPECT_EQ(p.step, 1.25f);
+    EXPECT_EQ(p.rank_bias, 0.125f);
     EXPECT_EQ(loaded->nprobe, 3u);
     EXPECT_EQ(loaded->max_codes, 1000u);
 }

@@ -107,7 +107,8 @@ class Router:
 
     def search(self, queries, k, nprobe):
         """Distances and labels, as faiss's search."""
-        anchor_distances, lists = self.anchors.quantizer.search(queries, nprobe)
+        # one list alone would be the one to add to
+        anchor_distances, lists = (found[:, :nprobe] for found in self.anchors.quantizer.search(queries, max(nprobe, 2)))
         owner = np.where(lists >= 0, self.owner[lists], -1)
         pending = []
         for number, shard in enumerate(self.shards):
