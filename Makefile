@@ -60,7 +60,7 @@ format: ## clang-format every source
 	$(SOURCES) | xargs clang-format -i
 
 tidy: build ## clang-tidy every source
-	$(SOURCES) | grep '\.cpp$$' | grep -vE '^tests/(consumer|fuzz)/|_neon' | \
+	$(SOURCES) | grep '\.cpp$$' | grep -vE '^tests/(interop/consumer|fuzz)/|/neon/' | \
 		xargs -P $(JOBS) -n 1 clang-tidy -p build/release --quiet
 
 clean: ## remove every build

@@ -31,12 +31,12 @@
 #include <omp.h>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/engine.h>
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/index_io.h>
-#include <faiss_vlc/simd.h>
-#include <faiss_vlc/train.h>
-#include <faiss_vlc/vector_file.h>
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/vectors/vector_file.h>
 
 namespace {
 

@@ -16,7 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <omp.h>
 
-#include <faiss_vlc/vector_file.h>
+#include <faiss_vlc/vectors/vector_file.h>
 
 namespace {
 

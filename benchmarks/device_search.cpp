@@ -20,10 +20,10 @@
 #include <nlohmann/json.hpp>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/index_io.h>
-#include <faiss_vlc/simd.h>
-#include <faiss_vlc/vector_file.h>
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/vectors/vector_file.h>
 #include <opencl/device.h>
 
 namespace faiss_vlc {

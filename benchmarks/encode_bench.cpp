@@ -1,6 +1,6 @@
 // Vectors to packed codes, their lists being known. An item is a vector; one thread.
 
-#include <faiss_vlc/encode.h>
+#include <faiss_vlc/model/coder.h>
 
 #include "stages/stage_bench.h"
 

@@ -1,6 +1,6 @@
 // Queries to their nearest lists. An item is a query; one thread.
 
-#include <faiss_vlc/simd.h>
+#include <faiss_vlc/kernels/simd.h>
 
 #include "stages/stage_bench.h"
 

@@ -1,6 +1,6 @@
 // Preparing and scanning lists for a query. An item is a vector; one thread.
 
-#include <faiss_vlc/search.h>
+#include <faiss_vlc/search/scan_lists.h>
 
 #include "stages/stage_bench.h"
 

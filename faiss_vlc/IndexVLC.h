@@ -6,11 +6,11 @@
 #include <faiss/IndexIVFFlat.h>
 
 #include <faiss_vlc/faiss_version.h>
-#include <faiss_vlc/lists.h>
-#include <faiss_vlc/model.h>
+#include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/model/model.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
-#include <faiss_vlc/search.h>
+#include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {
 

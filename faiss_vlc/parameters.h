@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 
 namespace faiss_vlc {
 

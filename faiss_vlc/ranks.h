@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include <faiss_vlc/share.h>
+#include <faiss_vlc/train/shared/share.h>
 
 namespace faiss_vlc {
 

@@ -1,4 +1,4 @@
-// The nearest anchors of each row: faiss_vlc/assign.h is the specification. A work-item takes ROWS
+// The nearest anchors of each row: faiss_vlc/train/stages/assign.h is the specification. A work-item takes ROWS
 // rows through all anchors, 16 at a time: lane l of a vector belongs to the anchors j with
 // j mod 16 == l and keeps the best of them, so a winner costs a compare and two selects.
 //

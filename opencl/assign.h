@@ -2,12 +2,12 @@
 
 #include <cstdint>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/kernels.h>
 
 namespace faiss_vlc {
 
-/// Launches of assign.cl; faiss_vlc/assign.h specifies what they compute.
+/// Launches of assign.cl; faiss_vlc/train/stages/assign.h specifies what they compute.
 class AssignStage {
 public:
     explicit AssignStage(const KernelSet& kernels);

@@ -1,5 +1,5 @@
 // Shared by all kernels: this file comes first in the one program that holds them all.
-// OpenCL C 1.2, no extensions. The integer functions equal those of faiss_vlc/integer_math.h.
+// OpenCL C 1.2, no extensions. The integer functions equal those of faiss_vlc/lib/integer_math.h.
 
 #define ANCHOR_BITS 16
 #define MAX_ANCHOR (127 << ANCHOR_BITS)

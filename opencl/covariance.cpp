@@ -10,7 +10,7 @@
 #define CL_USE_DEPRECATED_OPENCL_1_1_APIS
 #include <clblast.h>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 #include <opencl/device_internal.h>
 #include <opencl/hopper.h>
 #include <opencl/kernel_source.h>

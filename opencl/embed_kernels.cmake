@@ -39,7 +39,7 @@ set(text "// Made by embed_kernels.cmake from opencl/*.cl.
 
 #include <cstring>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 namespace {

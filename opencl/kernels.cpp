@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 #include <opencl/assign_tensor.h>
 
 namespace faiss_vlc {

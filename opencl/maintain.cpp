@@ -4,8 +4,8 @@
 #include <numeric>
 #include <vector>
 
-#include <faiss_vlc/error.h>
-#include <faiss_vlc/integer_math.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/integer_math.h>
 
 namespace faiss_vlc {
 

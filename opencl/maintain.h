@@ -1,13 +1,13 @@
 #pragma once
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/assign.h>
 #include <opencl/update.h>
 
 namespace faiss_vlc {
 
 /// Launches of maintain.cl, and the search for near pairs by the assign kernel;
-/// faiss_vlc/maintain.h specifies what they compute.
+/// faiss_vlc/train/stages/maintain.h specifies what they compute.
 class MaintainStage {
 public:
     MaintainStage(const KernelSet& kernels, int m);

@@ -1,4 +1,4 @@
-// Assignment among the anchors near a row's last one: faiss_vlc/near.h is the specification. Rows
+// Assignment among the anchors near a row's last one: faiss_vlc/train/stages/near.h is the specification. Rows
 // are sorted by their last anchor, so that its list is fetched once for all of them. After
 // assign.cl, whose ways to multiply it uses. Lists are padded with -1 to `stride` anchors, a
 // multiple of 16.

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include <faiss_vlc/error.h>
-#include <faiss_vlc/near.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/train/stages/near.h>
 
 namespace faiss_vlc {
 

@@ -2,13 +2,13 @@
 
 #include <cstdint>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/assign.h>
 #include <opencl/update.h>
 
 namespace faiss_vlc {
 
-/// Launches of near.cl; faiss_vlc/near.h specifies what they compute. Takes 4 bytes a row, the
+/// Launches of near.cl; faiss_vlc/train/stages/near.h specifies what they compute. Takes 4 bytes a row, the
 /// lists, and up to 64 MiB (with tensor cores 128) for scores; allocated by the first call of
 /// make_lists.
 class NearStage {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 #include <opencl/device_internal.h>
 
 namespace faiss_vlc {

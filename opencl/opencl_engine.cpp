@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 #include <opencl/assign.h>
 #include <opencl/covariance.h>
 #include <opencl/maintain.h>

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/kernels.h>
 
 namespace faiss_vlc {

@@ -1,5 +1,5 @@
 // Queries in lattice coordinates, their scores against all anchors and their rotation into each
-// frame: what faiss_vlc/model.h's Query does for one query. Everything is exact or a float made by
+// frame: what faiss_vlc/model/model.h's Query does for one query. Everything is exact or a float made by
 // the same operations in the same order, each of them rounded.
 //
 // Options: DOT4_PTX (NVIDIA's 4-way product), DOT4_KHR (cl_khr_integer_dot_product), or neither.

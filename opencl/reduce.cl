@@ -1,4 +1,4 @@
-// Weighted sums per anchor over the training rows: faiss_vlc/reduce.h is the specification. Entries
+// Weighted sums per anchor over the training rows: faiss_vlc/train/stages/reduce.h is the specification. Entries
 // (row, neighbour) are sorted by anchor (count, prefix, scatter; their order within an anchor is
 // free, as all sums are exact), cut into segments of at most SEGMENT entries of one anchor, added
 // up per segment in 32 bits (SEGMENT * 256 * 127 < 2^31), and per anchor in 64.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include <faiss_vlc/integer_math.h>
-#include <faiss_vlc/reduce.h>
+#include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/train/stages/reduce.h>
 
 namespace faiss_vlc {
 

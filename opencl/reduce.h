@@ -2,12 +2,12 @@
 
 #include <cstdint>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/kernels.h>
 
 namespace faiss_vlc {
 
-/// Launches of reduce.cl; faiss_vlc/reduce.h specifies what they compute. Owns the sorted entries
+/// Launches of reduce.cl; faiss_vlc/train/stages/reduce.h specifies what they compute. Owns the sorted entries
 /// and the results: allocated once for the rows of a Shape, of which one call takes at most n_train
 /// (about 8 bytes per row and neighbour, 4 dp bytes per 256 of those and per anchor).
 class ReduceStage {

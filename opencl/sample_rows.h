@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/device.h>
 
 namespace faiss_vlc {

@@ -1,5 +1,5 @@
 // Estimates of distances, list by list: each list's codes are read once for QUERIES queries that
-// probe it. faiss_vlc/scan.h and model.h's Query::list specify them, number by number.
+// probe it. faiss_vlc/kernels/list_scan.h and model.h's Query::list specify them, number by number.
 
 #define QUERIES 8   // of a task
 #define VECTORS 4   // of a work-item, at a time

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 #include <opencl/upload.h>
 
 namespace faiss_vlc {

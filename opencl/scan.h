@@ -2,12 +2,12 @@
 
 #include <cstdint>
 
-#include <faiss_vlc/lists.h>
+#include <faiss_vlc/search/lists.h>
 #include <opencl/select.h>
 
 namespace faiss_vlc {
 
-/// Inverted lists on a device: blocks of 16 vectors as faiss_vlc/codec.h lays them out, a list's
+/// Inverted lists on a device: blocks of 16 vectors as faiss_vlc/codec/codec.h lays them out, a list's
 /// last one too.
 struct DeviceLists {
     DeviceLists(Device& device, const VLCInvertedLists& lists);

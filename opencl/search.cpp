@@ -6,8 +6,8 @@
 #include <functional>
 #include <limits>
 
-#include <faiss_vlc/error.h>
-#include <faiss_vlc/parallel.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/parallel.h>
 #include <opencl/rank.h>
 #include <opencl/scan.h>
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <faiss_vlc/lists.h>
-#include <faiss_vlc/model.h>
+#include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/model/model.h>
 
 namespace faiss_vlc {
 

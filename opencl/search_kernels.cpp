@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include <faiss_vlc/error.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include <faiss_vlc/model.h>
+#include <faiss_vlc/model/model.h>
 #include <opencl/search_kernels.h>
 
 namespace faiss_vlc {

@@ -1,4 +1,4 @@
-// Anchors move towards their means: faiss_vlc/update.h is the specification.
+// Anchors move towards their means: faiss_vlc/train/stages/update.h is the specification.
 
 __kernel void move_anchors(__global const long* weight, __global const long* sum, int m, int dp,
                            int step, int max_step, __global int* anchor) {

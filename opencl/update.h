@@ -1,6 +1,6 @@
 #pragma once
 
-#include <faiss_vlc/engine.h>
+#include <faiss_vlc/train/engine.h>
 #include <opencl/kernels.h>
 #include <opencl/reduce.h>
 
@@ -17,7 +17,7 @@ struct AnchorBuffers {
     Buffer spread;  ///< int m
 };
 
-/// Launches of update.cl; faiss_vlc/update.h specifies what they compute.
+/// Launches of update.cl; faiss_vlc/train/stages/update.h specifies what they compute.
 class UpdateStage {
 public:
     explicit UpdateStage(const KernelSet& kernels);

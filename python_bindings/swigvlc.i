@@ -22,7 +22,7 @@
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/parameters.h>
-#include <faiss_vlc/tree.h>
+#include <faiss_vlc/interop/tree.h>
 #include <opencl/device.h>
 %}
 

@@ -8,8 +8,8 @@
 #include <cstring>
 
 #include <faiss_vlc/index_io.h>
-#include <faiss_vlc/simd.h>
-#include <faiss_vlc/train.h>
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/train/train.h>
 
 namespace stage {
 namespace {

@@ -8,8 +8,8 @@
 #include <benchmark/benchmark.h>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/engine.h>
-#include <faiss_vlc/vector_file.h>
+#include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/vectors/vector_file.h>
 
 /// What the micro-benchmarks of the stages share. They measure on the sample data, with the index
 /// that the build makes of it, at the level of VLC_SIMD.

@@ -1,14 +1,14 @@
 // A checkpoint that training resumes from: raw first, then with its checksums made right.
 
-#include "fuzz.h"
+#include <tests/fuzz/fuzz.h>
 
 #include <unistd.h>
 
 #include <cstdio>
 
-#include <faiss_vlc/reference_engine.h>
+#include <faiss_vlc/train/reference_engine.h>
 
-#include "checkpoint_input.h"
+#include <tests/fuzz/checkpoint_input.h>
 
 namespace {
 

@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <sstream>
 
-#include "fuzz.h"
+#include <tests/fuzz/fuzz.h>
 
 #define main command_main
-#include <faiss_vlc/cli.cpp>
+#include <faiss_vlc/cli/cli.cpp>
 #undef main
 
 namespace {

@@ -1,10 +1,10 @@
 // FAISS's container around our payload, through faiss_vlc::read_index.
 
-#include "exercise.h"
+#include <tests/fuzz/exercise.h>
 
 #include <algorithm>
 
-#include <faiss_vlc/tree.h>
+#include <faiss_vlc/interop/tree.h>
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/index_io.h>
 
-#include "fuzz.h"
+#include <tests/fuzz/fuzz.h>
 
 /// Uses an index that was accepted: searches, reconstruction, adding, writing it again.
 inline void exercise(faiss_vlc::IndexVLC& index) {

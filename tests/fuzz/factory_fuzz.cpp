@@ -1,6 +1,6 @@
 // Descriptions for index_factory.
 
-#include "fuzz.h"
+#include <tests/fuzz/fuzz.h>
 
 #include <cctype>
 #include <memory>

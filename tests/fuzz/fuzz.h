@@ -10,7 +10,7 @@
 #include <faiss/Index.h>
 #include <faiss/impl/io.h>
 
-#include <faiss_vlc/format_internal.h>
+#include <faiss_vlc/container/format_internal.h>
 
 /// What the fuzz targets share.
 

@@ -1,6 +1,6 @@
 // HDF5 files: faults inside libhdf5 are not ours.
 
-#include "vector_input.h"
+#include <tests/fuzz/vector_input.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     read_as(".hdf5", 0, data, size);

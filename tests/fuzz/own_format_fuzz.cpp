@@ -1,9 +1,9 @@
 // A .vlc file: raw first, then with its checksums made right, so that mutations reach what is
 // behind them.
 
-#include "exercise.h"
+#include <tests/fuzz/exercise.h>
 
-#include <faiss_vlc/load.h>
+#include <faiss_vlc/storage/load.h>
 
 namespace {
 

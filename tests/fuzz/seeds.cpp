@@ -10,14 +10,14 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
-#include <faiss_vlc/reference_engine.h>
-#include <faiss_vlc/tree.h>
-#include <faiss_vlc/vector_file.h>
+#include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/vectors/vector_file.h>
 
 #include <hdf5.h>
 
-#include "checkpoint_input.h"
-#include "fuzz.h"
+#include <tests/fuzz/checkpoint_input.h>
+#include <tests/fuzz/fuzz.h>
 
 namespace fs = std::filesystem;
 

@@ -1,6 +1,6 @@
 // Files of vectors and labels. The first byte chooses the format; HDF5 has a target of its own.
 
-#include "vector_input.h"
+#include <tests/fuzz/vector_input.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static const char* const kExtensions[] = {".fvecs", ".bvecs", ".ivecs", ".npy", ".raw", ".npy"};

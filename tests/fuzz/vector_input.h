@@ -4,9 +4,9 @@
 
 #include <cstdio>
 
-#include <faiss_vlc/vector_file.h>
+#include <faiss_vlc/vectors/vector_file.h>
 
-#include "fuzz.h"
+#include <tests/fuzz/fuzz.h>
 
 /// Puts the bytes into a file of that extension and reads it in every way; `variant` chooses
 /// options.

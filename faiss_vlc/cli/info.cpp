@@ -1,0 +1,225 @@
+#include <faiss_vlc/cli/cli.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include <faiss_vlc/container/format.h>
+#include <opencl/device.h>
+
+namespace faiss_vlc::cli {
+
+namespace {
+
+struct Arguments {
+    std::string index;
+    bool devices = false;
+};
+
+Json list_balance(const faiss::IndexIVF& ivf) {
+    std::vector<size_t> sizes(ivf.nlist);
+    for (size_t j = 0; j < ivf.nlist; j++) {
+        sizes[j] = ivf.invlists->list_size(j);
+    }
+    std::sort(sizes.begin(), sizes.end());
+    Json json;
+    json["lists"] = ivf.nlist;
+    if (!sizes.empty()) {
+        json["empty"] = std::upper_bound(sizes.begin(), sizes.end(), size_t(0)) - sizes.begin();
+        json["smallest"] = sizes.front();
+        json["mean"] = rounded(double(ivf.ntotal) / double(ivf.nlist));
+        json["median"] = sizes[sizes.size() / 2];
+        json["largest"] = sizes.back();
+    }
+    if (ivf.ntotal > 0) {
+        // how much more a search scans than if all lists were equal
+        json["imbalance"] = rounded(ivf.invlists->imbalance_factor(), 4);
+    }
+    return json;
+}
+
+Json code_of(const IndexVLC& index) {
+    const Layout& layout = index.model->layout;
+    Json json;
+    json["bytes"] = index.code_size;
+    json["factor_bytes"] = kFactorBytes;
+    json["id_bytes"] = index.lists().id_bytes();
+    json["bits_per_dimension"] = rounded(8.0 * layout.code_bytes / index.d, 4);
+    std::vector<int> by_width(kMaxWidth + 1);
+    for (const Field& field : layout.fields) {
+        const int lanes = std::min(field.lanes, std::max(0, index.d - field.first));
+        by_width[field.width] += lanes;
+    }
+    by_width[0] = index.d;
+    for (int width = 1; width <= kMaxWidth; width++) {
+        by_width[0] -= by_width[width];
+    }
+    Json widths;
+    for (int width = 0; width <= kMaxWidth; width++) {
+        if (by_width[width] > 0) {
+            widths[std::to_string(width)] = by_width[width];
+        }
+    }
+    json["dimensions_by_bits"] = widths;
+    return json;
+}
+
+Json training_of(const IndexVLC& index) {
+    const TrainingRecord& record = index.model->record;
+    const VLCParameters& p = index.parameters;
+    Json json;
+    json["vectors"] = record.n;
+    json["iterations"] = record.iterations;
+    json["seed"] = record.seed;
+    json["energy"] = rounded(record.energy_train);
+    json["energy_held_out"] = rounded(record.energy_held);
+    json["robust"] = p.robust == Robust::huber  ? "huber"
+                     : p.robust == Robust::trim ? "trim"
+                                                : "none";
+    json["frame"] = p.frame == FrameKind::principal ? "principal" : "identity";
+    const Estimator& e = index.model->estimator;
+    json["estimator"] = {{"t1", rounded(e.t1)}, {"t2", rounded(e.t2)}, {"c", rounded(e.c)}};
+    json["default_nprobe"] = index.model->default_nprobe;
+    return json;
+}
+
+Json run_index(const std::string& path) {
+    LoadedIndex loaded = open_index(path);
+    const faiss::Index& index = *loaded.index;
+    Json json;
+    json["index"] = path;
+    json["kind"] = loaded.vlc == loaded.index.get() && loaded.vlc ? "IndexVLC"
+                   : loaded.vlc                                   ? "FAISS index around an IndexVLC"
+                                                                  : "FAISS index";
+    json["n"] = index.ntotal;
+    json["d"] = index.d;
+    json["metric"] = metric_name(index.metric_type);
+    json["trained"] = index.is_trained;
+    add_size(json, file_size(path), index.ntotal, index.d);
+    if (loaded.ivf) {
+        json["nprobe"] = loaded.ivf->nprobe;
+        json["balance"] = list_balance(*loaded.ivf);
+    }
+    if (loaded.vlc && loaded.vlc->model) {
+        const IndexVLC& vlc = *loaded.vlc;
+        json["anchors"] = {{"m", vlc.model->m},
+                           {"stored_as", vlc.model->grid == AnchorGrid::int8 ? "int8" : "float16"}};
+        json["code"] = code_of(vlc);
+        json["training"] = training_of(vlc);
+    }
+    if (is_payload(path)) {
+        const SectionReader sections(map_file(path));
+        json["format_version"] = sections.version();
+        Json list = Json::array();
+        for (const Section& section : sections.sections()) {
+            list.push_back({{"name", section.name}, {"bytes", section.bytes.size}});
+        }
+        json["sections"] = list;
+    }
+    return json;
+}
+
+void print_index(const Json& json) {
+    printf("%s: %s, %lld vectors of %d dimensions (%s)\n", json["index"].get<std::string>().c_str(),
+           json["kind"].get<std::string>().c_str(), json["n"].get<long long>(),
+           json["d"].get<int>(), json["metric"].get<std::string>().c_str());
+    print_size(json);
+    if (json.contains("anchors")) {
+        printf("anchors    %d, stored as %s\n", json["anchors"]["m"].get<int>(),
+               json["anchors"]["stored_as"].get<std::string>().c_str());
+        const Json& code = json["code"];
+        printf("code       %d bytes with %d of factors, id %d bytes; %.4g bits per dimension:",
+               code["bytes"].get<int>(), code["factor_bytes"].get<int>(),
+               code["id_bytes"].get<int>(), code["bits_per_dimension"].get<double>());
+        for (const auto& item : code["dimensions_by_bits"].items()) {
+            printf(" %d x %s", item.value().get<int>(), item.key().c_str());
+        }
+        const Json& training = json["training"];
+        printf("\ntraining   on %lld vectors, %d iterations, seed %u, robust %s, frame %s\n",
+               training["vectors"].get<long long>(), training["iterations"].get<int>(),
+               training["seed"].get<unsigned>(), training["robust"].get<std::string>().c_str(),
+               training["frame"].get<std::string>().c_str());
+        printf("           mean squared distance to the anchor %.6g, held out %.6g\n",
+               training["energy"].get<double>(), training["energy_held_out"].get<double>());
+        const Json& e = training["estimator"];
+        printf("estimator  t1 %.4g, t2 %.4g, c %.4g\n", e["t1"].get<double>(),
+               e["t2"].get<double>(), e["c"].get<double>());
+    }
+    if (json.contains("balance")) {
+        const Json& balance = json["balance"];
+        printf("lists      %lld, nprobe %lld", balance["lists"].get<long long>(),
+               json["nprobe"].get<long long>());
+        if (balance.contains("empty")) {
+            printf(", %lld empty, sizes %lld to %lld, mean %.4g, median %lld",
+                   balance["empty"].get<long long>(), balance["smallest"].get<long long>(),
+                   balance["largest"].get<long long>(), balance["mean"].get<double>(),
+                   balance["median"].get<long long>());
+        }
+        if (balance.contains("imbalance")) {
+            printf(", imbalance %.3f", balance["imbalance"].get<double>());
+        }
+        printf("\n");
+    }
+    if (json.contains("sections")) {
+        printf("sections   of format version %d, in bytes\n", json["format_version"].get<int>());
+        for (const Json& section : json["sections"]) {
+            printf("  %-16s %12lld\n", section["name"].get<std::string>().c_str(),
+                   section["bytes"].get<long long>());
+        }
+    }
+}
+
+Json run_devices() {
+    Json json;
+    Json list = Json::array();
+    for (const DeviceInfo& device : list_devices()) {
+        list.push_back({{"name", device.name},
+                        {"type", device.type == DeviceType::kGpu   ? "GPU"
+                                 : device.type == DeviceType::kCpu ? "CPU"
+                                                                   : "other"},
+                        {"platform", device.platform},
+                        {"version", device.version},
+                        {"driver", device.driver},
+                        {"compute_units", device.compute_units},
+                        {"global_memory", device.global_mem},
+                        {"max_work_group", device.max_work_group}});
+    }
+    json["devices"] = list;
+    return json;
+}
+
+void print_devices(const Json& json) {
+    printf("auto       the first of these, GPUs before CPUs; the reference if there is none\n"
+           "reference  plain C++\n"
+           "opencl-all all that are of the first one's type and platform; or "
+           "opencl-all:<part of a name>\n");
+    for (const Json& device : json["devices"]) {
+        printf("opencl:%s\n           %s, %u compute units, %.1f GB, %s, %s\n",
+               device["name"].get<std::string>().c_str(), device["type"].get<std::string>().c_str(),
+               device["compute_units"].get<unsigned>(), device["global_memory"].get<double>() / 1e9,
+               device["platform"].get<std::string>().c_str(),
+               device["version"].get<std::string>().c_str());
+    }
+}
+
+} // namespace
+
+void add_info_command(CLI::App& app, Job& job) {
+    auto* command = app.add_subcommand("info", "Describe an index, or list the OpenCL devices");
+    auto a = std::make_shared<Arguments>();
+    auto* what = command->add_option_group("what");
+    what->add_option("--idx", a->index, "The index")->type_name("FILE");
+    what->add_flag("--devices", a->devices, "List the devices that --device can name");
+    what->require_option(1);
+    add_json_option(*command, job);
+    command->callback([a, &job] {
+        if (a->devices) {
+            job.run = run_devices;
+            job.print = print_devices;
+        } else {
+            job.run = [a] { return run_index(a->index); };
+            job.print = print_index;
+        }
+    });
+}
+
+} // namespace faiss_vlc::cli

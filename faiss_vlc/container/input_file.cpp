@@ -1,0 +1,96 @@
+#include <faiss_vlc/container/input_file.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstring>
+#include <new>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace faiss_vlc {
+
+InputFile::InputFile(const std::string& path) : path_(path) {
+    // O_NONBLOCK: opening a named pipe must fail below, not wait for its writer.
+    do {
+        fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    } while (fd_ < 0 && errno == EINTR);
+    if (fd_ < 0) {
+        fail("%s: cannot open: %s", path.c_str(), strerror(errno));
+    }
+    struct stat info {};
+    std::string fault;
+    if (fstat(fd_, &info) != 0) {
+        fault = strerror(errno);
+    } else if (S_ISDIR(info.st_mode)) {
+        fault = "it is a folder";
+    } else if (!S_ISREG(info.st_mode)) {
+        fault = "it is not a regular file";
+    } else if (info.st_size == 0) {
+        fault = "it is empty";
+    }
+    if (!fault.empty()) {
+        close(fd_);
+        fail("%s: cannot read: %s", path.c_str(), fault.c_str());
+    }
+    size_ = info.st_size;
+}
+
+InputFile::~InputFile() {
+    close(fd_);
+}
+
+void InputFile::read(uint8_t* data, uint64_t begin, uint64_t end) const {
+    while (begin < end) {
+        const ssize_t got = pread(fd_, data, end - begin, begin);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            fail("%s: cannot read: %s", path_.c_str(), strerror(errno));
+        }
+        if (got == 0) {
+            fail("%s: cut off while it was read, %" PRIu64 " bytes expected, %" PRIu64 " met",
+                 path_.c_str(), size_, begin);
+        }
+        data += got;
+        begin += got;
+    }
+}
+
+void AlignedBuffer::Free::operator()(uint8_t* data) const {
+    operator delete[](data, std::align_val_t(kBufferAlignment));
+}
+
+AlignedBuffer::AlignedBuffer(uint64_t size)
+    : data_(static_cast<uint8_t*>(operator new[](size, std::align_val_t(kBufferAlignment)))),
+      size_(size) {}
+
+MappedFile::MappedFile(const std::string& path) {
+    const InputFile file(path);
+    // Zeros first, the file over them: a page of zeros is left behind it.
+    const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
+    const uint64_t size = checked_add(file.size(), page - 1, "size of a mapping") / page * page;
+    const uint64_t whole = checked_add(size, page, "size of a mapping");
+    void* data = mmap(nullptr, whole, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data != MAP_FAILED &&
+        mmap(data, file.size(), PROT_READ, MAP_SHARED | MAP_FIXED, file.fd(), 0) == MAP_FAILED) {
+        const int error = errno;
+        munmap(data, whole);
+        errno = error;
+        data = MAP_FAILED;
+    }
+    if (data == MAP_FAILED) {
+        fail("%s: cannot map %" PRIu64 " bytes: %s", path.c_str(), file.size(), strerror(errno));
+    }
+    bytes_ = {static_cast<const uint8_t*>(data), file.size()};
+    mapped_ = whole;
+}
+
+MappedFile::~MappedFile() {
+    munmap(const_cast<uint8_t*>(bytes_.data), mapped_);
+}
+
+} // namespace faiss_vlc

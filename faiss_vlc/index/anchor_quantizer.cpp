@@ -1,0 +1,94 @@
+#include <faiss_vlc/index/anchor_quantizer.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include <faiss/utils/distances.h>
+
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/parallel.h>
+
+namespace faiss_vlc {
+
+void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* list_nos) {
+    constexpr int64_t kChunk = 96; // rows that stay in the nearest cache
+    const int dp = model.dp();
+    Rescue rescue;
+#pragma omp parallel if (n > kChunk)
+    rescue.run([&] {
+        std::vector<int8_t> x8(size_t(std::min(n, kChunk)) * dp);
+        int32_t labels[kChunk];
+#pragma omp for schedule(static) nowait
+        for (int64_t first = 0; first < n; first += kChunk) {
+            const int count = int(std::min(kChunk, n - first));
+            for (int i = 0; i < count; i++) {
+                model.lattice.encode_row(x + (first + i) * model.d, &x8[size_t(i) * dp]);
+            }
+            model.nearest(count, x8.data(), labels);
+            std::copy_n(labels, count, list_nos + first);
+        }
+    });
+    rescue.rethrow();
+}
+
+AnchorQuantizer::AnchorQuantizer(std::shared_ptr<const Model> model)
+    : IndexFlat(model->d, model->metric), model_(std::move(model)) {
+    std::vector<float> anchors(size_t(model_->m) * d);
+    for (int j = 0; j < model_->m; j++) {
+        model_->anchor(j, &anchors[size_t(j) * d]);
+    }
+    add(model_->m, anchors.data());
+}
+
+void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                             const faiss::SearchParameters* params) const {
+    if (params || ntotal != model_->m) { // somebody changed it
+        IndexFlat::search(n, x, k, distances, labels, params);
+        return;
+    }
+    checked_count(n, d, sizeof(float), "queries");
+    checked_count(n, std::max<idx_t>(k, 0), sizeof(idx_t), "results");
+    if (k < 1) {
+        return;
+    }
+    const bool inner_product = metric_type == faiss::METRIC_INNER_PRODUCT;
+    const float worst =
+            inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
+    const float* anchors = get_xb();
+    const idx_t count = std::min<idx_t>(k, model_->m);
+    if (k == 1) {
+        assign_to_anchors(*model_, n, x, labels);
+    }
+    Rescue rescue;
+#pragma omp parallel if (n > 1)
+    {
+        std::unique_ptr<Query> query;
+        rescue.run([&] { query = std::make_unique<Query>(*model_); });
+#pragma omp for schedule(dynamic, 8)
+        for (idx_t i = 0; i < n; i++) {
+            rescue.run([&] {
+                idx_t* const list = labels + i * k;
+                std::fill_n(distances + i * k, k, worst);
+                if (!query || !query->set(x + i * d)) {
+                    std::fill_n(list, k, idx_t(-1));
+                    return;
+                }
+                if (k > 1) {
+                    const auto& ranked = query->rank(int(count));
+                    std::fill(std::copy(ranked.begin(), ranked.end(), list), list + k, idx_t(-1));
+                }
+                for (idx_t r = 0; r < count; r++) {
+                    const float* anchor = anchors + list[r] * d;
+                    distances[i * k + r] = inner_product
+                                                   ? faiss::fvec_inner_product(x + i * d, anchor, d)
+                                                   : faiss::fvec_L2sqr(x + i * d, anchor, d);
+                }
+            });
+        }
+    }
+    rescue.rethrow();
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,471 @@
+#include <faiss_vlc/IndexVLC.h>
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include <faiss/IndexIVF.h>
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/utils/Heap.h>
+
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/search/list_major.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/query/query_group.h>
+#include <faiss_vlc/search/scan_lists.h>
+#include <faiss_vlc/index/search_device.h>
+#include <faiss_vlc/kernels/simd.h>
+
+namespace faiss_vlc {
+
+using idx_t = int64_t;
+
+namespace {
+
+const faiss::SearchParametersIVF* ivf_params(const faiss::SearchParameters* params) {
+    const auto* ivf = dynamic_cast<const faiss::SearchParametersIVF*>(params);
+    if (params && !ivf) {
+        fail("IndexVLC: expected SearchParametersIVF, got another type of search parameters");
+    }
+    return ivf;
+}
+
+double milliseconds() {
+    using namespace std::chrono;
+    return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
+}
+
+/// What a search did, times added up over threads.
+struct Work {
+    Scanned scanned;
+    double ranking = 0, all = 0; ///< ms
+    void add(const Work& part) {
+        scanned += part.scanned;
+        ranking += part.ranking;
+        all += part.all;
+    }
+};
+
+/// Adds to FAISS's statistics, which may be the global ones, from any number of threads.
+void count_search(faiss::IndexIVFStats& stats, int64_t n, const Work& work) {
+    __atomic_fetch_add(&stats.nq, size_t(n), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.nlist, work.scanned.lists, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&stats.ndis, work.scanned.vectors, __ATOMIC_RELAXED);
+#pragma omp atomic
+    stats.quantization_time += work.ranking;
+#pragma omp atomic
+    stats.search_time += work.all;
+}
+
+/// Asks now and then whether the user wants a search to end; only the thread that called it may.
+class Interruption {
+public:
+    bool is_wanted() const { return __atomic_load_n(&wanted_, __ATOMIC_RELAXED); }
+    void ask(double now) {
+        if (omp_get_thread_num() == 0 && now > next_) {
+            next_ = now + kPeriod;
+            if (faiss::InterruptCallback::is_interrupted()) {
+                __atomic_store_n(&wanted_, true, __ATOMIC_RELAXED);
+            }
+        }
+    }
+    void rethrow() const {
+        if (wanted_) {
+            fail("computation interrupted");
+        }
+    }
+
+private:
+    static constexpr double kPeriod = 100; ///< ms: Python has to be waited for
+    double next_ = milliseconds() + kPeriod;
+    bool wanted_ = false;
+};
+
+/// Writes a query's results, padded with -1 and the metric's worst distance.
+/// store_pairs: list << 32 | offset as labels instead of ids.
+void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, bool store_pairs,
+                   float* distances, int64_t* labels) {
+    const auto& best = top.sorted();
+    for (idx_t i = 0; i < k; i++) {
+        if (i < idx_t(best.size())) {
+            distances[i] = query.distance(best[i].estimate);
+            labels[i] = store_pairs ? best[i].place : best[i].id;
+        } else {
+            distances[i] = inner_product ? -std::numeric_limits<float>::max()
+                                         : std::numeric_limits<float>::max();
+            labels[i] = -1;
+        }
+    }
+}
+
+/// Takes n queries in groups of `size`, by all threads: prepare(group, first) ranks those of a
+/// group or gives it the lists of the queries from `first` on, and answer(own, group, first) looks
+/// for its queries. make_own() is what a thread keeps its results in: start() may throw, finish()
+/// is reached by all threads, whatever happened.
+template <class MakeOwn, class Prepare, class Answer>
+Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn make_own,
+                Prepare prepare, Answer answer) {
+    Work work;
+    Rescue rescue;
+    Interruption interruption;
+#pragma omp parallel if (n > 1)
+    {
+        Work mine;
+        auto own = make_own();
+        std::unique_ptr<QueryGroup> group;
+        rescue.run([&] {
+            own.start();
+            group = std::make_unique<QueryGroup>(model, size);
+        });
+#pragma omp for schedule(dynamic)
+        for (idx_t first = 0; first < n; first += size) {
+            if (!group || interruption.is_wanted()) {
+                continue; // rethrown below
+            }
+            rescue.run([&] {
+                const double start = milliseconds();
+                const int some = int(std::min<idx_t>(size, n - first));
+                group->set(some, x + first * model.d);
+                prepare(*group, first);
+                group->rotate();
+                mine.ranking += milliseconds() - start;
+                mine.scanned += answer(own, *group, first);
+                const double end = milliseconds();
+                mine.all += end - start;
+                interruption.ask(end);
+            });
+        }
+        own.finish();
+#pragma omp critical(faiss_vlc_add_work)
+        work.add(mine);
+    }
+    rescue.rethrow();
+    interruption.rethrow();
+    return work;
+}
+
+/// The k best of n queries: scan(group, q, top) looks for those of the q-th, which is set.
+template <class Prepare, class Scan>
+Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool store_pairs,
+                float* distances, idx_t* labels, Prepare prepare, Scan scan) {
+    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
+    struct Own {
+        const SearchScope& scope;
+        idx_t k = 0;
+        std::unique_ptr<TopK> top;
+        void start() { top = std::make_unique<TopK>(k, &scope.lists); }
+        void finish() {}
+    };
+    const auto make_own = [&] { return Own{scope, k, nullptr}; };
+    const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        Scanned scanned;
+        for (int q = 0; q < group.n(); q++) {
+            own.top->clear();
+            if (group.is_set(q)) {
+                scanned += scan(group, q, *own.top);
+            }
+            write_results(group[q], *own.top, k, inner_product, store_pairs,
+                          distances + (first + q) * k, labels + (first + q) * k);
+        }
+        return scanned;
+    };
+    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+    return each_group(scope.model, n, x, size, make_own, prepare, answer);
+}
+
+/// The same, list by list for groups of `size` queries.
+Work search_list_major(const SearchScope& scope, idx_t n, const float* x, idx_t k, size_t probes,
+                       int size, bool store_pairs, float* distances, idx_t* labels) {
+    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
+    struct Own {
+        const SearchScope& scope;
+        idx_t k = 0;
+        int size = 0;
+        ListMajor list_major;
+        std::vector<TopK> tops;
+        void start() { tops.assign(size_t(size), TopK(k, &scope.lists)); }
+        void finish() {}
+    };
+    const auto make_own = [&] { return Own{scope, k, size, {}, {}}; };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        for (TopK& top : own.tops) {
+            top.clear();
+        }
+        const Scanned scanned = own.list_major.scan(scope, group, own.tops);
+        for (int q = 0; q < group.n(); q++) {
+            write_results(group[q], own.tops[q], k, inner_product, store_pairs,
+                          distances + (first + q) * k, labels + (first + q) * k);
+        }
+        return scanned;
+    };
+    return each_group(scope.model, n, x, size, make_own, rank, answer);
+}
+
+/// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
+bool is_worth_threads(const SearchScope& scope, idx_t n, size_t probes, idx_t ntotal) {
+    constexpr double kVectors = 100000;
+    return n == 1 && scope.max_codes == 0 && omp_get_max_threads() > 1 && !omp_in_parallel() &&
+           double(probes) * double(ntotal) / double(scope.lists.nlist) >= kVectors;
+}
+
+/// Adds n rows of k results to as many of FAISS's heaps.
+void push_results(idx_t n, idx_t k, faiss::MetricType metric, const std::vector<float>& found,
+                  const std::vector<idx_t>& ids, float* distances, idx_t* labels) {
+    for (idx_t i = 0; i < n * k; i++) {
+        float* heap = distances + i / k * k;
+        idx_t* heap_ids = labels + i / k * k;
+        if (ids[i] < 0) {
+            continue;
+        }
+        if (metric == faiss::METRIC_INNER_PRODUCT) {
+            if (found[i] > heap[0]) {
+                faiss::minheap_replace_top(k, heap, heap_ids, found[i], ids[i]);
+            }
+        } else if (found[i] < heap[0]) {
+            faiss::maxheap_replace_top(k, heap, heap_ids, found[i], ids[i]);
+        }
+    }
+}
+
+void check_results(idx_t n, idx_t k, int d) {
+    if (k < 1) {
+        fail("IndexVLC: search expected k >= 1, got %lld", (long long)k);
+    }
+    checked_count(n, d, sizeof(float), "queries");
+    checked_count(n, k, sizeof(idx_t), "results");
+}
+
+} // namespace
+
+size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
+    const size_t probes = std::min(nlist, params ? params->nprobe : nprobe);
+    if (probes < 1) {
+        fail("IndexVLC: search expected nprobe >= 1, got 0");
+    }
+    return probes;
+}
+
+SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params,
+                               [[maybe_unused]] idx_t k) const {
+    SearchScope scope{*model, lists()};
+    scope.sel = params ? params->sel : nullptr;
+    scope.max_codes = params ? params->max_codes : max_codes;
+    const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
+    scope.max_probes = std::min(own ? own->max_probes : max_probes, nlist);
+#if FAISS_VLC_HAS_EARLY_STOP
+    if (params) {
+        scope.at_least = params->ensure_topk_full ? size_t(k) : 0;
+        scope.max_empty_lists = params->max_empty_result_buckets;
+        scope.max_lists = params->max_lists_num;
+        if (scope.max_lists && params->ensure_topk_full) {
+            scope.max_lists = std::max(scope.max_lists, size_t(k));
+        }
+    }
+#endif
+    return scope;
+}
+
+bool IndexVLC::searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const {
+    return !search_device.empty() && search_device != "reference" && n > 0 && ntotal > 0 &&
+           !scope.sel && scope.max_codes == 0 && scope.max_probes <= probes &&
+           k <= DeviceSearch::most_results();
+}
+
+Scanned IndexVLC::search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
+                                   size_t probes, bool store_pairs, float* distances,
+                                   idx_t* labels) const {
+    std::shared_ptr<DeviceSearch> search;
+    {
+        const std::lock_guard<std::mutex> hold(searcher_->mutex);
+        if (!searcher_->search || searcher_->search->spec() != search_device) {
+            searcher_->search = std::make_shared<DeviceSearch>(search_device);
+        }
+        search = searcher_->search;
+    }
+    std::vector<int64_t> left;
+    Scanned scanned;
+    scanned.vectors = search->search(model, scope.lists, n, x, int(probes), int(k), store_pairs,
+                                     distances, labels, left);
+    scanned.lists = (size_t(n) - left.size()) * probes;
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto scan = [&](QueryGroup& group, int q, TopK& top) {
+        return scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top);
+    };
+    for (const int64_t i : left) {
+        scanned += search_all(scope, 1, x + i * d, k, store_pairs, distances + i * k,
+                              labels + i * k, rank, scan)
+                           .scanned;
+    }
+    return scanned;
+}
+
+void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                      const faiss::SearchParameters* params) const {
+    search_pairs(n, x, k, distances, labels, false, params);
+}
+
+void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
+                            bool store_pairs, const faiss::SearchParameters* params) const {
+    require_trained("search");
+    check_results(n, k, d);
+    const auto* ivf = ivf_params(params);
+    const SearchScope scope = scope_of(ivf, k);
+    const size_t probes = scope.lists_of(probes_of(ivf));
+    if (searches_on_device(scope, n, probes, k)) {
+        const double start = milliseconds();
+        Work work;
+        work.scanned = search_on_device(scope, n, x, k, probes, store_pairs, distances, labels);
+        work.all = milliseconds() - start;
+        count_search(faiss::indexIVF_stats, n, work);
+        return;
+    }
+    const int together = ListMajor::size_for(scope, n, omp_get_max_threads(), probes, size_t(k));
+    if (together > 0) {
+        count_search(faiss::indexIVF_stats, n,
+                     search_list_major(scope, n, x, k, probes, together, store_pairs, distances,
+                                       labels));
+        return;
+    }
+    const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto scan = [&](QueryGroup& group, int q, TopK& top) {
+        return by_lists ? scan_lists_parallel(scope, x, probes, group.lists(q), size_t(k), top)
+                        : scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top,
+                                       group.following(q));
+    };
+    const Work work = search_all(scope, n, x, k, store_pairs, distances, labels, rank, scan);
+    count_search(faiss::indexIVF_stats, n, work);
+}
+
+void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t* list_nos,
+                                  const float* /*centroid_dis*/, float* distances, idx_t* labels,
+                                  bool store_pairs, const faiss::IVFSearchParameters* params,
+                                  faiss::IndexIVFStats* stats) const {
+    require_trained("search");
+    check_results(n, k, d);
+    const size_t probes = probes_of(params);
+    const size_t places = checked_count(n, probes, sizeof(idx_t), "lists to search");
+    for (size_t i = 0; i < places; i++) {
+        if (list_nos[i] >= idx_t(nlist)) {
+            fail("search_preassigned: expected lists below %zu, got %lld", nlist,
+                 (long long)list_nos[i]);
+        }
+    }
+    const SearchScope scope = scope_of(params, k);
+    const int scanned = int(scope.lists_of(probes));
+    const auto give = [&](QueryGroup& group, idx_t first) {
+        group.give(scanned, list_nos + first * probes, idx_t(probes));
+    };
+    const auto scan = [&](QueryGroup& group, int q, TopK& top) {
+        return scan_lists(scope, group[q], scanned, group.lists(q), top, group.following(q));
+    };
+    Work work;
+    if (parallel_mode &
+        PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
+        std::vector<float> found(size_t(n) * k);
+        std::vector<idx_t> ids(found.size());
+        work = search_all(scope, n, x, k, store_pairs, found.data(), ids.data(), give, scan);
+        push_results(n, k, metric_type, found, ids, distances, labels);
+    } else {
+        work = search_all(scope, n, x, k, store_pairs, distances, labels, give, scan);
+    }
+    work.ranking = work.all = 0; // IndexIVF's callers add them
+    count_search(stats ? *stats : faiss::indexIVF_stats, n, work);
+}
+
+void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeSearchResult* result,
+                            const faiss::SearchParameters* params) const {
+    require_trained("range_search");
+    checked_count(n, d, sizeof(float), "queries");
+    const auto* ivf = ivf_params(params);
+    const size_t probes = probes_of(ivf);
+    const SearchScope scope = scope_of(ivf, 0);
+    struct Own {
+        faiss::RangeSearchPartialResult part;
+        void start() {}
+        void finish() { part.finalize(); } // gathers all threads' parts: each has to come here
+    };
+    const auto make_own = [&] { return Own{faiss::RangeSearchPartialResult(result)}; };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        Scanned scanned;
+        for (int q = 0; q < group.n(); q++) {
+            faiss::RangeQueryResult& one = own.part.new_result(first + q);
+            if (group.is_set(q)) {
+                scanned += scan_lists_range(scope, group[q], probes, group.lists(q), radius, one,
+                                            group.following(q));
+            }
+        }
+        return scanned;
+    };
+    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+    const Work work = each_group(*model, n, x, size, make_own, rank, answer);
+    count_search(faiss::indexIVF_stats, n, work);
+}
+
+void IndexVLC::search_and_reconstruct(idx_t n, const float* x, idx_t k, float* distances,
+                                      idx_t* labels, float* recons,
+                                      const faiss::SearchParameters* params) const {
+    search_pairs(n, x, k, distances, labels, true, params);
+    const VLCInvertedLists& own = lists();
+    const idx_t results = n * k; // checked by search
+    checked_count(results, d, sizeof(float), "vectors to reconstruct");
+    for (idx_t i = 0; i < results; i++) {
+        float* out = recons + i * d;
+        if (labels[i] < 0) {
+            std::fill_n(out, d, std::numeric_limits<float>::quiet_NaN());
+            continue;
+        }
+        const int64_t list_no = labels[i] >> 32;
+        const int64_t offset = labels[i] & 0xffffffff;
+        reconstruct_from_offset(list_no, offset, out);
+        labels[i] = own.id(list_no, offset);
+    }
+}
+
+namespace {
+
+/// For FAISS's own algorithms over packed codes: a block of one vector at a time.
+struct VLCScanner : faiss::InvertedListScanner {
+    VLCScanner(const IndexVLC& index, bool store_pairs, const faiss::IDSelector* sel)
+        : InvertedListScanner(store_pairs, sel), query_(*index.model),
+          padded_(index.code_size + 64) {
+        keep_max = index.metric_type == faiss::METRIC_INNER_PRODUCT;
+        code_size = index.code_size;
+    }
+    void set_query(const float* x) override { usable_ = query_.set(x); }
+    void set_list(idx_t list, float /*coarse_dis*/) override {
+        list_no = list;
+        scan_ = usable_ ? &query_.list(int(list)) : nullptr;
+    }
+    float distance_to_code(const uint8_t* code) const override {
+        if (!scan_) {
+            return keep_max ? -std::numeric_limits<float>::max()
+                            : std::numeric_limits<float>::max();
+        }
+        std::copy_n(code, code_size, padded_.begin());
+        float estimate[kBlock];
+        simd().scan_blocks(*scan_, padded_.data(), 1, 0.0f, estimate);
+        return query_.distance(estimate[0]);
+    }
+
+private:
+    Query query_;
+    mutable std::vector<uint8_t> padded_;
+    const ListScan* scan_ = nullptr;
+    bool usable_ = false;
+};
+
+} // namespace
+
+faiss::InvertedListScanner*
+IndexVLC::get_InvertedListScanner(bool store_pairs,
+                                  const faiss::IDSelector* sel FAISS_VLC_SCANNER_PARAMS()) const {
+    require_trained("scanning");
+    return new VLCScanner(*this, store_pairs, sel);
+}
+
+} // namespace faiss_vlc

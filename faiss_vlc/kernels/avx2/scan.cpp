@@ -1,0 +1,322 @@
+#include <immintrin.h>
+
+#include <faiss_vlc/lib/numeric.h>
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
+
+// AVX2: as avx512/scan.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by
+// signed bytes into saturating 16-bit pairs, so one side must stay below 128: a field of up to 7
+// bits does, an 8-bit field goes in two halves, and signed x signed moves the sign to one side
+// first.
+
+namespace faiss_vlc {
+
+namespace {
+
+__m256i load(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+__m256i widen(__m256i pairs) {
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+__m256i widen_bytes(const int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
+    __m256i low = _mm256_setzero_si256();
+    __m256i high = _mm256_setzero_si256();
+    const int32_t* x2 = reinterpret_cast<const int32_t*>(x);
+    for (int p = 0; p < pairs; p++) {
+        const __m256i q = _mm256_set1_epi32(x2[p]);
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(widen_bytes(rows + p * 32), q));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(widen_bytes(rows + p * 32 + 16), q));
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8), high);
+}
+
+void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                     int32_t* const* sums) {
+    for (int t = 0; t < tiles; t++) {
+        __m256i low[kTogether], high[kTogether];
+        for (int v = 0; v < kTogether; v++) {
+            low[v] = high[v] = _mm256_setzero_si256();
+        }
+        for (int p = 0; p < pairs; p++, rows += 32) {
+            const __m256i row_low = widen_bytes(rows);
+            const __m256i row_high = widen_bytes(rows + 16);
+            for (int v = 0; v < kTogether; v++) {
+                const __m256i q = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(x[v])[p]);
+                low[v] = _mm256_add_epi32(low[v], _mm256_madd_epi16(row_low, q));
+                high[v] = _mm256_add_epi32(high[v], _mm256_madd_epi16(row_high, q));
+            }
+        }
+        for (int v = 0; v < kTogether; v++) {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums[v] + t * 16), low[v]);
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums[v] + t * 16 + 8), high[v]);
+        }
+    }
+}
+
+template <int T>
+void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* offsets,
+               int32_t factor, int32_t* scores) {
+    __m256i acc[2 * T];
+    for (int t = 0; t < 2 * T; t++) {
+        acc[t] = _mm256_setzero_si256();
+    }
+    for (int g = 0; g < groups; g++) {
+        const __m256i q = _mm256_set1_epi32(x4[g]);
+        const __m256i magnitude = _mm256_abs_epi8(q);
+        for (int t = 0; t < 2 * T; t++) {
+            const __m256i a = load(packed + (int64_t(t / 2) * groups + g) * 64 + t % 2 * 32);
+            const __m256i products = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, q));
+            acc[t] = _mm256_add_epi32(acc[t], widen(products));
+        }
+    }
+    for (int t = 0; t < 2 * T; t++) {
+        const __m256i scaled = _mm256_mullo_epi32(acc[t], _mm256_set1_epi32(factor));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(scores + t * 8),
+                            _mm256_add_epi32(scaled, load(offsets + t * 8)));
+    }
+}
+
+void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
+                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
+                int32_t* scores) {
+    const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
+    int t = 0;
+    for (; t + 4 <= tiles; t += 4) {
+        rank_some<4>(groups, x4, packed + int64_t(t) * groups * 64, offsets + t * 16, factor,
+                     scores + t * 16);
+    }
+    for (; t < tiles; t++) {
+        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, offsets + t * 16, factor,
+                     scores + t * 16);
+    }
+}
+
+void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                   int32_t* const* scores) {
+    for (int q = 0; q < kTogether; q++) {
+        rank_tiles(tiles, groups, x[q], packed, component_sums, offsets, factor, scores[q]);
+    }
+}
+
+void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
+    for (int g = 0; g < groups; g += 8) {
+        __m256i least = _mm256_set1_epi32(INT32_MAX);
+        for (int i = g; i < n; i += groups) {
+            least = _mm256_min_epi32(least, load(scores + i));
+        }
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(minima + g), least);
+    }
+}
+
+int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
+    int count = 0;
+    for (int i = 0; i < n; i += 8) {
+        const __m256i beyond = _mm256_cmpgt_epi32(load(scores + i), _mm256_set1_epi32(bound));
+        uint32_t within = ~uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(beyond))) & 255;
+        for (; within; within &= within - 1) {
+            const int at = i + __builtin_ctz(within);
+            found[count++] = rank_key(scores[at], at);
+        }
+    }
+    return count;
+}
+
+float anchor_distance(int dp, const float* q, const int8_t* a) {
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (int k = 0; k < dp; k += 16) {
+        for (int h = 0; h < 2; h++) {
+            const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a + k + h * 8));
+            const __m256 anchor = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+            const __m256 u = _mm256_sub_ps(_mm256_loadu_ps(q + k + h * 8), anchor);
+            sum[h] = _mm256_add_ps(sum[h], _mm256_mul_ps(u, u));
+        }
+    }
+    float lane[kLanes];
+    _mm256_storeu_ps(lane, sum[0]);
+    _mm256_storeu_ps(lane + 8, sum[1]);
+    return add_lanes(lane);
+}
+
+float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
+                     int8_t* q8) {
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 most = _mm256_setzero_ps();
+    for (int i = 0; i < n; i += 8) {
+        const __m256 residual = _mm256_sub_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(b + i));
+        const __m256 v = _mm256_mul_ps(residual, _mm256_loadu_ps(step + i));
+        most = _mm256_max_ps(most, _mm256_and_ps(v, magnitude));
+        _mm256_storeu_ps(w + i, v);
+    }
+    float lane[8];
+    _mm256_storeu_ps(lane, most);
+    float largest = 0;
+    for (float v : lane) {
+        largest = v > largest ? v : largest;
+    }
+    const __m256 scale = _mm256_set1_ps(largest > kSmallestQuery ? 127.0f / largest : 0.0f);
+    for (int i = 0; i < n; i += 16) {
+        const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i), scale));
+        const __m256i b8 = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(w + i + 8), scale));
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b8), 0xd8);
+        const __m128i bytes =
+                _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), bytes);
+    }
+    return largest;
+}
+
+/// Bytes of 8 vectors of a row, zero-extended to 4 bytes each.
+__m256i load_lanes(const uint8_t* row, int lanes, int first) {
+    if (lanes == 4) {
+        return load(row + first * 4);
+    }
+    if (lanes == 2) {
+        return _mm256_cvtepu16_epi32(
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
+    }
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
+}
+
+/// A table of 32 floats looked up by 8 indices.
+__m256 look_up(const float* table, __m256i index) {
+    const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index);
+    const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), index);
+    const __m256 c = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), index);
+    const __m256 d = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), index);
+    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
+    const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 27));
+    return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
+}
+
+/// `B` blocks of `count` vectors at once for Q queries, in halves of 8 vectors: halves share a
+/// query's broadcasts, queries share the codes, and the latencies of all sums overlap. Results
+/// start at the vector `at`.
+template <int B, int Q>
+void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+               float* const* distances, uint64_t* within, int at) {
+    const Layout& layout = *lists[0]->layout;
+    const int64_t stride = int64_t(layout.code_size()) * count;
+    __m256i total[2 * B][Q], pairs[2 * B][Q];
+    for (int h = 0; h < 2 * B; h++) {
+        for (int q = 0; q < Q; q++) {
+            total[h][q] = pairs[h][q] = _mm256_setzero_si256();
+        }
+    }
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        const Field& f = layout.fields[i];
+        const uint8_t* row = blocks + int64_t(f.offset) * count;
+        const __m256i mask = _mm256_set1_epi32(int(f.mask >> f.shift));
+        const __m128i shift = _mm_cvtsi32_si128(f.shift);
+        __m256i x[Q];
+        for (int q = 0; q < Q; q++) {
+            x[q] = _mm256_set1_epi32(int(lists[q]->query[i]));
+        }
+        for (int h = 0; h < 2 * B; h++) {
+            const __m256i codes = load_lanes(row + h / 2 * stride, f.lanes, h % 2 * 8);
+            if (f.width == 8) {
+                const __m256i nibble = _mm256_set1_epi8(15);
+                const __m256i low = _mm256_and_si256(codes, nibble);
+                const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+                for (int q = 0; q < Q; q++) {
+                    __m256i& sum = total[h][q];
+                    sum = _mm256_add_epi32(sum, widen(_mm256_maddubs_epi16(low, x[q])));
+                    sum = _mm256_add_epi32(
+                            sum, _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, x[q])), 4));
+                }
+                continue;
+            }
+            const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
+            for (int q = 0; q < Q; q++) {
+                pairs[h][q] = _mm256_add_epi16(pairs[h][q], _mm256_maddubs_epi16(level, x[q]));
+            }
+        }
+        if (f.widen) {
+            for (int h = 0; h < 2 * B; h++) {
+                for (int q = 0; q < Q; q++) {
+                    total[h][q] = _mm256_add_epi32(total[h][q], widen(pairs[h][q]));
+                    pairs[h][q] = _mm256_setzero_si256();
+                }
+            }
+        }
+    }
+    for (int h = 0; h < 2 * B; h++) {
+        const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
+        const __m256i factors = _mm256_cvtepu16_epi32(
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(last_row + h % 2 * 16)));
+        const __m256 rho =
+                _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
+                                      _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
+                                      _mm256_set1_epi32(int(kRhoBias)))),
+                              _mm256_set1_ps(kRhoZero));
+        const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
+        for (int q = 0; q < Q; q++) {
+            const ListScan& list = *lists[q];
+            const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1),
+                                                  _mm256_set1_epi32(list.half));
+            const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
+                                              _mm256_mul_ps(rho, look_up(list.add, gamma)));
+            const __m256 shift = _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2));
+            const __m256 estimate = _mm256_sub_ps(base, shift);
+            _mm256_storeu_ps(distances[q] + at + h * 8, estimate);
+            const __m256 close = _mm256_cmp_ps(estimate, _mm256_set1_ps(bounds[q]), _CMP_LE_OQ);
+            const uint64_t some = uint64_t(_mm256_movemask_ps(close));
+            within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
+        }
+    }
+}
+
+/// `B` whole blocks at once, as long as there are so many.
+template <int B, int Q>
+void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+              float* const* distances, uint64_t* within) {
+    const int code_size = lists[0]->layout->code_size();
+    for (int q = 0; q < Q; q++) {
+        within[q] = 0;
+    }
+    int first = 0;
+    for (; first + 16 * B <= count; first += 16 * B) {
+        scan_some<B, Q>(lists, blocks + int64_t(first) * code_size, 16, bounds, distances, within,
+                        first);
+    }
+    for (; first < count; first += 16) {
+        scan_some<1, Q>(lists, blocks + int64_t(first) * code_size,
+                        count - first < 16 ? count - first : 16, bounds, distances, within, first);
+    }
+}
+
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<2, 1>(&lists, blocks, count, &bound, &distance, &within);
+    return within;
+}
+
+} // namespace
+
+extern const EncodeLoops kEncodeAvx2; // encode.cpp
+extern const Simd kAvx2;
+const Simd kAvx2 = {"avx2",
+                    rotate_tile,
+                    rotate_together,
+                    rank_tiles,
+                    rank_together,
+                    group_minima,
+                    select_within,
+                    anchor_distance,
+                    quantize_query,
+                    scan_blocks,
+                    scan_for<1, kScanTogether>,
+                    nearest_avx2,
+                    &kEncodeAvx2};
+
+} // namespace faiss_vlc

@@ -1,0 +1,351 @@
+#include <immintrin.h>
+
+#include <faiss_vlc/lib/numeric.h>
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
+
+// AVX-512 with VNNI: 16 vectors (or anchors, or frame rows) are the 16 lanes of a register, and one
+// instruction multiplies and adds 4 bytes of each. Blocks may be read up to 64 bytes beyond their
+// end (lists.h keeps that room).
+
+namespace faiss_vlc {
+
+namespace {
+
+__m512i widen_bytes(const int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
+    constexpr int kChains = 4; // hide the latency of each other
+    __m512i acc[kChains];
+    for (int c = 0; c < kChains; c++) {
+        acc[c] = _mm512_setzero_si512();
+    }
+    const int32_t* x2 = reinterpret_cast<const int32_t*>(x);
+    int p = 0;
+    for (; p + kChains <= pairs; p += kChains) {
+        for (int c = 0; c < kChains; c++) {
+            acc[c] = _mm512_dpwssd_epi32(acc[c], widen_bytes(rows + (p + c) * 32),
+                                         _mm512_set1_epi32(x2[p + c]));
+        }
+    }
+    for (; p < pairs; p++) {
+        acc[0] = _mm512_dpwssd_epi32(acc[0], widen_bytes(rows + p * 32), _mm512_set1_epi32(x2[p]));
+    }
+    _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]),
+                                               _mm512_add_epi32(acc[2], acc[3])));
+}
+
+/// `T` tiles for kTogether vectors.
+template <int T>
+void rotate_some_together(int pairs, const int16_t* const* x, const int8_t* rows,
+                          int32_t* const* sums, int at) {
+    __m512i acc[T][kTogether];
+    for (int t = 0; t < T; t++) {
+        for (int v = 0; v < kTogether; v++) {
+            acc[t][v] = _mm512_setzero_si512();
+        }
+    }
+    for (int p = 0; p < pairs; p++) {
+        __m512i row[T];
+        for (int t = 0; t < T; t++) {
+            row[t] = widen_bytes(rows + (int64_t(t) * pairs + p) * 32);
+        }
+        for (int v = 0; v < kTogether; v++) {
+            const __m512i q = _mm512_set1_epi32(reinterpret_cast<const int32_t*>(x[v])[p]);
+            for (int t = 0; t < T; t++) {
+                acc[t][v] = _mm512_dpwssd_epi32(acc[t][v], row[t], q);
+            }
+        }
+    }
+    for (int t = 0; t < T; t++) {
+        for (int v = 0; v < kTogether; v++) {
+            _mm512_storeu_si512(sums[v] + at + t * 16, acc[t][v]);
+        }
+    }
+}
+
+void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                     int32_t* const* sums) {
+    int t = 0;
+    for (; t + 4 <= tiles; t += 4) {
+        rotate_some_together<4>(pairs, x, rows + int64_t(t) * pairs * 32, sums, t * 16);
+    }
+    for (; t < tiles; t++) {
+        rotate_some_together<1>(pairs, x, rows + int64_t(t) * pairs * 32, sums, t * 16);
+    }
+}
+
+/// Scores `T` tiles at once, so that one broadcast of the query serves them and latencies overlap.
+template <int T>
+void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* component_sums,
+               const int32_t* offsets, int32_t factor, int32_t* scores) {
+    __m512i acc[T];
+    for (int t = 0; t < T; t++) {
+        // the query enters as x + 128, unsigned
+        acc[t] = _mm512_slli_epi32(_mm512_loadu_si512(component_sums + t * 16), 7);
+        acc[t] = _mm512_sub_epi32(_mm512_setzero_si512(), acc[t]);
+    }
+    for (int g = 0; g < groups; g++) {
+        const __m512i q = _mm512_set1_epi32(x4[g] ^ int32_t(0x80808080));
+        for (int t = 0; t < T; t++) {
+            const int8_t* a = packed + (int64_t(t) * groups + g) * 64;
+            acc[t] = _mm512_dpbusd_epi32(acc[t], q, _mm512_loadu_si512(a));
+        }
+    }
+    for (int t = 0; t < T; t++) {
+        const __m512i scaled = _mm512_mullo_epi32(acc[t], _mm512_set1_epi32(factor));
+        _mm512_storeu_si512(scores + t * 16,
+                            _mm512_add_epi32(scaled, _mm512_loadu_si512(offsets + t * 16)));
+    }
+}
+
+void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
+                const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                int32_t* scores) {
+    const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
+    int t = 0;
+    for (; t + 8 <= tiles; t += 8) {
+        rank_some<8>(groups, x4, packed + int64_t(t) * groups * 64, component_sums + t * 16,
+                     offsets + t * 16, factor, scores + t * 16);
+    }
+    for (; t < tiles; t++) {
+        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, component_sums + t * 16,
+                     offsets + t * 16, factor, scores + t * 16);
+    }
+}
+
+/// Scores `T` tiles for kTogether queries.
+template <int T>
+void rank_some_together(int groups, const int8_t* const* x, const int8_t* packed,
+                        const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                        int32_t* const* scores, int at) {
+    __m512i acc[T][kTogether];
+    for (int t = 0; t < T; t++) {
+        const __m512i sums = _mm512_loadu_si512(component_sums + t * 16);
+        for (int q = 0; q < kTogether; q++) {
+            acc[t][q] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 7));
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        __m512i anchors[T];
+        for (int t = 0; t < T; t++) {
+            anchors[t] = _mm512_loadu_si512(packed + (int64_t(t) * groups + g) * 64);
+        }
+        for (int q = 0; q < kTogether; q++) {
+            const int32_t four = reinterpret_cast<const int32_t*>(x[q])[g] ^ int32_t(0x80808080);
+            for (int t = 0; t < T; t++) {
+                acc[t][q] = _mm512_dpbusd_epi32(acc[t][q], _mm512_set1_epi32(four), anchors[t]);
+            }
+        }
+    }
+    for (int t = 0; t < T; t++) {
+        const __m512i offset = _mm512_loadu_si512(offsets + t * 16);
+        for (int q = 0; q < kTogether; q++) {
+            const __m512i scaled = _mm512_mullo_epi32(acc[t][q], _mm512_set1_epi32(factor));
+            _mm512_storeu_si512(scores[q] + at + t * 16, _mm512_add_epi32(scaled, offset));
+        }
+    }
+}
+
+void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                   int32_t* const* scores) {
+    int t = 0;
+    for (; t + 4 <= tiles; t += 4) {
+        rank_some_together<4>(groups, x, packed + int64_t(t) * groups * 64, component_sums + t * 16,
+                              offsets + t * 16, factor, scores, t * 16);
+    }
+    for (; t < tiles; t++) {
+        rank_some_together<1>(groups, x, packed + int64_t(t) * groups * 64, component_sums + t * 16,
+                              offsets + t * 16, factor, scores, t * 16);
+    }
+}
+
+void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
+    for (int g = 0; g < groups; g += 16) {
+        __m512i least = _mm512_set1_epi32(INT32_MAX);
+        for (int i = g; i < n; i += groups) {
+            least = _mm512_min_epi32(least, _mm512_loadu_si512(scores + i));
+        }
+        _mm512_storeu_si512(minima + g, least);
+    }
+}
+
+int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
+    int count = 0;
+    for (int i = 0; i < n; i += 16) {
+        uint32_t within =
+                _mm512_cmple_epi32_mask(_mm512_loadu_si512(scores + i), _mm512_set1_epi32(bound));
+        for (; within; within &= within - 1) {
+            const int at = i + __builtin_ctz(within);
+            found[count++] = rank_key(scores[at], at);
+        }
+    }
+    return count;
+}
+
+float anchor_distance(int dp, const float* q, const int8_t* a) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int k = 0; k < dp; k += 16) {
+        const __m512 anchor = _mm512_cvtepi32_ps(
+                _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
+        const __m512 u = _mm512_sub_ps(_mm512_loadu_ps(q + k), anchor);
+        sum = _mm512_add_ps(sum, _mm512_mul_ps(u, u));
+    }
+    float lane[kLanes];
+    _mm512_storeu_ps(lane, sum);
+    return add_lanes(lane);
+}
+
+float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
+                     int8_t* q8) {
+    __m512 most = _mm512_setzero_ps();
+    for (int i = 0; i < n; i += 16) {
+        const __m512 residual = _mm512_sub_ps(_mm512_loadu_ps(y + i), _mm512_loadu_ps(b + i));
+        const __m512 v = _mm512_mul_ps(residual, _mm512_loadu_ps(step + i));
+        most = _mm512_max_ps(most, _mm512_abs_ps(v));
+        _mm512_storeu_ps(w + i, v);
+    }
+    const float largest = _mm512_reduce_max_ps(most);
+    const __m512 scale = _mm512_set1_ps(largest > kSmallestQuery ? 127.0f / largest : 0.0f);
+    for (int i = 0; i < n; i += 16) {
+        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(w + i), scale));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), _mm512_cvtepi32_epi8(rounded));
+    }
+    return largest;
+}
+
+__m512i load_row(const uint8_t* row, int lanes) {
+    if (lanes == 4) {
+        return _mm512_loadu_si512(row);
+    }
+    if (lanes == 2) {
+        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
+    }
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
+}
+
+/// `B` blocks of `count` vectors at once for Q queries: blocks share a query's broadcasts, queries
+/// share the codes, and the latencies of all sums overlap. Results start at the vector `at`.
+template <int B, int Q>
+void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+               float* const* distances, uint64_t* within, int at) {
+    const Layout& layout = *lists[0]->layout;
+    const size_t n = layout.fields.size();
+    const Field* fields = layout.fields.data();
+    const int64_t stride = int64_t(layout.code_size()) * count;
+    __m512i total[B][Q];
+    for (int b = 0; b < B; b++) {
+        for (int q = 0; q < Q; q++) {
+            total[b][q] = _mm512_setzero_si512();
+        }
+    }
+    for (size_t i = 0; i < n;) {
+        const int shift = fields[i].shift;
+        __m512i acc[B][Q];
+        for (int b = 0; b < B; b++) {
+            for (int q = 0; q < Q; q++) {
+                acc[b][q] = _mm512_setzero_si512();
+            }
+        }
+        for (; i < n && fields[i].shift == shift; i++) {
+            const Field& f = fields[i];
+            const uint8_t* row = blocks + int64_t(f.offset) * count;
+            const __m512i mask = _mm512_set1_epi32(int(f.mask));
+            __m512i x[Q];
+            for (int q = 0; q < Q; q++) {
+                x[q] = _mm512_set1_epi32(int(lists[q]->query[i]));
+            }
+            const auto add = [&](auto load) {
+                for (int b = 0; b < B; b++) {
+                    const __m512i codes = _mm512_and_si512(load(row + b * stride), mask);
+                    for (int q = 0; q < Q; q++) {
+                        acc[b][q] = _mm512_dpbusd_epi32(acc[b][q], codes, x[q]);
+                    }
+                }
+            };
+            if (f.lanes == 4) {
+                add([](const uint8_t* p) { return _mm512_loadu_si512(p); });
+            } else {
+                add([&](const uint8_t* p) { return load_row(p, f.lanes); });
+            }
+        }
+        for (int b = 0; b < B; b++) {
+            for (int q = 0; q < Q; q++) {
+                total[b][q] = _mm512_add_epi32(total[b][q], _mm512_srai_epi32(acc[b][q], shift));
+            }
+        }
+    }
+    for (int b = 0; b < B; b++) {
+        const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
+        const __m512i factors = _mm512_cvtepu16_epi32(
+                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last_row)));
+        const __m512 rho =
+                _mm512_sub_ps(_mm512_castsi512_ps(_mm512_add_epi32(
+                                      _mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
+                                      _mm512_set1_epi32(int(kRhoBias)))),
+                              _mm512_set1_ps(kRhoZero));
+        const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
+        for (int q = 0; q < Q; q++) {
+            const ListScan& list = *lists[q];
+            const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total[b][q], 1),
+                                                  _mm512_set1_epi32(list.half));
+            const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
+                                                      _mm512_loadu_ps(list.add + 16));
+            const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
+                                                      _mm512_loadu_ps(list.mul + 16));
+            const __m512 base =
+                    _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
+            const __m512 estimate =
+                    _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
+            _mm512_storeu_ps(distances[q] + at + b * 16, estimate);
+            const uint32_t close =
+                    _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bounds[q]), _CMP_LE_OQ);
+            within[q] |= uint64_t(close & ((1u << count) - 1)) << (at + b * 16);
+        }
+    }
+}
+
+template <int Q>
+void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+              float* const* distances, uint64_t* within) {
+    for (int q = 0; q < Q; q++) {
+        within[q] = 0;
+    }
+    // whole blocks together, then what is left of the last one
+    const int whole = count / 16 * 16;
+    if (whole == 64) {
+        scan_some<4, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    } else if (whole == 48) {
+        scan_some<3, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    } else if (whole == 32) {
+        scan_some<2, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    } else if (whole == 16) {
+        scan_some<1, Q>(lists, blocks, 16, bounds, distances, within, 0);
+    }
+    if (whole < count) {
+        scan_some<1, Q>(lists, blocks + int64_t(whole) * lists[0]->layout->code_size(),
+                        count - whole, bounds, distances, within, whole);
+    }
+}
+
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<1>(&lists, blocks, count, &bound, &distance, &within);
+    return within;
+}
+
+} // namespace
+
+extern const EncodeLoops kEncodeAvx512; // encode.cpp
+extern const Simd kAvx512;
+const Simd kAvx512 = {"avx512",       rotate_tile,  rotate_together,         rank_tiles,
+                      rank_together,  group_minima, select_within,           anchor_distance,
+                      quantize_query, scan_blocks,  scan_for<kScanTogether>, nearest_avx512,
+                      &kEncodeAvx512};
+
+} // namespace faiss_vlc

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+
+#include <faiss_vlc/codec/codec.h>
+#include <faiss_vlc/codec/estimator.h>
+
+namespace faiss_vlc {
+
+/// A residual of the query below this counts as zero: 127 / |w| must stay finite.
+constexpr float kSmallestQuery = 1e-30f;
+
+/// What scanning one list for one query needs. Everything in it is exact or a float that each
+/// instruction set computes alike, so all levels return the same distances.
+///
+/// The query's residual in the frame, w_i = (R (q - a))_i * step_i, is rounded to int8:
+/// q8_i = round(127 w_i / max|w|). With codes c_i the integer
+///   dot2 = sum_i q8_i (2 c_i - (2^b_i - 1)) = 2 <q8, c> - half
+/// stands for <q - a, r^> (scaled), and
+///   distance = (D + rho * add[gamma]) - mul[gamma] * dot2.
+struct ListScan {
+    const Layout* layout;
+    const uint32_t* query; ///< per field 4 int8 components, zero beyond the field's lanes
+    int32_t half;          ///< sum_i q8_i (2^b_i - 1)
+    float list_distance;   ///< D
+    float add[kGammaSteps];
+    float mul[kGammaSteps];
+};
+
+} // namespace faiss_vlc

@@ -1,0 +1,178 @@
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <faiss_vlc/lib/numeric.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
+    int32_t acc[16] = {};
+    for (int p = 0; p < pairs; p++) {
+        for (int i = 0; i < 16; i++) {
+            acc[i] += int32_t(rows[p * 32 + 2 * i]) * x[2 * p] +
+                      int32_t(rows[p * 32 + 2 * i + 1]) * x[2 * p + 1];
+        }
+    }
+    std::memcpy(sums, acc, sizeof(acc));
+}
+
+void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
+                     int32_t* const* sums) {
+    for (int t = 0; t < tiles; t++) {
+        for (int v = 0; v < kTogether; v++) {
+            rotate_tile(pairs, x[v], rows + int64_t(t) * pairs * 32, sums[v] + t * 16);
+        }
+    }
+}
+
+void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
+                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
+                int32_t* scores) {
+    for (int t = 0; t < tiles; t++) {
+        int32_t acc[16] = {};
+        for (int g = 0; g < groups; g++) {
+            const int8_t* a = packed + (int64_t(t) * groups + g) * 64;
+            for (int j = 0; j < 16; j++) {
+                for (int i = 0; i < 4; i++) {
+                    acc[j] += int16_t(a[j * 4 + i]) * int16_t(x[g * 4 + i]);
+                }
+            }
+        }
+        for (int j = 0; j < 16; j++) {
+            scores[t * 16 + j] = offsets[t * 16 + j] + factor * acc[j];
+        }
+    }
+}
+
+void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
+                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+                   int32_t* const* scores) {
+    for (int q = 0; q < kTogether; q++) {
+        rank_tiles(tiles, groups, x[q], packed, component_sums, offsets, factor, scores[q]);
+    }
+}
+
+void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
+    std::fill_n(minima, groups, INT32_MAX);
+    for (int i = 0; i < n; i++) {
+        minima[i % groups] = std::min(minima[i % groups], scores[i]);
+    }
+}
+
+int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        if (scores[i] <= bound) {
+            found[count++] = rank_key(scores[i], i);
+        }
+    }
+    return count;
+}
+
+float anchor_distance(int dp, const float* q, const int8_t* a) {
+    float lane[kLanes] = {};
+    for (int k = 0; k < dp; k += kLanes) {
+        for (int i = 0; i < kLanes; i++) {
+            const float u = q[k + i] - float(a[k + i]);
+            lane[i] += u * u;
+        }
+    }
+    return add_lanes(lane);
+}
+
+float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
+                     int8_t* q8) {
+    float largest = 0;
+    for (int i = 0; i < n; i++) {
+        w[i] = (y[i] - b[i]) * step[i];
+        largest = std::max(largest, std::fabs(w[i]));
+    }
+    const float scale = largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+    for (int i = 0; i < n; i++) {
+        q8[i] = int8_t(round_even(w[i] * scale));
+    }
+    return largest;
+}
+
+/// Adds the field's products for `count` vectors of a row of `Lanes` bytes each.
+template <int Lanes>
+void add_field(const uint8_t* row, int count, int shift, int mask, const int8_t* q, int32_t* acc) {
+    for (int v = 0; v < count; v++) {
+        int32_t sum = 0;
+        for (int i = 0; i < Lanes; i++) {
+            sum += int16_t((row[v * Lanes + i] >> shift) & mask) * int16_t(q[i]);
+        }
+        acc[v] += sum;
+    }
+}
+
+uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
+                    float* distance) {
+    const Layout& layout = *list.layout;
+    int32_t acc[kBlock] = {};
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        const Field& f = layout.fields[i];
+        const uint8_t* row = block + int64_t(f.offset) * count;
+        const int8_t* q = reinterpret_cast<const int8_t*>(list.query + i);
+        const int mask = (1 << f.width) - 1;
+        switch (f.lanes) {
+        case 4:
+            add_field<4>(row, count, f.shift, mask, q, acc);
+            break;
+        case 2:
+            add_field<2>(row, count, f.shift, mask, q, acc);
+            break;
+        default:
+            add_field<1>(row, count, f.shift, mask, q, acc);
+        }
+    }
+    const uint8_t* factors = block + int64_t(layout.code_bytes) * count;
+    uint32_t within = 0;
+    for (int v = 0; v < count; v++) {
+        uint16_t f;
+        std::memcpy(&f, factors + 2 * v, 2);
+        const int gamma = f & (kGammaSteps - 1);
+        const int32_t dot2 = 2 * acc[v] - list.half;
+        const float base = list.list_distance + decode_rho(f) * list.add[gamma];
+        distance[v] = base - list.mul[gamma] * float(dot2);
+        within |= uint32_t(distance[v] <= bound) << v;
+    }
+    return within;
+}
+
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    const int code_size = list.layout->code_size();
+    uint64_t within = 0;
+    for (int first = 0; first < count; first += kBlock) {
+        const int in_block = std::min(kBlock, count - first);
+        within |= uint64_t(scan_block(list, blocks + int64_t(first) * code_size, in_block, bound,
+                                      distance + first))
+                  << first;
+    }
+    return within;
+}
+
+void scan_blocks_together(const ListScan* const* lists, const uint8_t* blocks, int count,
+                          const float* bounds, float* const* distances, uint64_t* within) {
+    for (int q = 0; q < kScanTogether; q++) {
+        within[q] = scan_blocks(*lists[q], blocks, count, bounds[q], distances[q]);
+    }
+}
+
+} // namespace
+
+extern const EncodeLoops kEncodePortable; // encode_portable.cpp
+extern const Simd kPortable;
+const Simd kPortable = {"portable",      rotate_tile,  rotate_together,      rank_tiles,
+                        rank_together,   group_minima, select_within,        anchor_distance,
+                        quantize_query,  scan_blocks,  scan_blocks_together, nearest_portable,
+                        &kEncodePortable};
+
+} // namespace faiss_vlc

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/kernels/simd.h>
+
+namespace faiss_vlc {
+
+/// Encodes vectors; holds scratch, so one per thread. The bytes are those of the portable loops
+/// (simd.h), on every instruction set, alone or together.
+class Model::Coder {
+public:
+    static constexpr int kMost = 64; ///< vectors to a call
+
+    explicit Coder(const Model& model);
+
+    /// x float d in the data's units, list j; code code_size() bytes.
+    void encode(const float* x, int j, uint8_t* code);
+    /// The same of n <= kMost vectors (float n x d), faster: those of one frame are rotated
+    /// together. codes: code_size() bytes every `stride`; list -1 is left out.
+    void encode(int n, const float* x, const int64_t* lists, uint8_t* codes, size_t stride);
+
+    /// |r|^2 and <r, r^> of the last encode, in squared lattice units, and its levels per slot.
+    double residual_square = 0;
+    double residual_dot = 0;
+    std::vector<uint8_t> level;
+
+private:
+    const Model& model_;
+    std::vector<float> lattice_[kTogether], rotated_[kTogether];
+    std::vector<int16_t> scaled_[kTogether];
+
+    void to_lattice(const float* x, float* lattice) const;
+    void encode_rotated(const float* lattice, const float* rotated, int j, uint8_t* code);
+};
+
+} // namespace faiss_vlc

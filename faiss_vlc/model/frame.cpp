@@ -1,0 +1,184 @@
+#include <faiss_vlc/model/frame.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include <Eigen/Eigenvalues>
+
+#include <faiss_vlc/lib/numeric.h>
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+constexpr double kUnit = 32767; ///< norm of a vector while it is rotated
+constexpr int kMost = 127;      ///< largest component of a row
+
+} // namespace
+
+Frame Frame::principal(int d, const int64_t* covariance) {
+    Eigen::MatrixXd matrix(d, d);
+    double largest = 1;
+    for (int64_t i = 0; i < int64_t(d) * d; i++) {
+        largest = std::max(largest, std::fabs(double(covariance[i])));
+    }
+    for (int k = 0; k < d; k++) {
+        for (int l = 0; l < d; l++) {
+            matrix(k, l) = double(covariance[int64_t(k) * d + l]) / largest;
+        }
+    }
+    Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(matrix);
+    if (solver.info() != Eigen::Success) {
+        return identity(d, covariance);
+    }
+    Frame frame;
+    frame.d = d;
+    frame.rows.resize(size_t(d) * d);
+    for (int i = 0; i < d; i++) {
+        const auto axis = solver.eigenvectors().col(d - 1 - i);
+        int strongest = 0;
+        for (int k = 1; k < d; k++) {
+            if (std::fabs(axis[k]) > std::fabs(axis[strongest])) {
+                strongest = k;
+            }
+        }
+        const double scale = kMost / axis[strongest]; // also its sign
+        for (int k = 0; k < d; k++) {
+            frame.rows[size_t(i) * d + k] = int8_t(std::lrint(axis[k] * scale));
+        }
+    }
+    frame.kept = d;
+    return frame;
+}
+
+Frame Frame::identity(int d, const int64_t* covariance) {
+    std::vector<int> order(d);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+        return covariance[int64_t(a) * d + a] > covariance[int64_t(b) * d + b];
+    });
+    Frame frame;
+    frame.d = d;
+    frame.rows.assign(size_t(d) * d, 0);
+    for (int i = 0; i < d; i++) {
+        frame.rows[size_t(i) * d + order[i]] = int8_t(kMost);
+    }
+    frame.kept = d;
+    return frame;
+}
+
+void Frame::keep(int count) {
+    kept = std::min(count, d);
+    rows.resize(size_t(kept) * d);
+    rows.shrink_to_fit();
+}
+
+void Frame::arrange(const std::vector<int>& slot_axis) {
+    slot_axis_ = slot_axis;
+    slot_axis_.resize((slot_axis.size() + 15) / 16 * 16, -1);
+    const int pairs = (d + 1) / 2;
+    packed_.assign(slot_axis_.size() * pairs * 2, 0);
+    inverse_norm_.assign(slot_axis_.size(), 0);
+    for (int s = 0; s < slots(); s++) {
+        const int axis = slot_axis_[s];
+        if (axis < 0 || axis >= kept) {
+            continue;
+        }
+        inverse_norm_[s] = inverse_norm(axis);
+        for (int k = 0; k < d; k++) {
+            packed_[((size_t(s / 16) * pairs + k / 2) * 16 + s % 16) * 2 + k % 2] =
+                    rows[size_t(axis) * d + k];
+        }
+    }
+}
+
+Frame::Scaling Frame::scaling(int d, const float* x) {
+    const double norm = std::sqrt(simd().encode->square_sum(d, x));
+    if (!(norm > double(kSmallestQuery))) {
+        return {0, 0};
+    }
+    return {float(kUnit / norm), float(norm / kUnit)};
+}
+
+float Frame::quantize(int d, const float* x, int16_t* q) {
+    const Scaling by = scaling(d, x);
+    if (by.unit == 0) {
+        std::fill_n(q, d + d % 2, int16_t(0));
+        return 0;
+    }
+    simd().encode->round_scaled(d, x, by.scale, q);
+    if (d % 2) {
+        q[d] = 0;
+    }
+    return by.unit;
+}
+
+void Frame::rotate(const int16_t* q, float unit, float* y) const {
+    const int pairs = (d + 1) / 2;
+    const auto rotate_tile = simd().rotate_tile;
+    for (int t = 0; t < slots() / 16; t++) {
+        int32_t sums[16];
+        rotate_tile(pairs, q, &packed_[size_t(t) * pairs * 32], sums);
+        for (int i = 0; i < 16; i++) {
+            y[t * 16 + i] = float(sums[i]) * (unit * inverse_norm_[t * 16 + i]);
+        }
+    }
+}
+
+void Frame::rotate_together(int count, const int16_t* const* q, const float* unit,
+                            float* const* y) const {
+    const int n = slots();
+    // y takes the sums first, then what they are worth: both have 4 bytes
+    const int16_t* x[kTogether];
+    int32_t* sums[kTogether];
+    for (int v = 0; v < kTogether; v++) {
+        const int from = v < count ? v : 0; // again what is missing, to the same place
+        x[v] = q[from];
+        sums[v] = reinterpret_cast<int32_t*>(y[from]);
+    }
+    simd().rotate_together(n / 16, (d + 1) / 2, x, packed_.data(), sums);
+    for (int v = 0; v < count; v++) {
+        for (int s = 0; s < n; s++) {
+            int32_t sum;
+            std::memcpy(&sum, &y[v][s], 4);
+            y[v][s] = float(sum) * (unit[v] * inverse_norm_[s]);
+        }
+    }
+}
+
+void Frame::rotate(const float* x, float* y) const {
+    constexpr int kStack = 4096;
+    int16_t small[kStack];
+    std::vector<int16_t> big(d > kStack ? d + d % 2 : 0);
+    int16_t* q = d > kStack ? big.data() : small;
+    const float unit = quantize(d, x, q);
+    rotate(q, unit, y);
+}
+
+float Frame::inverse_norm(int axis) const {
+    int32_t square = 0;
+    for (int k = 0; k < d; k++) {
+        const int32_t v = rows[size_t(axis) * d + k];
+        square += v * v;
+    }
+    return square > 0 ? float(1.0 / std::sqrt(double(square))) : 0.0f;
+}
+
+void Frame::rotate_back_add(const float* y, float* out) const {
+    for (int s = 0; s < slots(); s++) {
+        if (slot_axis_[s] < 0 || slot_axis_[s] >= kept) {
+            continue;
+        }
+        const float v = y[s] * inverse_norm_[s];
+        const int8_t* row = &rows[size_t(slot_axis_[s]) * d];
+        for (int k = 0; k < d; k++) {
+            out[k] += v * float(row[k]);
+        }
+    }
+}
+
+} // namespace faiss_vlc

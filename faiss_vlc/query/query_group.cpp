@@ -1,0 +1,81 @@
+#include <faiss_vlc/query/query_group.h>
+
+#include <algorithm>
+
+#include <faiss_vlc/kernels/simd.h>
+
+namespace faiss_vlc {
+
+int QueryGroup::size_for(int64_t n, int threads) {
+    constexpr int kGroupsPerThread = 4;
+    const int64_t share = n / (int64_t(threads) * kGroupsPerThread) / kTogether * kTogether;
+    return int(std::min<int64_t>({kMost, std::max<int64_t>(share, kTogether), n}));
+}
+
+QueryGroup::QueryGroup(const Model& model, int size) : model_(model), is_set_(size), lists_(size) {
+    for (int q = 0; q < std::min(size, kTogether); q++) {
+        scratch_.push_back(std::make_unique<RankScratch>(model));
+    }
+    for (int q = 0; q < size; q++) {
+        queries_.push_back(std::make_unique<Query>(model, scratch_[q % kTogether].get()));
+    }
+}
+
+void QueryGroup::set(int n, const float* x) {
+    n_ = n;
+    for (int q = 0; q < n; q++) {
+        is_set_[q] = queries_[q]->set(x + int64_t(q) * model_.d);
+    }
+}
+
+void QueryGroup::rank(int probes) {
+    probes_ = probes;
+    for (int q = 0; q < n_; q++) {
+        if (q % kTogether == 0 && q + kTogether <= n_) {
+            Query::score_together(&queries_[q]);
+        }
+        lists_[q] = queries_[q]->rank(probes).data();
+    }
+}
+
+void QueryGroup::give(int probes, const int64_t* lists, int64_t stride) {
+    probes_ = probes;
+    for (int q = 0; q < n_; q++) {
+        lists_[q] = lists + q * stride;
+    }
+}
+
+int64_t QueryGroup::following(int q) const {
+    return q + 1 < n_ && is_set_[q + 1] && probes_ > 0 ? lists_[q + 1][0] : -1;
+}
+
+void QueryGroup::rotate() {
+    if (n_ < kTogether) {
+        return; // each will see to itself
+    }
+    for (int q = 0; q < n_; q++) {
+        for (int l = 0; is_set_[q] && l < probes_; l++) {
+            if (lists_[q][l] >= 0) {
+                queries_[q]->want(int(lists_[q][l]));
+            }
+        }
+    }
+    for (int frame = 0; frame < int(model_.frames.size()); frame++) {
+        Query* wanting[kTogether];
+        int count = 0;
+        for (int q = 0; q < n_; q++) {
+            if (is_set_[q] && queries_[q]->wants(frame)) {
+                wanting[count++] = queries_[q].get();
+                if (count == kTogether) {
+                    Query::rotate_together(count, wanting, frame);
+                    count = 0;
+                }
+            }
+        }
+        if (count > 1) { // still cheaper than one by one
+            Query::rotate_together(count, wanting, frame);
+        }
+    }
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <faiss_vlc/model/model.h>
+
+namespace faiss_vlc {
+
+/// Queries that one thread prepares together: anchors and axes are loaded once for several of
+/// them. The results are those of one by one. Holds scratch of about (2 + frames) x d x 4 bytes a
+/// query.
+class QueryGroup {
+public:
+    static constexpr int kMost = 32; ///< queries that are scanned one by one; more gain nothing
+
+    /// How many to take together then: as many as leave each thread a few groups of n.
+    static int size_for(int64_t n, int threads);
+
+    QueryGroup(const Model& model, int size);
+
+    /// n <= size queries, float n x d. Those with a NaN or infinity are not set.
+    void set(int n, const float* x);
+    int n() const { return n_; }
+    bool is_set(int q) const { return is_set_[q]; }
+    Query& operator[](int q) { return *queries_[q]; }
+
+    /// Ranks the anchors; lists(q) are then the `probes` nearest.
+    void rank(int probes);
+    int probes() const { return probes_; }
+    /// Or given ones, int64 n x stride, -1 for none; they have to live on.
+    void give(int probes, const int64_t* lists, int64_t stride);
+    const int64_t* lists(int q) const { return lists_[q]; }
+    /// The first list of the next query, -1 if there is none.
+    int64_t following(int q) const;
+
+    /// Rotates each query into the frames of its lists.
+    void rotate();
+
+private:
+    const Model& model_;
+    std::vector<std::unique_ptr<RankScratch>> scratch_; ///< of those that are ranked together
+    std::vector<std::unique_ptr<Query>> queries_;
+    std::vector<uint8_t> is_set_;
+    std::vector<const int64_t*> lists_;
+    int n_ = 0;
+    int probes_ = 0;
+};
+
+} // namespace faiss_vlc

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/model/model.h>
+
+namespace faiss_vlc {
+
+/// Fetches into the cache what is scanned next, a piece at a time while something else is scanned:
+/// lists are scanned faster than they arrive when they are asked for only then.
+class Ahead {
+public:
+    /// Of `count` lists one after another, -1 for none; then `following`, unless that is -1.
+    Ahead(const Model& model, const VLCInvertedLists& vectors, size_t count, const int64_t* lists,
+          int64_t following)
+        : model_(model), vectors_(vectors), count_(count), lists_(lists), following_(following) {}
+
+    /// From now on the l-th list.
+    void next(size_t l) {
+        const int64_t j = list(l);
+        at_ = end_ = nullptr;
+        if (list(l + 1) >= 0) {
+            vectors_.prefetch(size_t(list(l + 1)));
+        }
+        if (j >= 0) {
+            model_.prefetch(int(j));
+            const size_t bytes = vectors_.list_bytes(size_t(j));
+            at_ = vectors_.blocks(j);
+            end_ = at_ + std::min(bytes, kMost);
+        }
+    }
+    void fetch(size_t bytes) {
+        const uint8_t* to = at_ + std::min(size_t(end_ - at_), bytes);
+        for (; at_ < to; at_ += 64) {
+            __builtin_prefetch(at_, 0, 2);
+        }
+        at_ = std::min(at_, end_);
+    }
+    void fetch_all() { fetch(kMost); }
+
+private:
+    static constexpr size_t kMost = 16384; ///< bytes of a list; the rest follows by itself
+    const Model& model_;
+    const VLCInvertedLists& vectors_;
+    size_t count_;
+    const int64_t* lists_;
+    int64_t following_;
+    int64_t list(size_t l) const { return l < count_ ? lists_[l] : l == count_ ? following_ : -1; }
+    const uint8_t* at_ = nullptr;
+    const uint8_t* end_ = nullptr;
+};
+
+} // namespace faiss_vlc

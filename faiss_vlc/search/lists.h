@@ -1,0 +1,154 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <faiss/impl/IDSelector.h>
+#include <faiss/invlists/InvertedLists.h>
+
+#include <faiss_vlc/lib/aligned.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/parameters.h>
+
+namespace faiss_vlc {
+
+/// Inverted lists whose codes lie in the blocks that scanning wants (codec.h): 16 vectors a block,
+/// row by row, the last block of a list as tight as its vectors. FAISS sees ordinary packed codes
+/// of code_size bytes: get_codes() and add_entries() convert. Ids take 4 bytes while all of them
+/// fit (0 to 2^32 - 1), 8 from then on.
+///
+/// Lists may be lent bytes of a mapped file. Whatever changes such a list copies it first; the
+/// others stay in the file.
+///
+/// Thread-safety: any number of readers; writers to different lists may run side by side as long as
+/// no id needs 8 bytes for the first time (prepare_ids).
+struct VLCInvertedLists : faiss::InvertedLists {
+    using idx_t = int64_t;
+
+    /// The model may be null until training is done; nothing can be added before.
+    VLCInvertedLists(size_t nlist, std::shared_ptr<const Model> model);
+    ~VLCInvertedLists() override = default;
+
+    std::shared_ptr<const Model> model;
+    /// Of the training: they travel with the lists, since FAISS's container takes only these.
+    VLCParameters parameters;
+
+    size_t list_size(size_t list_no) const override { return model ? lists_.at(list_no).size : 0; }
+    const uint8_t* get_codes(size_t list_no) const override; ///< packed copies, to be released
+    const idx_t* get_ids(size_t list_no) const override;     ///< a copy, to be released
+    void release_codes(size_t list_no, const uint8_t* codes) const override;
+    void release_ids(size_t list_no, const idx_t* ids) const override;
+    idx_t get_single_id(size_t list_no, size_t offset) const override;
+    const uint8_t* get_single_code(size_t list_no, size_t offset) const override;
+
+    size_t add_entries(size_t list_no, size_t n, const idx_t* ids, const uint8_t* codes) override;
+    void update_entries(size_t list_no, size_t offset, size_t n, const idx_t* ids,
+                        const uint8_t* codes) override;
+    /// add_entries() for the rows of a batch that a list gets: n numbers of ids and codes.
+    size_t add_rows(size_t list_no, size_t n, const uint32_t* rows, const idx_t* ids,
+                    const uint8_t* codes);
+    void resize(size_t list_no, size_t new_size) override;
+    void reset() override;
+
+    /// Blocks of a list, and ids without a copy. Blocks may be read 64 bytes beyond their end;
+    /// an empty list may have none.
+    const uint8_t* blocks(size_t list_no) const {
+        const List& list = lists_[list_no];
+        return list.lent_blocks ? list.lent_blocks : list.blocks.data();
+    }
+    idx_t id(size_t list_no, size_t offset) const {
+        const uint8_t* ids = raw_ids(list_no);
+        return wide_ids_ ? reinterpret_cast<const int64_t*>(ids)[offset]
+                         : idx_t(reinterpret_cast<const uint32_t*>(ids)[offset]);
+    }
+    bool wide_ids() const { return wide_ids_; }
+    /// Fetches into the cache where a list's size and blocks are noted.
+    void prefetch(size_t list_no) const {
+        const char* list = reinterpret_cast<const char*>(&lists_[list_no]);
+        __builtin_prefetch(list);
+        __builtin_prefetch(list + sizeof(List) - 1);
+    }
+
+    /// Removes a list's selected entries; the others keep their order. Returns how many went.
+    size_t remove_ids(size_t list_no, const faiss::IDSelector& sel);
+
+    /// Widens all lists to 8-byte ids if one of these does not fit in 4 bytes.
+    void prepare_ids(size_t n, const idx_t* ids);
+
+    /// While it lives, entries may be added; what was added goes away with it again unless keep()
+    /// was called: for additions to many lists of which one may fail.
+    class Addition {
+    public:
+        explicit Addition(VLCInvertedLists& lists);
+        ~Addition();
+        Addition(const Addition&) = delete;
+        Addition& operator=(const Addition&) = delete;
+        void keep() { kept_ = true; }
+
+    private:
+        VLCInvertedLists& lists_;
+        std::vector<size_t> sizes_;
+        bool wide_ids_;
+        bool kept_ = false;
+    };
+
+    /// Bytes of a list's codes, and of its ids.
+    size_t list_bytes(size_t list_no) const {
+        return VLCInvertedLists::list_size(list_no) * code_size;
+    }
+    int id_bytes() const { return wide_ids_ ? 8 : 4; }
+
+    /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).
+    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
+                  int id_bytes);
+    /// The same, but in place: `owner` keeps the bytes, which are aligned to an id's size, and 64
+    /// readable ones behind the blocks.
+    void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
+                   int id_bytes);
+    void keep(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
+    /// Whether a list still lies in the file that it was lent from.
+    bool is_lent(size_t list_no) const { return lists_.at(list_no).lent_blocks != nullptr; }
+    /// A list's ids as stored.
+    const uint8_t* raw_ids(size_t list_no) const {
+        const List& list = lists_[list_no];
+        if (list.lent_ids) {
+            return list.lent_ids;
+        }
+        return wide_ids_ ? reinterpret_cast<const uint8_t*>(list.ids8.data())
+                         : reinterpret_cast<const uint8_t*>(list.ids4.data());
+    }
+
+    /// Another number after every change; lists with the same number have the same content.
+    uint64_t stamp() const { return stamp_; }
+
+    /// Memory held for codes and ids, in bytes; lent ones are not counted.
+    size_t memory() const;
+
+private:
+    static constexpr size_t kSlack = 64; ///< kernels read whole registers
+
+    struct List {
+        size_t size = 0;
+        AlignedBytes blocks; ///< size * code_size + kSlack bytes; none at first
+        std::vector<uint32_t> ids4;
+        std::vector<int64_t> ids8;
+        const uint8_t* lent_blocks = nullptr; ///< in place of `blocks`
+        const uint8_t* lent_ids = nullptr;    ///< in place of `ids4` or `ids8`
+    };
+    std::vector<List> lists_;           ///< none before training, which may announce a million
+    std::shared_ptr<const void> owner_; ///< of what was lent
+    bool wide_ids_ = false;
+    uint64_t stamp_ = 0;
+
+    void touch();
+    void read_code(const List& list, size_t offset, uint8_t* code) const;
+    void detach(List& list);
+    void write_code(List& list, size_t offset, const uint8_t* code);
+    void move_block(uint8_t* block, int before, int after, int kept) const;
+    void set_size(List& list, size_t size);
+    void narrow_ids();
+    void set_id(List& list, size_t offset, idx_t id);
+};
+
+} // namespace faiss_vlc

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/search/lists.h>
+
+namespace faiss_vlc {
+
+/// The k smallest (estimate, id) pairs: equal estimates go by the smaller id, so the result does
+/// not depend on the order of scanning, nor on threads.
+class TopK {
+public:
+    struct Entry {
+        float estimate;
+        int64_t id;
+        int64_t place; ///< list << 32 | offset
+        bool operator<(const Entry& other) const {
+            return estimate != other.estimate ? estimate < other.estimate
+                   : id != other.id           ? id < other.id
+                                              : place < other.place;
+        }
+    };
+
+    /// Ids are looked up in `lists` where they matter: for results, and for ties at the end.
+    /// Without lists the places are the ids.
+    explicit TopK(size_t k, const VLCInvertedLists* lists = nullptr);
+
+    void clear();
+    /// What is larger than this needs not be pushed.
+    float bound() const { return bound_; }
+    void push(float estimate, int64_t place) {
+        if (estimate <= bound_) {
+            candidates_.push_back({estimate, place});
+            if (candidates_.size() == capacity_) {
+                shrink();
+            }
+        }
+    }
+    /// Whether tighten() may be worth its while.
+    bool is_open() const;
+    /// Bounds it by the estimates of n different vectors, of which those within the bound have to
+    /// be pushed then: so the first vectors of a search need not all be.
+    void tighten(const float* estimates, size_t n);
+    /// How many it holds, at most k.
+    size_t size() const { return candidates_.size() < k_ ? candidates_.size() : k_; }
+    /// The best ones in order, at most k.
+    const std::vector<Entry>& sorted();
+
+private:
+    struct Candidate {
+        float estimate;
+        int64_t place;
+    };
+    const VLCInvertedLists* lists_;
+    size_t k_, capacity_;
+    float bound_ = 0; ///< set by clear()
+    std::vector<Candidate> candidates_;
+    std::vector<Entry> sorted_;
+
+    int64_t id_of(int64_t place) const {
+        return lists_ ? lists_->id(size_t(place >> 32), size_t(place & 0xffffffff)) : place;
+    }
+    void shrink();
+};
+
+} // namespace faiss_vlc

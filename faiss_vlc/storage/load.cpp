@@ -1,0 +1,330 @@
+#include <faiss_vlc/storage/load.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <faiss/impl/FaissException.h>
+
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/train/stages/group.h>
+#include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/storage/sections.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// Checks a value of a section; the message is led by the reader's file and section.
+void expect(bool ok, const ByteReader& reader, const char* name, double met, const char* expected) {
+    if (!ok) {
+        fail("%s: %s: expected %s, got %g", reader.what().c_str(), name, expected, met);
+    }
+}
+
+float finite(ByteReader& reader, const char* name) {
+    const float v = reader.f32();
+    expect(std::isfinite(v), reader, name, v, "a finite number");
+    return v;
+}
+
+template <class Enum>
+Enum choice(ByteReader& reader, const char* name, int32_t last) {
+    const int32_t v = reader.i32();
+    expect(v >= 0 && v <= last, reader, name, v, "a known value");
+    return Enum(v);
+}
+
+VLCParameters read_parameters(ByteReader r) {
+    VLCParameters p;
+    p.m = r.i32();
+    p.bits_per_dim = r.f32();
+    p.bytes = r.i32();
+    p.grid = choice<AnchorGrid>(r, "grid", 2);
+    p.frame = choice<FrameKind>(r, "frame", 1);
+    p.frames = r.i32();
+    p.seed = r.u32();
+    p.max_points_per_anchor = r.i32();
+    p.iterations = r.i32();
+    p.neighbours = r.i32();
+    p.robust = choice<Robust>(r, "robust", 2);
+    for (float* v :
+         {&p.held_out, &p.start_temperature, &p.end_temperature, &p.size_bias, &p.random_bias,
+          &p.kappa, &p.max_step, &p.merge_fraction, &p.split_factor, &p.maintain_until,
+          &p.stop_changes, &p.tilt, &p.t1, &p.t2, &p.c, &p.coverage}) {
+        *v = finite(r, "a parameter");
+    }
+    r.expect_end();
+    return p;
+}
+
+void read_more_parameters(ByteReader r, VLCParameters& p) {
+    p.candidates = r.i32();
+    for (float* v : {&p.first_share, &p.step, &p.rank_bias}) {
+        *v = finite(r, "a parameter");
+    }
+    r.expect_end();
+}
+
+/// The fixed fields of the index itself.
+struct Head {
+    uint32_t d, m, metric, trained, code_size, direct_map;
+    uint64_t ntotal, nprobe, max_codes;
+};
+
+Head read_head(ByteReader r) {
+    Head head{};
+    head.d = r.u32();
+    head.m = r.u32();
+    head.metric = r.u32();
+    head.trained = r.u32();
+    head.ntotal = r.u64();
+    head.nprobe = r.u64();
+    head.max_codes = r.u64();
+    head.code_size = r.u32();
+    head.direct_map = r.u32();
+    r.expect_end();
+    expect(head.d >= 1 && head.d <= 4096, r, "d", head.d, "1 to 4096");
+    expect(head.metric <= 1, r, "metric", head.metric, "0 (inner product) or 1 (L2)");
+    expect(head.trained <= 1, r, "trained", head.trained, "0 or 1");
+    expect(head.trained ? head.m >= 1 && head.m <= 1u << 20 : head.m == 0, r, "m", head.m,
+           "1 to 1048576 if trained, else 0");
+    expect(head.ntotal <= uint64_t(1) << 62 && (head.trained || head.ntotal == 0), r, "ntotal",
+           double(head.ntotal), "0 for an untrained index");
+    expect(head.direct_map <= 2, r, "direct map", head.direct_map, "0, 1 or 2");
+    return head;
+}
+
+void read_anchors(ByteReader r, Model& model) {
+    model.grid = AnchorGrid(r.u32());
+    expect(model.grid == AnchorGrid::int8 || model.grid == AnchorGrid::float16, r, "grid",
+           double(model.grid), "0 (int8) or 1 (float16)");
+    const uint64_t count = uint64_t(model.m) * model.d;
+    const int pad = model.dp();
+    const auto put = [&](uint64_t i, float value) {
+        expect(value >= -127 && value <= 127, r, "anchor component", value, "-127 to 127");
+        // halves up, as training rounds anchors
+        model.anchors8[i / model.d * pad + i % model.d] = int8_t(std::floor(value + 0.5f));
+    };
+    if (model.grid == AnchorGrid::int8) {
+        const std::vector<int8_t> values = r.array<int8_t>(count);
+        r.expect_end();
+        model.anchors8.assign(uint64_t(model.m) * pad, 0);
+        for (uint64_t i = 0; i < count; i++) {
+            put(i, values[i]);
+        }
+    } else {
+        model.anchors16 = r.array<uint16_t>(count);
+        r.expect_end();
+        model.anchors8.assign(uint64_t(model.m) * pad, 0);
+        for (uint64_t i = 0; i < count; i++) {
+            put(i, half_to_float(model.anchors16[i]));
+        }
+    }
+}
+
+Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
+    const uint32_t code_bytes = r.u32();
+    expect(code_bytes >= 1 && code_bytes <= d, r, "code bytes", code_bytes,
+           "1 to d, 8 bits for each dimension");
+    expect(code_bytes + kFactorBytes == code_size, r, "code bytes", code_bytes,
+           "the code size less 2");
+    const uint32_t count = r.u32();
+    expect(count <= code_bytes * 8, r, "fields", count, "at most 8 for each byte");
+    std::vector<Field> fields(count);
+    for (Field& f : fields) {
+        f.first = r.u16();
+        f.row = r.u16();
+        f.lanes = r.u8();
+        f.width = r.u8();
+        f.shift = r.u8();
+        const int zero = r.u8();
+        expect(zero == 0, r, "filler", zero, "0");
+    }
+    r.expect_end();
+    Layout layout = Layout::from_fields(int(code_bytes), fields);
+    expect(layout.axes <= int(d) + 3, r, "axes with bits", layout.axes,
+           "d, and up to 3 of padding");
+    for (uint32_t i = 0; i < count; i++) {
+        expect(layout.fields[i].first == fields[i].first, r, "first axis of a field",
+               fields[i].first, "fields by shift, then by row");
+    }
+    return layout;
+}
+
+void read_frame(ByteReader r, ByteReader sigma, Model& model) {
+    const uint32_t kept = r.u32();
+    expect(kept == uint32_t(std::min(model.layout.axes, model.d)), r, "axes", kept,
+           "as many as the layout codes");
+    const uint32_t frames = r.u32();
+    expect(frames >= 1 && frames <= kMaxGroups, r, "frames", frames, "1 to 64");
+    model.group = r.array<uint8_t>(model.m);
+    for (uint8_t g : model.group) {
+        expect(g < frames, r, "frame of an anchor", g, "less than the number of frames");
+    }
+    for (uint32_t g = 0; g < frames; g++) {
+        Frame frame;
+        frame.d = model.d;
+        frame.kept = int(kept);
+        frame.rows = r.array<int8_t>(uint64_t(kept) * model.d);
+        for (int8_t v : frame.rows) {
+            expect(v != -128, r, "axis component", v, "-127 to 127");
+        }
+        for (uint32_t i = 0; i < kept; i++) {
+            expect(frame.inverse_norm(int(i)) > 0, r, "axis", i, "one that is not zero");
+        }
+        model.frames.push_back(std::move(frame));
+    }
+    r.expect_end();
+    model.sigma = sigma.array<float>(uint64_t(frames) * kept);
+    sigma.expect_end();
+    for (float s : model.sigma) {
+        expect(std::isfinite(s) && s >= 0 && s < 1e6f, sigma, "sigma", s, "0 to 1e6");
+    }
+}
+
+std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& head) {
+    auto model = std::make_shared<Model>();
+    model->d = int(head.d);
+    model->m = int(head.m);
+    model->metric = faiss::MetricType(head.metric);
+
+    ByteReader lattice = sections.read(section::kLattice);
+    model->lattice.d = model->d;
+    model->lattice.scale = lattice.f32();
+    expect(std::isfinite(model->lattice.scale) && model->lattice.scale > 0, lattice, "scale",
+           model->lattice.scale, "a finite number above 0");
+    model->lattice.mean = lattice.array<float>(head.d);
+    lattice.expect_end();
+    for (float v : model->lattice.mean) {
+        expect(std::isfinite(v), lattice, "mean", v, "a finite number");
+    }
+    read_anchors(sections.read(section::kAnchors), *model);
+
+    ByteReader spread = sections.read(section::kSpread);
+    model->spread.resize(0);
+    for (uint16_t bits : spread.array<uint16_t>(head.m)) {
+        model->spread.push_back(half_to_float(bits));
+        expect(std::isfinite(model->spread.back()) && model->spread.back() >= 0, spread, "spread",
+               model->spread.back(), "a finite number, 0 or above");
+    }
+    spread.expect_end();
+    model->layout = read_layout(sections.read(section::kLayout), head.code_size, head.d);
+    read_frame(sections.read(section::kFrame), sections.read(section::kSigma), *model);
+
+    ByteReader estimator = sections.read(section::kEstimator);
+    Estimator& e = model->estimator;
+    e.gamma_low = finite(estimator, "gamma");
+    e.gamma_step = finite(estimator, "gamma step");
+    expect(e.gamma_low > 0 && e.gamma_step > 0, estimator, "gamma", e.gamma_low, "above 0");
+    e.t1 = finite(estimator, "t1");
+    e.t2 = finite(estimator, "t2");
+    e.c = finite(estimator, "c");
+    e.energy = finite(estimator, "energy");
+    expect(e.energy >= 0, estimator, "energy", e.energy, "0 or above");
+    model->default_nprobe = estimator.i32();
+    expect(model->default_nprobe >= 1 && model->default_nprobe <= model->m, estimator,
+           "default nprobe", model->default_nprobe, "1 to m");
+    estimator.expect_end();
+
+    if (sections.has(section::kRank)) { // older files rank by the anchors alone
+        ByteReader rank = sections.read(section::kRank);
+        model->rank_bias = rank.f32();
+        expect(model->rank_bias > 0 && model->rank_bias <= 4, rank, "bias", model->rank_bias,
+               "above 0, at most 4");
+        rank.expect_end();
+    }
+    if (sections.has(section::kTraining)) {
+        ByteReader r = sections.read(section::kTraining);
+        model->record.n = r.i64();
+        model->record.iterations = r.i32();
+        model->record.seed = r.u32();
+        model->record.energy_train = r.f32();
+        model->record.energy_held = r.f32();
+        r.expect_end();
+    }
+    model->finish();
+    return model;
+}
+
+void read_lists(const SectionReader& sections, const Head& head, bool lend,
+                VLCInvertedLists& lists) {
+    ByteReader r = sections.read(section::kLists);
+    const uint32_t id_bytes = r.u32();
+    expect(id_bytes == 4 || id_bytes == 8, r, "bytes of an id", id_bytes, "4 or 8");
+    const std::vector<uint32_t> sizes = r.array<uint32_t>(head.m);
+    r.expect_end();
+    uint64_t total = 0;
+    for (uint32_t size : sizes) {
+        total += size;
+    }
+    expect(total == head.ntotal, r, "sum of the list sizes", double(total), "ntotal");
+    const uint8_t* ids =
+            sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
+    if (lend && reinterpret_cast<uintptr_t>(ids) % id_bytes != 0) {
+        fail("%s: its ids are not aligned to their size", sections.payload().origin.c_str());
+    }
+    const uint8_t* codes = sections.view<uint8_t>(
+            section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
+    for (uint32_t j = 0; j < head.m; j++) {
+        if (lend) {
+            lists.lend_list(j, sizes[j], codes, ids, int(id_bytes));
+        } else {
+            lists.set_list(j, sizes[j], codes, ids, int(id_bytes));
+        }
+        codes += uint64_t(sizes[j]) * head.code_size;
+        ids += uint64_t(sizes[j]) * id_bytes;
+    }
+}
+
+/// `lend`: ids and codes are left in the payload.
+std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
+    const std::shared_ptr<const void> owner = payload.owner;
+    const SectionReader sections(std::move(payload), known_sections());
+    for (const Section& one : sections.sections()) {
+        if (!lend || (one.name != section::kIds && one.name != section::kCodes)) {
+            sections.verify(one.name);
+        }
+    }
+    const Head head = read_head(sections.read(section::kIndex));
+    const ByteReader reader = sections.read(section::kParameters);
+    VLCParameters parameters = read_parameters(reader);
+    if (sections.has(section::kMoreParameters)) {
+        read_more_parameters(sections.read(section::kMoreParameters), parameters);
+    }
+    try {
+        parameters.check(int(head.d));
+    } catch (const faiss::FaissException& error) {
+        fail("%s: %s", reader.what().c_str(), error.what());
+    }
+    std::unique_ptr<IndexVLC> index;
+    if (head.trained) {
+        index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
+        read_lists(sections, head, lend, index->lists());
+        if (lend) {
+            index->lists().keep(owner);
+        }
+    } else {
+        index = std::make_unique<IndexVLC>(int(head.d), parameters, faiss::MetricType(head.metric));
+        expect(index->code_size == head.code_size, reader, "code size", head.code_size,
+               "what the parameters give");
+    }
+    index->ntotal = int64_t(head.ntotal);
+    index->nprobe = head.nprobe;
+    index->max_codes = head.max_codes;
+    if (head.direct_map != 0) {
+        index->set_direct_map_type(faiss::DirectMap::Type(head.direct_map));
+    }
+    return index;
+}
+
+} // namespace
+
+std::unique_ptr<IndexVLC> load_index(Payload payload) {
+    return make_index(std::move(payload), false);
+}
+
+std::unique_ptr<IndexVLC> borrow_index(Payload payload) {
+    return make_index(std::move(payload), true);
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,240 @@
+#include <faiss_vlc/storage/save.h>
+
+#include <faiss_vlc/container/atomic_file.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/storage/sections.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+std::vector<uint8_t> parameters_section(const VLCParameters& p) {
+    ByteWriter w;
+    w.i32(p.m);
+    w.f32(p.bits_per_dim);
+    w.i32(p.bytes);
+    w.i32(int32_t(p.grid));
+    w.i32(int32_t(p.frame));
+    w.i32(p.frames);
+    w.u32(p.seed);
+    w.i32(p.max_points_per_anchor);
+    w.i32(p.iterations);
+    w.i32(p.neighbours);
+    w.i32(int32_t(p.robust));
+    for (float v : {p.held_out, p.start_temperature, p.end_temperature, p.size_bias, p.random_bias,
+                    p.kappa, p.max_step, p.merge_fraction, p.split_factor, p.maintain_until,
+                    p.stop_changes, p.tilt, p.t1, p.t2, p.c, p.coverage}) {
+        w.f32(v);
+    }
+    return w.take();
+}
+
+/// Those that files of the first kind have no place for; empty if they are the defaults.
+std::vector<uint8_t> more_parameters_section(const VLCParameters& p) {
+    const VLCParameters usual;
+    ByteWriter w;
+    if (p.candidates != usual.candidates || p.first_share != usual.first_share ||
+        p.step != usual.step || p.rank_bias != usual.rank_bias) {
+        w.i32(p.candidates);
+        for (float v : {p.first_share, p.step, p.rank_bias}) {
+            w.f32(v);
+        }
+    }
+    return w.take();
+}
+
+/// The fixed fields: what an index is, without what it learned.
+struct Head {
+    int d;
+    int m;
+    faiss::MetricType metric;
+    bool trained;
+    uint64_t ntotal, nprobe, max_codes;
+    size_t code_size;
+    faiss::DirectMap::Type direct_map;
+};
+
+std::vector<uint8_t> index_section(const Head& head) {
+    ByteWriter w;
+    w.u32(uint32_t(head.d));
+    w.u32(uint32_t(head.m));
+    w.u32(uint32_t(head.metric));
+    w.u32(head.trained ? 1 : 0);
+    w.u64(head.ntotal);
+    w.u64(head.nprobe);
+    w.u64(head.max_codes);
+    w.u32(uint32_t(head.code_size));
+    w.u32(uint32_t(head.direct_map));
+    return w.take();
+}
+
+std::vector<uint8_t> anchors_section(const Model& model) {
+    ByteWriter w;
+    w.u32(uint32_t(model.grid));
+    if (model.grid == AnchorGrid::float16) {
+        w.array(model.anchors16.data(), model.anchors16.size());
+        return w.take();
+    }
+    for (int j = 0; j < model.m; j++) {
+        w.array(&model.anchors8[size_t(j) * model.dp()], model.d);
+    }
+    return w.take();
+}
+
+std::vector<uint8_t> layout_section(const Layout& layout) {
+    ByteWriter w;
+    w.u32(uint32_t(layout.code_bytes));
+    w.u32(uint32_t(layout.fields.size()));
+    for (const Field& f : layout.fields) {
+        w.u16(uint16_t(f.first));
+        w.u16(uint16_t(f.row));
+        w.u8(uint8_t(f.lanes));
+        w.u8(uint8_t(f.width));
+        w.u8(uint8_t(f.shift));
+        w.u8(0);
+    }
+    return w.take();
+}
+
+void add_model(SectionWriter& sections, const Model& model) {
+    ByteWriter w;
+    w.i64(model.record.n);
+    w.i32(model.record.iterations);
+    w.u32(model.record.seed);
+    w.f32(model.record.energy_train);
+    w.f32(model.record.energy_held);
+    sections.add(section::kTraining, kOptional, w.take());
+
+    w.f32(model.lattice.scale);
+    w.array(model.lattice.mean.data(), model.lattice.mean.size());
+    sections.add(section::kLattice, kRequired, w.take());
+
+    sections.add(section::kAnchors, kRequired, anchors_section(model));
+
+    for (float e : model.spread) {
+        w.u16(float_to_half(e));
+    }
+    sections.add(section::kSpread, kRequired, w.take());
+
+    w.u32(uint32_t(model.frames[0].kept));
+    w.u32(uint32_t(model.frames.size()));
+    w.array(model.group.data(), model.group.size());
+    for (const Frame& frame : model.frames) {
+        w.array(frame.rows.data(), frame.rows.size());
+    }
+    sections.add(section::kFrame, kRequired, w.take());
+    w.array(model.sigma.data(), model.sigma.size());
+    sections.add(section::kSigma, kRequired, w.take());
+    sections.add(section::kLayout, kRequired, layout_section(model.layout));
+
+    const Estimator& e = model.estimator;
+    for (float v : {e.gamma_low, e.gamma_step, e.t1, e.t2, e.c, e.energy}) {
+        w.f32(v);
+    }
+    w.i32(model.default_nprobe);
+    sections.add(section::kEstimator, kRequired, w.take());
+
+    if (model.rank_bias != 0) {
+        w.f32(model.rank_bias);
+        sections.add(section::kRank, kRequired, w.take());
+    }
+}
+
+void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
+    ByteWriter w;
+    w.u32(uint32_t(lists.id_bytes()));
+    uint64_t total = 0;
+    for (size_t j = 0; j < lists.nlist; j++) {
+        const size_t size = lists.list_size(j);
+        if (size > UINT32_MAX) {
+            fail("saving: list %zu holds %zu vectors, at most 2^32 - 1 fit in a file", j, size);
+        }
+        w.u32(uint32_t(size));
+        total += size;
+    }
+    sections.add(section::kLists, kRequired, w.take());
+    const uint64_t ids = checked_mul(total, lists.id_bytes(), "size of the ids");
+    sections.add(section::kIds, kRequired, ids, [&lists](ByteSink& sink) {
+        for (size_t j = 0; j < lists.nlist; j++) {
+            sink.write(lists.raw_ids(j), lists.list_size(j) * lists.id_bytes());
+        }
+    });
+    const uint64_t codes = checked_mul(total, lists.code_size, "size of the codes");
+    sections.add(section::kCodes, kRequired, codes, [&lists](ByteSink& sink) {
+        for (size_t j = 0; j < lists.nlist; j++) {
+            sink.write(lists.blocks(j), lists.list_bytes(j));
+        }
+    });
+}
+
+} // namespace
+
+SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
+    if (index.is_trained && !index.model) {
+        fail("saving: the IndexVLC says that it is trained, but has no anchors");
+    }
+    // what could not be loaded again is better noticed now
+    index.parameters.check(index.d);
+    const size_t in_lists = index.lists().compute_ntotal();
+    if (uint64_t(index.ntotal) != in_lists) {
+        fail("saving: ntotal is %lld, but the lists hold %zu vectors", (long long)index.ntotal,
+             in_lists);
+    }
+    SectionWriter sections;
+    const Head head{index.d,
+                    index.is_trained ? index.model->m : 0,
+                    index.metric_type,
+                    index.is_trained,
+                    uint64_t(index.ntotal),
+                    index.nprobe,
+                    index.max_codes,
+                    index.is_trained ? index.code_size
+                                     : size_t(index.parameters.code_size(index.d)),
+                    with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
+    sections.add(section::kIndex, kRequired, index_section(head));
+    sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
+    const std::vector<uint8_t> more = more_parameters_section(index.parameters);
+    if (!more.empty()) {
+        sections.add(section::kMoreParameters, kOptional, more);
+    }
+    if (index.is_trained) {
+        add_model(sections, *index.model);
+        add_lists(sections, index.lists());
+    }
+    return sections;
+}
+
+SectionWriter lists_sections(const VLCInvertedLists& lists) {
+    if (!lists.model) {
+        fail("faiss::write_index cannot see the parameters of an untrained IndexVLC: train it "
+             "first, "
+             "or use faiss_vlc::write_index");
+    }
+    const Model& model = *lists.model;
+    SectionWriter sections;
+    const Head head{model.d,
+                    model.m,
+                    model.metric,
+                    true,
+                    lists.compute_ntotal(),
+                    uint64_t(model.default_nprobe),
+                    0,
+                    lists.code_size,
+                    faiss::DirectMap::NoMap};
+    sections.add(section::kIndex, kRequired, index_section(head));
+    sections.add(section::kParameters, kRequired, parameters_section(lists.parameters));
+    add_model(sections, model);
+    add_lists(sections, lists);
+    return sections;
+}
+
+void save_index(const IndexVLC& index, const std::string& path) {
+    const SectionWriter sections = index_sections(index);
+    AtomicFile file(path);
+    SinkTo<AtomicFile> sink(file);
+    sections.write(sink);
+    file.commit();
+}
+
+} // namespace faiss_vlc

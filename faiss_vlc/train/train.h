@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/model/lattice.h>
+#include <faiss_vlc/parameters.h>
+#include <faiss_vlc/ranks.h>
+
+namespace faiss_vlc {
+
+/// The sample that training sees: rows of the caller's data in random order, the last ones held
+/// out.
+struct Sample {
+    Shape shape;
+    std::vector<int64_t> rows; ///< n indices into the caller's vectors
+    int64_t first_kept = 0;    ///< from this row on the vectors themselves are kept
+    std::vector<float> x;      ///< (n - first_kept) x d
+    Lattice lattice;
+    std::vector<int8_t> x8;    ///< rows x dp: of n rows, or of those that this process holds
+    std::vector<int8_t> head8; ///< the first 2 m rows, if there are several processes
+
+    /// The first 2 m rows (at most n).
+    const int8_t* head() const { return head8.empty() ? x8.data() : head8.data(); }
+    /// Row i, at least first_kept.
+    const float* vector(int64_t i) const { return &x[size_t(i - first_kept) * shape.d]; }
+};
+
+/// Rows that a sample keeps as vectors, for choices that are made on the last ones.
+constexpr int64_t kKeptRows = 33 * 1024;
+
+/// The number of anchors for n vectors to index and n_train to train on: about 4 sqrt(n), with 39
+/// training vectors for each.
+int choose_anchors(int64_t n, int64_t n_train);
+
+/// Draws and quantizes the sample. Throws if there are fewer vectors than anchors. Of several
+/// processes each gives vectors of its own: the sample is that of all of them, by rank.
+Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
+                   const Ranks& ranks = {});
+
+/// The rows that iteration t (from 0) sees. Early ones, which move anchors far, see only the first
+/// part of the training rows, at least 64 an anchor; it grows by the same factor in each, and from
+/// the middle on all rows take part, held-out ones too. None before the first iteration.
+int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t);
+
+/// What the annealing loop leaves, all integers.
+struct Anchors {
+    AnchorGrid grid = AnchorGrid::int8; ///< as chosen
+    std::vector<int32_t> anchor;        ///< m x dp fixed point, snapped to the grid
+    std::vector<int32_t> label;         ///< n, nearest anchor of each sample row
+    std::vector<int32_t> dist;          ///< n, squared lattice distance
+    std::vector<int32_t> count;         ///< m, training rows
+    std::vector<int64_t> energy;        ///< m
+    std::vector<uint8_t> group;         ///< m, see group.h
+    int groups = 1;
+    std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h
+    int iterations = 0;
+    int merges = 0, splits = 0;
+};
+
+/// The loop: assign, reduce, update, maintain while the temperature falls; then quantize.
+/// The same integers on every engine. verbose prints a line per iteration.
+Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params, bool verbose);
+
+/// Anchors that are given (float m x d, the data's units), put on the grid and otherwise left
+/// alone, with what anneal() finds out about them.
+Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& params,
+                     const float* given);
+
+} // namespace faiss_vlc

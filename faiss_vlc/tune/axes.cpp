@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <vector>
+
+#include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/tune/steps.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// Rows of the sample that shapes are fitted to: held-out ones first.
+std::vector<int64_t> fitting_rows(const Shape& shape) {
+    std::vector<int64_t> rows(std::min<int64_t>(shape.n, kMaxVarianceRows));
+    for (size_t i = 0; i < rows.size(); i++) {
+        rows[i] = shape.n - 1 - int64_t(i);
+    }
+    return rows;
+}
+
+} // namespace
+
+std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
+                                  const Model& model) {
+    const int d = model.d;
+    std::vector<Frame> frames = model.frames;
+    std::vector<int> all(d);
+    std::iota(all.begin(), all.end(), 0);
+    for (Frame& frame : frames) {
+        frame.arrange(all);
+    }
+    const std::vector<int64_t> rows = fitting_rows(sample.shape);
+    std::vector<std::vector<int64_t>> of_frame(frames.size());
+    for (int64_t row : rows) {
+        of_frame[model.group[anchors.label[row]]].push_back(row);
+    }
+    constexpr int kParts = 64; // sums in a fixed order, whatever the threads
+    std::vector<double> variance(frames.size() * d, 0);
+    for (size_t g = 0; g < frames.size(); g++) {
+        std::vector<double> sums(size_t(kParts) * d, 0);
+        Rescue rescue;
+#pragma omp parallel for schedule(static)
+        for (int part = 0; part < kParts; part++) {
+            rescue.run([&] {
+                std::vector<float> residual(d), rotated(frames[g].slots());
+                for (size_t i = part; i < of_frame[g].size(); i += kParts) {
+                    const int64_t row = of_frame[g][i];
+                    const int j = anchors.label[row];
+                    const float* x = sample.vector(row);
+                    const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
+                    for (int k = 0; k < d; k++) {
+                        // clamped as on the lattice: a wild component must not own an axis
+                        const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+                        residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
+                                      float(a[k]) * (1.0f / (1 << kAnchorBits));
+                    }
+                    frames[g].rotate(residual.data(), rotated.data());
+                    const double weight = 1.0 / (double(model.spread[j]) * model.spread[j]);
+                    for (int k = 0; k < d; k++) {
+                        sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
+                    }
+                }
+            });
+        }
+        rescue.rethrow();
+        for (int part = 0; part < kParts; part++) {
+            for (int k = 0; k < d; k++) {
+                variance[g * d + k] += sums[size_t(part) * d + k];
+            }
+        }
+        for (int k = 0; k < d; k++) {
+            variance[g * d + k] /= double(std::max<size_t>(1, of_frame[g].size()));
+        }
+    }
+    return variance;
+}
+
+std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, const Model& model,
+                                  const std::vector<double>& variance) {
+    std::vector<double> weight(model.frames.size(), 0), mean(model.d, 0);
+    for (int j = 0; j < model.m; j++) {
+        weight[model.group[j]] += anchors.count[j];
+    }
+    for (size_t g = 0; g < weight.size(); g++) {
+        for (int k = 0; k < model.d; k++) {
+            mean[k] += weight[g] / double(sample.shape.n_train) * variance[g * model.d + k];
+        }
+    }
+    return mean;
+}
+
+void sort_axes(Frame& frame, double* variance) {
+    const int d = frame.d;
+    std::vector<int> order(d);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return variance[a] > variance[b]; });
+    std::vector<int8_t> rows(frame.rows.size());
+    std::vector<double> sorted(d);
+    for (int i = 0; i < d; i++) {
+        std::copy_n(&frame.rows[size_t(order[i]) * d], d, &rows[size_t(i) * d]);
+        sorted[i] = variance[order[i]];
+    }
+    frame.rows.swap(rows);
+    std::copy(sorted.begin(), sorted.end(), variance);
+}
+
+void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
+    std::vector<int64_t> rows = fitting_rows(sample.shape);
+    rows.resize(std::min<size_t>(rows.size(), 4096));
+    std::vector<float> gamma(rows.size());
+    std::vector<double> square(rows.size());
+    Rescue rescue;
+#pragma omp parallel
+    {
+        std::optional<Model::Coder> own;
+        std::vector<uint8_t> code;
+        rescue.run([&] {
+            code.resize(model.layout.code_size());
+            own.emplace(model);
+        });
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < rows.size(); i++) {
+            if (!own) {
+                continue;
+            }
+            Model::Coder& coder = *own;
+            const int j = anchors.label[rows[i]];
+            coder.encode(sample.vector(rows[i]), j, code.data());
+            gamma[i] = coder.residual_square > 0 ? float(coder.residual_dot / coder.residual_square)
+                                                 : 1.0f;
+            square[i] = coder.residual_square / (double(model.spread[j]) * model.spread[j]);
+        }
+    }
+    rescue.rethrow();
+    // the largest 1 in 256 are left out, as they may be wild
+    std::sort(square.begin(), square.end());
+    const size_t usual = square.size() - square.size() / 256;
+    double sum = 0;
+    for (size_t i = 0; i < usual; i++) {
+        sum += square[i];
+    }
+    model.estimator.energy = float(sum / double(usual));
+    std::sort(gamma.begin(), gamma.end());
+    const size_t tail = gamma.size() / 256;
+    // <r, r^> <= 0 happens with a bit or two per vector: the grid ends above it
+    const float low = std::max(0.02f, gamma[tail]);
+    const float high = std::max(low + 0.001f, gamma[gamma.size() - 1 - tail]);
+    model.estimator.gamma_low = low;
+    model.estimator.gamma_step = (high - low) / float(kGammaSteps - 1);
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,162 @@
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <optional>
+#include <vector>
+
+#include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/lib/numeric.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/tune/steps.h>
+
+namespace faiss_vlc {
+
+Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                     const Model& model) {
+    const int n = int(trial.base.size());
+    const int d = model.d;
+    const int code_size = model.layout.code_size();
+    const int slots = model.slots();
+    std::vector<uint8_t> codes(size_t(n) * code_size);
+    std::vector<float> decoded(size_t(n) * slots); // residuals in the frame
+    Rescue rescue;
+#pragma omp parallel
+    {
+        std::optional<Model::Coder> own;
+        rescue.run([&] { own.emplace(model); });
+#pragma omp for schedule(static)
+        for (int i = 0; i < n; i++) {
+            if (!own) {
+                continue; // its thread found no memory
+            }
+            Model::Coder& coder = *own;
+            const int64_t row = trial.base[i];
+            const int j = anchors.label[row];
+            coder.encode(sample.vector(row), j, &codes[size_t(i) * code_size]);
+            const float unit = 0.5f * model.spread[j];
+            const float* steps = model.steps_of(j);
+            for (int s = 0; s < slots; s++) {
+                decoded[size_t(i) * slots + s] =
+                        float(2 * coder.level[s] - model.levels_less_one[s]) * (steps[s] * unit);
+            }
+        }
+    }
+    rescue.rethrow();
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    Terms terms;
+    const size_t count = trial.candidate.size();
+    terms.list_distance.resize(count);
+    terms.dot.resize(count);
+    terms.square.resize(count);
+    terms.gamma.resize(count);
+    terms.query_norm.resize(trial.queries.size());
+#pragma omp parallel for schedule(dynamic, 4)
+    for (size_t q = 0; q < trial.queries.size(); q++) {
+        rescue.run([&] {
+            const float* x = sample.vector(trial.queries[q]);
+            std::vector<float> lattice(model.dp(), 0), residual(slots);
+            std::vector<float> rotated(model.frames.size() * slots);
+            for (int k = 0; k < d; k++) {
+                lattice[k] =
+                        (x[k] - (inner_product ? 0 : model.lattice.mean[k])) * model.lattice.scale;
+            }
+            for (size_t g = 0; g < model.frames.size(); g++) {
+                model.frames[g].rotate(lattice.data(), &rotated[g * slots]);
+            }
+            terms.query_norm[q] = std::sqrt(canonical_dot(d, lattice.data(), lattice.data()));
+            for (int c = 0; c < trial.candidates; c++) {
+                const size_t at = q * trial.candidates + c;
+                const int i = trial.candidate[at];
+                const int j = anchors.label[trial.base[i]];
+                const float* y = &rotated[size_t(model.group[j]) * slots];
+                const float* b = &model.anchor_rotated[size_t(j) * slots];
+                for (int s = 0; s < slots; s++) {
+                    residual[s] = inner_product ? y[s] : y[s] - b[s];
+                }
+                terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
+                                                        : model.anchor_distance(lattice.data(), j);
+                terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
+                const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
+                const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
+                terms.square[at] = decode_rho(word) * model.estimator.energy * model.spread[j] *
+                                   model.spread[j];
+                terms.gamma[at] = model.estimator.gamma(word & (kGammaSteps - 1));
+            }
+        });
+    }
+    rescue.rethrow();
+    return terms;
+}
+
+namespace {
+
+/// How many of the true neighbours the estimate finds, over all queries.
+int64_t found(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e) {
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const float energy = e.energy > 0 ? e.energy : 1.0f;
+    int64_t total = 0;
+    Rescue rescue;
+#pragma omp parallel for schedule(static) reduction(+ : total)
+    for (size_t q = 0; q < trial.queries.size(); q++) {
+        rescue.run([&] {
+            std::vector<float> estimate(trial.candidates);
+            for (int c = 0; c < trial.candidates; c++) {
+                const size_t at = q * trial.candidates + c;
+                const float g = terms.gamma[at];
+                const float miss = 1.0f - g;
+                const float scale = 1.0f + e.t2 * (1.0f / g - 1.0f);
+                const float square = terms.square[at];
+                const float own = inner_product ? 0.0f : g + e.t1 * miss;
+                const float penalty = inner_product ? e.c * terms.query_norm[q] / std::sqrt(energy)
+                                                    : e.c * terms.list_distance[at] / energy;
+                estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
+                              (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
+            }
+            std::vector<float> sorted = estimate;
+            std::nth_element(sorted.begin(), sorted.begin() + trial.neighbours - 1, sorted.end());
+            const float bound = sorted[trial.neighbours - 1];
+            for (int c = 0; c < trial.neighbours; c++) {
+                total += estimate[c] <= bound;
+            }
+        });
+    }
+    rescue.rethrow();
+    return total;
+}
+
+} // namespace
+
+int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
+                         const VLCParameters& params, bool thorough, Estimator& estimator) {
+    int64_t best = found(trial, terms, model, estimator);
+    const auto try_values = [&](float Estimator::*member, float fixed,
+                                std::initializer_list<float> values) {
+        if (fixed >= 0) {
+            return;
+        }
+        for (float value : values) {
+            Estimator other = estimator;
+            other.*member = value;
+            const int64_t met = found(trial, terms, model, other);
+            if (met > best) {
+                best = met;
+                estimator = other;
+            }
+        }
+    };
+    if (!thorough) {
+        try_values(&Estimator::c, params.c, {0.0f, 0.15f});
+        try_values(&Estimator::t2, params.t2, {0.5f, 0.9f});
+        return best;
+    }
+    for (int round = 0; round < 2; round++) {
+        try_values(&Estimator::c, params.c, {0.0f, 0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f});
+        try_values(&Estimator::t2, params.t2, {0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
+        if (model.metric != faiss::METRIC_INNER_PRODUCT) {
+            try_values(&Estimator::t1, params.t1, {0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
+        }
+    }
+    return best;
+}
+
+} // namespace faiss_vlc

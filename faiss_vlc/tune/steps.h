@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/parameters.h>
+#include <faiss_vlc/train/train.h>
+
+namespace faiss_vlc {
+
+/// Steps of tune_model, a file each: tune_trial, tune_blend, tune_axes, tune_nprobe.
+
+constexpr int kMaxVarianceRows = 32768; ///< that axes and factors are fitted to
+
+/// Held-out queries, and for each the nearest rows of the base by true distance.
+struct Trial {
+    std::vector<int64_t> queries;   ///< sample rows
+    std::vector<int64_t> base;      ///< sample rows
+    int neighbours = 0;             ///< min(10, candidates)
+    int candidates = 0;             ///< per query
+    std::vector<int32_t> candidate; ///< queries x candidates, indices into base, nearest first
+};
+
+Trial make_trial(const Sample& sample, const Model& model);
+
+/// What the estimate of each (query, candidate) is made of, for one layout.
+struct Terms {
+    std::vector<float> list_distance, dot; ///< D and <q - a, r^> (or -<q, a> and <q, r^>)
+    std::vector<float> square, gamma;      ///< |r|^2 and gamma as stored
+    std::vector<float> query_norm;         ///< per query
+};
+
+Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                     const Model& model);
+
+/// Chooses t1, t2 and c one after the other (the optimum is flat), starting from and replacing
+/// `estimator`. Returns what is found.
+int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
+                         const VLCParameters& params, bool thorough, Estimator& estimator);
+
+/// Variance of residual / spread along each axis of the full frames, frames x d.
+std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
+
+/// The mean of the frames' variances per rank, by which all frames share one layout.
+std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, const Model& model,
+                                  const std::vector<double>& variance);
+
+/// Orders axes by falling variance (the covariance weighs lists differently).
+void sort_axes(Frame& frame, double* variance);
+
+/// The range of gamma and the mean of |r|^2 / spread^2 under the model's layout.
+void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
+
+/// Model::rank_bias with which the fewest vectors are scanned for .8, .9 and .95 of the true
+/// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most
+/// .5, or .3 for inner products.
+float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                       const Model& model);
+
+/// The number of lists that hold `coverage` of the true neighbours of the trial's queries.
+int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                  const Model& model, float coverage);
+
+} // namespace faiss_vlc

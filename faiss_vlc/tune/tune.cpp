@@ -1,0 +1,122 @@
+#include <faiss_vlc/tune/tune.h>
+
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include <faiss/impl/AuxIndexStructures.h>
+
+#include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/tune/steps.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// Spread of each list relative to the whole, drawn towards it where few vectors speak.
+void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
+    constexpr double kPrior = 8; // vectors
+    const double total =
+            double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
+    const double mean = total / double(std::max<int64_t>(1, shape.n_train));
+    model.spread.assign(shape.m, 1.0f);
+    for (int j = 0; j < shape.m && mean > 0; j++) {
+        const double energy =
+                (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
+        model.spread[j] = half_to_float(float_to_half(float(std::sqrt(energy / mean))));
+    }
+}
+
+} // namespace
+
+Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
+                 faiss::MetricType metric) {
+    const Shape& shape = sample.shape;
+    Model model;
+    model.d = shape.d;
+    model.m = shape.m;
+    model.metric = metric;
+    model.lattice = sample.lattice;
+    model.grid = anchors.grid;
+    model.anchors8.resize(size_t(shape.m) * shape.dp);
+    for (size_t i = 0; i < model.anchors8.size(); i++) {
+        model.anchors8[i] = round_anchor(anchors.anchor[i]);
+    }
+    if (model.grid == AnchorGrid::float16) {
+        model.anchors16.resize(size_t(shape.m) * shape.d);
+        for (int j = 0; j < shape.m; j++) {
+            for (int k = 0; k < shape.d; k++) {
+                model.anchors16[size_t(j) * shape.d + k] = float_to_half(
+                        float(anchors.anchor[size_t(j) * shape.dp + k]) / float(1 << kAnchorBits));
+            }
+        }
+    }
+    set_spreads(anchors, shape, model);
+
+    model.group = anchors.group;
+    for (int g = 0; g < anchors.groups; g++) {
+        const int64_t* covariance = &anchors.covariance[size_t(g) * shape.d * shape.d];
+        model.frames.push_back(params.frame == FrameKind::identity
+                                       ? Frame::identity(shape.d, covariance)
+                                       : Frame::principal(shape.d, covariance));
+    }
+    std::vector<double> variance = axis_variance(sample, anchors, model);
+    for (int g = 0; g < anchors.groups; g++) {
+        sort_axes(model.frames[g], &variance[size_t(g) * shape.d]);
+    }
+    const std::vector<double> mean = mean_variance(sample, anchors, model, variance);
+
+    const Trial trial = make_trial(sample, model);
+    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
+    if (params.tilt >= 0) {
+        tilts = {params.tilt};
+    }
+    const int code_bytes = params.code_size(shape.d) - kFactorBytes;
+    Model best;
+    Terms best_terms;
+    int64_t best_found = -1;
+    for (double tilt : tilts) {
+        faiss::InterruptCallback::check();
+        Model candidate = model;
+        candidate.layout = Layout::allocate(code_bytes, mean, tilt);
+        for (int g = 0; g < anchors.groups; g++) {
+            candidate.frames[g].keep(candidate.layout.axes);
+            for (int i = 0; i < candidate.frames[g].kept; i++) {
+                candidate.sigma.push_back(float(std::sqrt(variance[size_t(g) * shape.d + i])));
+            }
+        }
+        candidate.finish();
+        fit_factors(sample, anchors, candidate);
+        Estimator& e = candidate.estimator;
+        e.t1 = params.t1 >= 0 ? params.t1 : 1.0f;
+        e.t2 = params.t2 >= 0 ? params.t2 : 0.7f;
+        e.c = params.c >= 0 ? params.c : 0.3f;
+        Terms terms = estimate_terms(sample, anchors, trial, candidate);
+        const int64_t met = choose_estimator(trial, terms, candidate, params, false, e);
+        if (met > best_found) {
+            best_found = met;
+            best = std::move(candidate);
+            best_terms = std::move(terms);
+        }
+    }
+    choose_estimator(trial, best_terms, best, params, true, best.estimator);
+    best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
+                                          : choose_rank_bias(sample, anchors, trial, best));
+    best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
+
+    const double unit = 1.0 / (double(model.lattice.scale) * model.lattice.scale);
+    int64_t train = 0, held = 0;
+    for (int64_t i = 0; i < shape.n; i++) {
+        (i < shape.n_train ? train : held) += anchors.dist[i];
+    }
+    best.record.n = shape.n;
+    best.record.iterations = anchors.iterations;
+    best.record.seed = params.seed;
+    best.record.energy_train = float(double(train) / double(shape.n_train) * unit);
+    best.record.energy_held = shape.n > shape.n_train
+                                      ? float(double(held) / double(shape.n - shape.n_train) * unit)
+                                      : 0;
+    return best;
+}
+
+} // namespace faiss_vlc

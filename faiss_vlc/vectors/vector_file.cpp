@@ -1,0 +1,170 @@
+#include <faiss_vlc/vectors/vector_file.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/vectors/vector_file_internal.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+struct DTypeInfo {
+    DType dtype;
+    const char* name;
+    const char* short_name;
+    size_t size;
+};
+
+constexpr DTypeInfo kDTypes[] = {
+        {DType::f32, "float32", "f32", 4}, {DType::f16, "float16", "f16", 2},
+        {DType::u8, "uint8", "u8", 1},     {DType::i8, "int8", "i8", 1},
+        {DType::i32, "int32", "i32", 4},   {DType::i64, "int64", "i64", 8},
+};
+
+const DTypeInfo& info_of(DType dtype) {
+    for (const DTypeInfo& info : kDTypes) {
+        if (info.dtype == dtype) {
+            return info;
+        }
+    }
+    fail("DType %d does not exist", static_cast<int>(dtype));
+}
+
+uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+std::unique_ptr<VectorReader> open_any(const std::string& path, const VectorFileOptions& options,
+                                       vector_file::Content content) {
+    const std::string extension = vector_file::extension_of(path);
+    if (extension == ".hdf5" || extension == ".h5") {
+        return vector_file::open_hdf5(path, options, content);
+    }
+    return vector_file::open_flat(path, extension, options, content);
+}
+
+template <class T>
+Matrix<T> read_all(VectorReader& reader, int64_t max_rows) {
+    Matrix<T> matrix;
+    matrix.d = reader.d();
+    matrix.n = max_rows < 0 ? reader.n() : std::min(max_rows, reader.n());
+    matrix.data.resize(checked_count(matrix.n, uint64_t(matrix.d), sizeof(T), "values of a file"));
+    reader.read(matrix.n, matrix.data.data());
+    return matrix;
+}
+
+} // namespace
+
+const char* dtype_name(DType dtype) {
+    return info_of(dtype).name;
+}
+
+size_t dtype_size(DType dtype) {
+    return info_of(dtype).size;
+}
+
+DType dtype_from_name(const std::string& name) {
+    for (const DTypeInfo& info : kDTypes) {
+        if (name == info.name || name == info.short_name) {
+            return info.dtype;
+        }
+    }
+    fail("unknown dtype '%s': expected float32, float16, uint8, int8, int32 or int64",
+         name.c_str());
+}
+
+template <class T>
+int64_t VectorReader::read_next(int64_t count, T* out) {
+    if (count < 0) {
+        fail("%s: expected a number of rows to read of at least 0, got %lld", path_.c_str(),
+             static_cast<long long>(count));
+    }
+    const int64_t rows = std::min(count, n_ - next_);
+    if (rows > 0) {
+        read_rows(next_, rows, out);
+        next_ += rows;
+    }
+    return rows;
+}
+
+int64_t VectorReader::read(int64_t count, float* out) {
+    return read_next(count, out);
+}
+
+int64_t VectorReader::read(int64_t count, int64_t* out) {
+    if (dtype_ == DType::f32 || dtype_ == DType::f16) {
+        fail("%s: expected integers, the file holds %s", path_.c_str(), dtype_name(dtype_));
+    }
+    return read_next(count, out);
+}
+
+void VectorReader::seek(int64_t row) {
+    if (row < 0 || row > n_) {
+        fail("%s: expected a row between 0 and %lld, got %lld", path_.c_str(),
+             static_cast<long long>(n_), static_cast<long long>(row));
+    }
+    next_ = row;
+}
+
+std::unique_ptr<VectorReader> open_vectors(const std::string& path,
+                                           const VectorFileOptions& options) {
+    return open_any(path, options, vector_file::Content::vectors);
+}
+
+Matrix<float> read_vectors(const std::string& path, const VectorFileOptions& options,
+                           int64_t max_rows) {
+    return read_all<float>(*open_vectors(path, options), max_rows);
+}
+
+Matrix<int64_t> read_labels(const std::string& path, const std::string& dataset) {
+    VectorFileOptions options;
+    options.dataset = dataset;
+    return read_all<int64_t>(*open_any(path, options, vector_file::Content::labels), -1);
+}
+
+void require_finite(const float* x, int64_t n, int d, const char* what) {
+    constexpr uint32_t kExponent = 0x7f800000;
+    int64_t row = n; // the first bad one
+#pragma omp parallel for reduction(min : row) if (n > 1000)
+    for (int64_t i = 0; i < n; i++) {
+        const float* values = x + size_t(i) * size_t(d);
+        uint32_t bad = 0; // no early exit: this way the compiler can vectorise
+        for (int column = 0; column < d; column++) {
+            bad |= (bits_of(values[column]) & kExponent) == kExponent;
+        }
+        row = bad ? std::min(row, i) : row;
+    }
+    for (int column = 0; row < n && column < d; column++) {
+        const float value = x[size_t(row) * size_t(d) + size_t(column)];
+        if (!std::isfinite(value)) {
+            fail("%s: expected finite values, row %lld, column %d is %g", what,
+                 static_cast<long long>(row), column, double(value));
+        }
+    }
+}
+
+namespace vector_file {
+
+std::string extension_of(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    const size_t start = slash == std::string::npos ? 0 : slash + 1;
+    const size_t dot = path.rfind('.');
+    if (dot == std::string::npos || dot < start) {
+        return "";
+    }
+    std::string extension = path.substr(dot);
+    for (char& c : extension) {
+        if (c >= 'A' && c <= 'Z') {
+            c = char(c - 'A' + 'a');
+        }
+    }
+    return extension;
+}
+
+} // namespace vector_file
+} // namespace faiss_vlc

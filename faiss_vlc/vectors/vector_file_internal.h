@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <faiss_vlc/vectors/vector_file.h>
+
+/// What the parts of vector_file share. Not for users of the library.
+namespace faiss_vlc {
+namespace vector_file {
+
+/// Lower case, with the dot; empty if the name has none.
+std::string extension_of(const std::string& path);
+
+/// A regular file that is open for reading.
+class InputFile {
+public:
+    /// Missing files, folders, pipes and devices, and files of no bytes are errors.
+    explicit InputFile(const std::string& path);
+    ~InputFile();
+    InputFile(const InputFile&) = delete;
+    InputFile& operator=(const InputFile&) = delete;
+
+    const std::string& path() const { return path_; }
+    uint64_t size() const { return size_; }
+    /// All of them, or an error.
+    void read_at(uint64_t offset, void* out, size_t size) const;
+
+private:
+    std::string path_;
+    uint64_t size_ = 0;
+    int fd_ = -1;
+};
+
+/// n rows of d values at `offset`; each starts with an int32 that equals d if has_prefix.
+struct FlatLayout {
+    uint64_t offset = 0;
+    int64_t n = 0;
+    int d = 0;
+    DType dtype = DType::f32;
+    bool has_prefix = false;
+};
+
+/// The layout that a .npy header declares, not yet compared with the file's size.
+FlatLayout parse_npy_header(const InputFile& file);
+/// The bytes before the data, of version 1.0.
+std::string make_npy_header(DType dtype, int d, int64_t n);
+
+enum class Content { vectors, labels };
+
+std::unique_ptr<VectorReader> open_flat(const std::string& path, const std::string& extension,
+                                        const VectorFileOptions& options, Content content);
+std::unique_ptr<VectorReader> open_hdf5(const std::string& path, const VectorFileOptions& options,
+                                        Content content);
+
+} // namespace vector_file
+} // namespace faiss_vlc

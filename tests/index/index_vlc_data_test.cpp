@@ -1,0 +1,236 @@
+#include <faiss_vlc/IndexVLC.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <tests/support/unit_test.h>
+
+// Data of unusual shapes and scales.
+
+namespace faiss_vlc {
+namespace {
+
+using idx_t = int64_t;
+
+VLCParameters small(int m, float bits = 4) {
+    VLCParameters p;
+    p.m = m;
+    p.bits_per_dim = bits;
+    p.device = "reference";
+    p.iterations = 5;
+    return p;
+}
+
+struct Results {
+    std::vector<float> distance;
+    std::vector<idx_t> label;
+};
+
+Results train_and_search(int d, const std::vector<float>& x, const VLCParameters& p, idx_t queries,
+                         idx_t k, faiss::MetricType metric = faiss::METRIC_L2) {
+    const idx_t n = idx_t(x.size()) / d;
+    IndexVLC index(d, p, metric);
+    index.train(n, x.data());
+    index.add(n, x.data());
+    EXPECT_EQ(index.ntotal, n);
+    index.nprobe = index.nlist;
+    Results r{std::vector<float>(queries * k, -7), std::vector<idx_t>(queries * k, -7)};
+    index.search(queries, x.data(), k, r.distance.data(), r.label.data());
+    return r;
+}
+
+/// Each query is one of the vectors: the first label should be it, or one as near.
+double share_of_itself(const Results& r, idx_t k) {
+    idx_t hits = 0;
+    for (size_t i = 0; i < r.label.size(); i += k) {
+        hits += std::count(&r.label[i], &r.label[i] + k, idx_t(i) / k);
+    }
+    return double(hits) / double(r.label.size() / k);
+}
+
+void expect_valid(const Results& r, idx_t n) {
+    for (size_t i = 0; i < r.label.size(); i++) {
+        ASSERT_GE(r.label[i], 0) << i;
+        ASSERT_LT(r.label[i], n);
+        ASSERT_FALSE(std::isnan(r.distance[i]));
+    }
+}
+
+TEST(Data, AllDimensions) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (int d : {1, 2, 3, 5, 17, 31, 100}) {
+            for (float bits : {0.5f, 2.0f, 3.3f, 8.0f}) {
+                const idx_t n = 200;
+                const std::vector<float> x = clustered(n, d, 20, uint64_t(d));
+                const Results r = train_and_search(d, x, small(6, bits), 20, 10, metric);
+                expect_valid(r, n);
+                if (HasFatalFailure()) {
+                    FAIL() << "d " << d << " bits " << bits << " metric " << metric;
+                }
+                if (bits == 8 && metric == faiss::METRIC_L2) {
+                    EXPECT_GT(share_of_itself(r, 10), 0.9) << d;
+                }
+            }
+        }
+    }
+}
+
+TEST(Data, Float16Anchors) {
+    VLCParameters p = small(8);
+    p.grid = AnchorGrid::float16;
+    const std::vector<float> x = clustered(400, 20, 20, 5);
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const Results r = train_and_search(20, x, p, 50, 5, metric);
+        expect_valid(r, 400);
+        if (metric == faiss::METRIC_L2) {
+            EXPECT_GT(share_of_itself(r, 5), 0.9);
+        }
+    }
+}
+
+TEST(Data, TinyCounts) {
+    const std::vector<float> x = clustered(40, 9, 7, 3);
+    for (idx_t n : {1, 2, 3, 10, 40}) {
+        for (int m : {1, 2, int(n), 0}) {
+            if (m > n) {
+                continue;
+            }
+            const std::vector<float> part(x.begin(), x.begin() + n * 9);
+            const Results r = train_and_search(9, part, small(m), n, n);
+            expect_valid(r, n); // each row has all of them
+            for (idx_t q = 0; q < n; q++) {
+                const std::set<idx_t> all(&r.label[q * n], &r.label[q * n] + n);
+                ASSERT_EQ(idx_t(all.size()), n) << n << " " << m;
+            }
+        }
+    }
+}
+
+TEST(Data, DuplicatesOnly) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (float value : {0.0f, 3.5f, -1e6f}) {
+            const std::vector<float> x(300 * 12, value);
+            const Results r = train_and_search(12, x, small(5), 4, 7, metric);
+            expect_valid(r, 300);
+            const double truth = metric == faiss::METRIC_L2 ? 0 : 12.0 * value * value;
+            for (size_t i = 0; i < r.label.size(); i++) {
+                EXPECT_EQ(r.label[i], idx_t(i % 7)); // equal distances go by the smaller id
+                EXPECT_NEAR(r.distance[i], truth, 1e-5 * truth);
+            }
+        }
+    }
+}
+
+TEST(Data, ConstantDimensions) {
+    std::vector<float> x = clustered(500, 16, 25, 8);
+    for (size_t i = 0; i < x.size(); i++) {
+        if (i % 16 % 3 != 1) {
+            x[i] = float(i % 16) * 100;
+        }
+    }
+    const Results r = train_and_search(16, x, small(8), 50, 5);
+    expect_valid(r, 500);
+    EXPECT_GT(share_of_itself(r, 5), 0.9);
+    // all but one
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = i % 16 == 7 ? float(i / 16) : -4.0f;
+    }
+    const Results line = train_and_search(16, x, small(8), 50, 5);
+    for (size_t i = 0; i < line.label.size(); i++) {
+        EXPECT_NEAR(double(line.label[i]), double(i / 5), 12) << i;
+    }
+}
+
+TEST(Data, AFewDistinctVectors) {
+    std::vector<float> x(400 * 8);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = (i / 8) % 2 ? 1.0f : (i % 8 == 0 ? 5.0f : 0.0f);
+    }
+    const Results r = train_and_search(8, x, small(10), 40, 10);
+    expect_valid(r, 400);
+    for (size_t i = 0; i < r.label.size(); i++) {
+        EXPECT_EQ(r.label[i] % 2, idx_t(i / 10 % 2));
+    }
+}
+
+TEST(Data, HugeOffsets) {
+    std::vector<float> x = clustered(600, 16, 30, 9);
+    const Results plain = train_and_search(16, x, small(8), 60, 5);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = x[i] * 64 + (i % 2 ? 1e6f : -3e5f); // floats there step by 1/16 and less
+    }
+    const Results moved = train_and_search(16, x, small(8), 60, 5);
+    expect_valid(moved, 600);
+    EXPECT_GE(share_of_itself(moved, 5), share_of_itself(plain, 5) - 0.05);
+}
+
+// A corrupt component or two must not take the lattice's resolution away from all others.
+TEST(Data, CorruptComponents) {
+    const int d = 16;
+    std::vector<float> x = clustered(2000, d, 30, 9);
+    const Results plain = train_and_search(d, x, small(8), 60, 5);
+    for (float value : {1e3f, 1e6f, 1e30f}) {
+        x[1999 * d + 3] = value;
+        const Results r = train_and_search(d, x, small(8), 60, 5);
+        expect_valid(r, 2000);
+        EXPECT_GE(share_of_itself(r, 5), share_of_itself(plain, 5) - 0.1) << value;
+    }
+}
+
+// Powers of two only move exponents, so nothing that training decides may change.
+TEST(Data, ScalesDoNotMatter) {
+    const int d = 16;
+    const std::vector<float> x = clustered(600, d, 30, 10);
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const Results plain = train_and_search(d, x, small(8), 60, 10, metric);
+        for (int exponent : {-66, -40, 40, 66}) {
+            std::vector<float> scaled = x;
+            for (float& v : scaled) {
+                v = std::ldexp(v, exponent);
+            }
+            const Results r = train_and_search(d, scaled, small(8), 60, 10, metric);
+            idx_t same = 0;
+            for (size_t i = 0; i < r.label.size(); i++) {
+                same += r.label[i] == plain.label[i];
+            }
+            EXPECT_GE(double(same), 0.95 * double(r.label.size()))
+                    << "2^" << exponent << " metric " << metric;
+            for (float v : r.distance) { // overflows to infinity at most
+                ASSERT_FALSE(std::isnan(v)) << "2^" << exponent << " metric " << metric;
+            }
+            if (std::abs(exponent) == 40) {
+                for (size_t i = 0; i < r.label.size(); i++) {
+                    const double wanted = std::ldexp(double(plain.distance[i]), 2 * exponent);
+                    ASSERT_NEAR(r.distance[i], wanted, 1e-5 * std::fabs(wanted));
+                }
+            }
+        }
+    }
+}
+
+TEST(Data, FarQueries) {
+    const int d = 16;
+    const std::vector<float> x = clustered(300, d, 30, 10);
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        IndexVLC index(d, small(8), metric);
+        index.train(300, x.data());
+        index.add(300, x.data());
+        for (float value : {0.0f, 1e4f, -1e15f}) {
+            const std::vector<float> q(d, value);
+            std::vector<float> distance(10);
+            std::vector<idx_t> label(10);
+            index.search(1, q.data(), 10, distance.data(), label.data());
+            for (int i = 0; i < 10; i++) {
+                EXPECT_GE(label[i], 0) << value << " metric " << metric;
+                EXPECT_FALSE(std::isnan(distance[i]));
+            }
+        }
+    }
+}
+
+} // namespace
+} // namespace faiss_vlc

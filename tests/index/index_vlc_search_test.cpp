@@ -1,0 +1,231 @@
+// IndexVLC: searching it.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <vector>
+
+#include <faiss/IndexHNSW.h>
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/IDSelector.h>
+
+#include <tests/support/index_vlc_test.h>
+
+namespace faiss_vlc {
+namespace {
+
+TEST(Search, FindsNeighboursInBothMetrics) {
+    const auto all = probing(1000); // more than there are
+    EXPECT_GT(recall(search(filled(), 10, &all), 10, base(), false), 0.8);
+    EXPECT_GT(recall(search(filled(faiss::METRIC_INNER_PRODUCT), 10, &all), 10, base(), true), 0.8);
+    EXPECT_GT(recall(search(filled(), 10), 10, base(), false), 0.75); // the default nprobe
+}
+
+TEST(Search, DistancesAreNearTheTrueOnesAndSorted) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const bool ip = metric == faiss::METRIC_INNER_PRODUCT;
+        const auto all = probing(20);
+        const Results r = search(filled(metric), 10, &all);
+        double error = 0, size = 0;
+        for (idx_t i = 0; i < kQueries * 10; i++) {
+            const double truth =
+                    true_distance(kDim, &queries()[i / 10 * kDim], &base()[r.label[i] * kDim], ip) *
+                    (ip ? -1 : 1);
+            error += std::fabs(r.distance[i] - truth);
+            size += std::fabs(truth);
+            if (!ip) {
+                EXPECT_GE(r.distance[i], 0);
+            }
+            if (i % 10 > 0) {
+                EXPECT_TRUE(ip ? r.distance[i] <= r.distance[i - 1]
+                               : r.distance[i] >= r.distance[i - 1]);
+            }
+        }
+        EXPECT_LT(error, 0.25 * size) << metric;
+    }
+}
+
+TEST(Search, BatchIsTheSameAsOneByOneAndAsAnyThreadCount) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const IndexVLC index = filled(metric);
+        const Results batch = search(index, 7);
+        for (idx_t q = 0; q < kQueries; q++) {
+            const Results one =
+                    search(index, 7, nullptr,
+                           {queries().begin() + q * kDim, queries().begin() + (q + 1) * kDim});
+            ASSERT_TRUE(std::equal(one.label.begin(), one.label.end(), &batch.label[q * 7]));
+            ASSERT_TRUE(
+                    std::equal(one.distance.begin(), one.distance.end(), &batch.distance[q * 7]));
+        }
+        const int threads = omp_get_max_threads();
+        for (int t : {1, 3, 8}) {
+            omp_set_num_threads(t);
+            EXPECT_TRUE(search(index, 7) == batch);
+        }
+        omp_set_num_threads(threads);
+    }
+}
+
+TEST(Search, NprobeOfParametersOverrides) {
+    IndexVLC index = filled();
+    index.nprobe = 20;
+    const Results all = search(index, 300); // more than a list holds
+    const auto one = probing(1), twenty = probing(20);
+    EXPECT_TRUE(search(index, 300, &twenty) == all);
+    index.nprobe = 1;
+    EXPECT_TRUE(search(index, 300, &one) == search(index, 300));
+    EXPECT_FALSE(search(index, 300, &one) == all);
+    const auto zero = probing(0);
+    EXPECT_MESSAGE(search(index, 10, &zero), "nprobe");
+    faiss::SearchParametersHNSW wrong;
+    EXPECT_MESSAGE(search(index, 10, &wrong), "SearchParametersIVF");
+    EXPECT_MESSAGE(search(index, 0), "k >= 1");
+}
+
+TEST(Search, SelectorLeavesOthersOut) {
+    const IndexVLC index = filled();
+    faiss::IDSelectorRange range(100, 400);
+    auto params = probing(20);
+    const Results unfiltered = search(index, kCount, &params);
+    params.sel = &range;
+    const Results got = search(index, 10, &params);
+    for (idx_t q = 0; q < kQueries; q++) {
+        std::vector<idx_t> wanted;
+        for (idx_t i = 0; i < kCount; i++) {
+            const idx_t label = unfiltered.label[q * kCount + i];
+            if (label >= 100 && label < 400) {
+                wanted.push_back(label);
+            }
+        }
+        wanted.resize(10);
+        ASSERT_EQ(wanted, std::vector<idx_t>(&got.label[q * 10], &got.label[q * 10] + 10));
+    }
+}
+
+TEST(Search, GoesOnWhereAFilterLeavesTooFew) {
+    IndexVLC index = filled();
+    faiss::IDSelectorRange range(100, 140);
+    SearchParametersVLC params;
+    params.sel = &range;
+    params.nprobe = 1;
+    const auto found = [](const Results& r) {
+        return std::count_if(r.label.begin(), r.label.end(), [](idx_t id) { return id >= 0; });
+    };
+    const Results few = search(index, 10, &params);
+    EXPECT_LT(found(few), kQueries * 10);
+    params.max_probes = 1000; // as many as there are
+    const Results all = search(index, 10, &params);
+    EXPECT_EQ(found(all), kQueries * 10);
+    for (idx_t id : all.label) {
+        EXPECT_TRUE(id >= 100 && id < 140) << id;
+    }
+    params.max_probes =
+            3; // a bound: what is in the 3 nearest lists, or fewer lists that have enough
+    const Results bounded = search(index, 10, &params);
+    auto three = probing(3);
+    three.sel = &range;
+    const Results in_three = search(index, 10, &three);
+    for (idx_t q = 0; q < kQueries; q++) {
+        const bool enough = bounded.label[q * 10 + 9] >= 0;
+        if (!enough) {
+            EXPECT_EQ(std::vector<idx_t>(&bounded.label[q * 10], &bounded.label[q * 10] + 10),
+                      std::vector<idx_t>(&in_three.label[q * 10], &in_three.label[q * 10] + 10));
+        }
+    }
+    // of the index itself, where the search brings no parameters of this kind
+    index.max_probes = 1000;
+    auto stock = probing(1);
+    stock.sel = &range;
+    EXPECT_TRUE(search(index, 10, &stock) == all);
+    EXPECT_TRUE(IndexVLC(index).max_probes == 1000);
+}
+
+TEST(Search, ALoneQueryOnManyListsTakesAllThreads) {
+    IndexVLC index(trained());
+    for (int copy = 0; copy < 80; copy++) { // ties by the dozen
+        index.add(kCount, base().data());
+    }
+    const auto all = probing(20);
+    const int threads = omp_get_max_threads();
+    for (idx_t q = 0; q < 4; q++) {
+        const std::vector<float> one(&queries()[q * kDim], &queries()[q * kDim] + kDim);
+        omp_set_num_threads(1);
+        const Results alone = search(index, 100, &all, one);
+        omp_set_num_threads(4);
+        EXPECT_TRUE(search(index, 100, &all, one) == alone) << "query " << q;
+        omp_set_num_threads(threads);
+    }
+}
+
+TEST(Search, MoreThanThereArePadsWithMinusOne) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        IndexVLC index(trained(metric));
+        index.add(13, base().data());
+        const auto all = probing(20);
+        const idx_t k = 50;
+        const Results r = search(index, k, &all);
+        for (idx_t q = 0; q < kQueries; q++) {
+            std::set<idx_t> found(&r.label[q * k], &r.label[q * k] + 13);
+            EXPECT_EQ(found.size(), 13u);
+            EXPECT_EQ(*found.begin(), 0);
+            EXPECT_EQ(*found.rbegin(), 12);
+            for (idx_t i = 13; i < k; i++) {
+                ASSERT_EQ(r.label[q * k + i], -1);
+                ASSERT_EQ(r.distance[q * k + i], metric == faiss::METRIC_L2 ? kMost : -kMost);
+            }
+        }
+    }
+}
+
+TEST(Search, BadQueriesFindNothingAndHurtNobody) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const IndexVLC index = filled(metric);
+        std::vector<float> x = queries();
+        x[3 * kDim + 2] = NAN;
+        x[5 * kDim] = INFINITY;
+        const Results good = search(index, 4), bad = search(index, 4, nullptr, x);
+        for (idx_t i = 0; i < kQueries * 4; i++) {
+            const bool usable = i / 4 != 3 && i / 4 != 5;
+            ASSERT_EQ(bad.label[i], usable ? good.label[i] : -1);
+        }
+        faiss::RangeSearchResult result(kQueries);
+        index.range_search(kQueries, x.data(), metric == faiss::METRIC_L2 ? 5 : 1, &result);
+        EXPECT_EQ(result.lims[3], result.lims[4]);
+        EXPECT_EQ(result.lims[5], result.lims[6]);
+        EXPECT_GT(result.lims[kQueries], 0u);
+    }
+}
+
+TEST(RangeSearch, IsConsistentWithSearch) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const bool ip = metric == faiss::METRIC_INNER_PRODUCT;
+        const IndexVLC index = filled(metric);
+        const auto all = probing(20);
+        const Results every = search(index, kCount, &all);
+        for (float radius :
+             {every.distance[5], every.distance[300], ip ? 1e9f : 0.0f, ip ? -1e9f : 1e9f}) {
+            faiss::RangeSearchResult result(kQueries);
+            index.range_search(kQueries, queries().data(), radius, &result, &all);
+            for (idx_t q = 0; q < kQueries; q++) {
+                std::map<idx_t, float> wanted, got;
+                for (idx_t i = q * kCount; i < (q + 1) * kCount; i++) {
+                    if (ip ? every.distance[i] > radius : every.distance[i] < radius) {
+                        wanted[every.label[i]] = every.distance[i];
+                    }
+                }
+                for (size_t i = result.lims[q]; i < result.lims[q + 1]; i++) {
+                    got[result.labels[i]] = result.distances[i];
+                }
+                ASSERT_EQ(got.size(), result.lims[q + 1] - result.lims[q]);
+                ASSERT_EQ(got, wanted) << metric << " " << radius;
+            }
+        }
+    }
+}
+
+} // namespace
+} // namespace faiss_vlc

@@ -1,0 +1,490 @@
+#include <faiss_vlc/kernels/list_scan.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <faiss_vlc/lib/aligned.h>
+#include <faiss_vlc/codec/codec.h>
+#include <faiss_vlc/kernels/simd.h>
+
+#include <tests/kernels/simd_levels.h>
+#include <tests/support/unit_test.h>
+
+namespace faiss_vlc {
+namespace {
+
+TEST(Levels, AllThatTheCpuHasAreThere) {
+    ASSERT_FALSE(levels().empty());
+    EXPECT_STREQ(levels()[0]->name, "portable");
+#if defined(__x86_64__)
+    EXPECT_EQ(find_simd("avx2") != nullptr, bool(__builtin_cpu_supports("avx2")));
+    EXPECT_EQ(find_simd("avx512") != nullptr,
+              __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vnni"));
+    EXPECT_EQ(find_simd("neon"), nullptr);
+#else
+    EXPECT_EQ(find_simd("avx2"), nullptr);
+    EXPECT_EQ(find_simd("avx512"), nullptr);
+#endif
+    EXPECT_EQ(find_simd(""), nullptr);
+}
+
+TEST(LevelsChild, DISABLED_Name) {
+    try {
+        report(simd().name);
+    } catch (const std::exception& error) {
+        report(error.what());
+    }
+}
+
+TEST(Levels, EnvironmentChooses) {
+    const std::string best = levels().back()->name;
+    EXPECT_EQ(run_child("LevelsChild.DISABLED_Name", "VLC_SIMD="), best);
+    for (const Simd* level : levels()) {
+        EXPECT_EQ(run_child("LevelsChild.DISABLED_Name", std::string("VLC_SIMD=") + level->name),
+                  level->name);
+    }
+    const std::string error = run_child("LevelsChild.DISABLED_Name", "VLC_SIMD=sse9");
+    EXPECT_NE(error.find("VLC_SIMD"), std::string::npos) << error;
+    EXPECT_NE(error.find("sse9"), std::string::npos) << error;
+    for (const Simd* level : levels()) { // what would work
+        EXPECT_NE(error.find(level->name), std::string::npos) << error;
+    }
+}
+
+TEST(RotateTile, MatchesIntegers) {
+    Random random(1);
+    for (int pairs : {1, 2, 3, 8, 31, 64, 2048}) {
+        for (int kind = 0; kind < 3; kind++) {
+            // |x| is at most about 32767, which keeps sums below 2^31
+            const int64_t most = kind == 1 ? 1 : int64_t(32767 / std::sqrt(2.0 * pairs));
+            const int64_t most_row = kind == 1 ? 1 : 127;
+            std::vector<int16_t> x = random.values<int16_t>(2 * pairs, -most, most);
+            std::vector<int8_t> rows = random.values<int8_t>(32 * pairs, -most_row, most_row);
+            if (kind == 2) { // all of a norm in one place
+                std::fill(x.begin(), x.end(), int16_t(0));
+                std::fill(rows.begin(), rows.end(), int8_t(0));
+                x[2 * pairs - 1] = -32767;
+                for (int i = 0; i < 16; i++) {
+                    rows[(pairs - 1) * 32 + 2 * i + 1] = i % 2 ? 127 : -127;
+                }
+            }
+            std::vector<int32_t> expected(16, 0);
+            for (int i = 0; i < 16; i++) {
+                int64_t sum = 0;
+                for (int p = 0; p < pairs; p++) {
+                    sum += int64_t(rows[p * 32 + 2 * i]) * x[2 * p] +
+                           int64_t(rows[p * 32 + 2 * i + 1]) * x[2 * p + 1];
+                }
+                expected[i] = int32_t(sum);
+                ASSERT_EQ(expected[i], sum);
+            }
+            for (const Simd* level : levels()) {
+                std::vector<int32_t> sums(16, 99);
+                level->rotate_tile(pairs, x.data(), rows.data(), sums.data());
+                ASSERT_EQ(sums, expected) << level->name << " " << pairs;
+            }
+        }
+    }
+}
+
+TEST(RotateTogether, MatchesOneByOne) {
+    Random random(12);
+    for (int tiles : {1, 2, 3, 4, 5, 8, 13}) {
+        for (int pairs : {1, 2, 7, 64, 192}) {
+            const std::vector<int8_t> rows =
+                    random.values<int8_t>(size_t(tiles) * pairs * 32, -127, 127);
+            std::vector<std::vector<int16_t>> vectors;
+            const int16_t* x[kTogether];
+            for (int v = 0; v < kTogether; v++) {
+                vectors.push_back(random.values<int16_t>(2 * pairs, -1600, 1600));
+            }
+            for (const Simd* level : levels()) {
+                std::vector<std::vector<int32_t>> sums(kTogether, std::vector<int32_t>(tiles * 16));
+                int32_t* out[kTogether];
+                for (int v = 0; v < kTogether; v++) {
+                    x[v] = vectors[v].data();
+                    out[v] = sums[v].data();
+                }
+                level->rotate_together(tiles, pairs, x, rows.data(), out);
+                for (int v = 0; v < kTogether; v++) {
+                    for (int t = 0; t < tiles; t++) {
+                        int32_t expected[16];
+                        find_simd("portable")
+                                ->rotate_tile(pairs, x[v], &rows[size_t(t) * pairs * 32], expected);
+                        ASSERT_TRUE(std::equal(expected, expected + 16, &sums[v][t * 16]))
+                                << level->name << " " << tiles << " " << pairs;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(RankTiles, MatchesIntegers) {
+    Random random(2);
+    for (int tiles : {1, 2, 3, 4, 5, 7, 8, 9, 17}) {
+        for (int groups : {4, 8, 12, 32, 1024}) {
+            for (int kind = 0; kind < 3; kind++) {
+                const auto value = [&](int i) {
+                    return int8_t(kind == 0   ? random.between(-127, 127)
+                                  : kind == 1 ? (i % 2 ? -127 : 127)
+                                              : 127 - 254 * random.between(0, 1));
+                };
+                std::vector<int8_t> x(groups * 4), packed(size_t(tiles) * groups * 64);
+                for (size_t i = 0; i < x.size(); i++) {
+                    x[i] = value(int(i));
+                }
+                for (size_t i = 0; i < packed.size(); i++) {
+                    packed[i] = value(int(i / (kind == 1 ? 4 : 1)));
+                }
+                std::vector<int32_t> expected(tiles * 16, 0), sums(tiles * 16, 0);
+                for (int t = 0; t < tiles; t++) {
+                    for (int j = 0; j < 16; j++) {
+                        for (int k = 0; k < groups * 4; k++) {
+                            const int a = packed[(size_t(t) * groups + k / 4) * 64 + j * 4 + k % 4];
+                            expected[t * 16 + j] += a * x[k];
+                            sums[t * 16 + j] += a;
+                        }
+                    }
+                }
+                const int32_t factor = kind == 0 ? -2 : kind == 1 ? -1 : 1;
+                const std::vector<int32_t> offsets =
+                        random.values<int32_t>(tiles * 16, -1000000, 1000000);
+                std::vector<int32_t> wanted(tiles * 16);
+                for (int j = 0; j < tiles * 16; j++) {
+                    wanted[j] = offsets[j] + factor * expected[j];
+                }
+                for (const Simd* level : levels()) {
+                    std::vector<int32_t> scores(tiles * 16, 99);
+                    level->rank_tiles(tiles, groups, x.data(), packed.data(), sums.data(),
+                                      offsets.data(), factor, scores.data());
+                    ASSERT_EQ(scores, wanted) << level->name << " " << tiles << " " << groups;
+                    std::vector<int8_t> others = random.values<int8_t>(x.size(), -127, 127);
+                    std::vector<int32_t> alone(tiles * 16);
+                    level->rank_tiles(tiles, groups, others.data(), packed.data(), sums.data(),
+                                      offsets.data(), factor, alone.data());
+                    std::vector<std::vector<int32_t>> each(kTogether,
+                                                           std::vector<int32_t>(tiles * 16, 99));
+                    const int8_t* queries[kTogether] = {x.data(), others.data(), x.data(),
+                                                        others.data()};
+                    int32_t* out[kTogether];
+                    for (int q = 0; q < kTogether; q++) {
+                        out[q] = each[q].data();
+                    }
+                    level->rank_together(tiles, groups, queries, packed.data(), sums.data(),
+                                         offsets.data(), factor, out);
+                    for (int q = 0; q < kTogether; q++) {
+                        ASSERT_EQ(each[q], q % 2 ? alone : wanted) << level->name << " " << tiles;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(Ranking, MinimaAndSelection) {
+    Random random(8);
+    for (int n : {16, 32, 64, 128, 1040}) {
+        for (int groups : {16, 64, 256}) {
+            const std::vector<int32_t> scores = random.values<int32_t>(n, -50, 50);
+            std::vector<int32_t> least(groups, INT32_MAX);
+            std::vector<uint64_t> keys;
+            const int32_t bound = groups == 16 ? INT32_MIN : int32_t(random.between(-50, 50));
+            for (int i = 0; i < n; i++) {
+                least[i % groups] = std::min(least[i % groups], scores[i]);
+                if (scores[i] <= bound) {
+                    keys.push_back(rank_key(scores[i], i));
+                }
+            }
+            for (const Simd* level : levels()) {
+                std::vector<int32_t> minima(groups, 7);
+                level->group_minima(n, scores.data(), groups, minima.data());
+                EXPECT_EQ(minima, least) << level->name << " " << n << " " << groups;
+                std::vector<uint64_t> found(n);
+                found.resize(level->select_within(n, scores.data(), bound, found.data()));
+                EXPECT_EQ(found, keys) << level->name << " " << n << " bound " << bound;
+            }
+        }
+    }
+    EXPECT_LT(rank_key(INT32_MIN, 9), rank_key(-1, 0));
+    EXPECT_LT(rank_key(-1, 9), rank_key(0, 0));
+    EXPECT_LT(rank_key(5, 1), rank_key(5, 2));
+}
+
+TEST(AnchorDistance, IsTheSameAndNearTheExact) {
+    Random random(3);
+    for (int dp : {16, 32, 48, 128, 400, 4096}) {
+        for (double scale : {1e-3, 50.0, 1e6}) {
+            const std::vector<float> q = random.normals(dp, scale);
+            std::vector<int8_t> a = random.values<int8_t>(dp, -127, 127);
+            a[0] = 127;
+            a[dp - 1] = -127;
+            double expected = 0;
+            for (int k = 0; k < dp; k++) {
+                expected += (double(q[k]) - a[k]) * (double(q[k]) - a[k]);
+            }
+            const float first = levels()[0]->anchor_distance(dp, q.data(), a.data());
+            EXPECT_NEAR(first, expected, 1e-5 * expected);
+            for (const Simd* level : levels()) {
+                EXPECT_EQ(level->anchor_distance(dp, q.data(), a.data()), first)
+                        << level->name << dp;
+            }
+        }
+    }
+}
+
+TEST(QuantizeQuery, IsTheSameAndRounds) {
+    Random random(4);
+    for (int n : {16, 32, 48, 160, 1024}) {
+        for (double scale : {0.0, 1e-37, 1e-31, 1e-10, 1.0, 1e18}) {
+            std::vector<float> y = random.normals(n, scale), b = random.normals(n, scale);
+            std::vector<float> step = random.normals(n, 1, 3);
+            for (int i = 0; i < n; i += 5) {
+                step[i] = 0; // an empty slot
+            }
+            if (scale == 1) { // ties: halves of 127ths
+                std::fill(b.begin(), b.end(), 0.0f);
+                for (int i = 0; i < n; i++) {
+                    step[i] = 1;
+                    y[i] = i == 3 ? -127.0f : float(random.between(-126, 125)) + 0.5f;
+                }
+            }
+            std::vector<double> exact(n);
+            double most = 0;
+            for (int i = 0; i < n; i++) {
+                exact[i] = double(float(y[i] - b[i])) * step[i];
+                most = std::max(most, std::fabs(exact[i]));
+            }
+            std::vector<float> first_w;
+            std::vector<int8_t> first_q;
+            for (const Simd* level : levels()) {
+                std::vector<float> w(n, 99);
+                std::vector<int8_t> q8(n, 99);
+                const float largest = level->quantize_query(n, y.data(), b.data(), step.data(),
+                                                            w.data(), q8.data());
+                EXPECT_NEAR(largest, most, 1e-6 * most + 1e-44);
+                for (int i = 0; i < n; i++) {
+                    ASSERT_NEAR(w[i], exact[i], 1e-6 * most + 1e-44);
+                    const double wanted = most > 2e-30 ? 127 * exact[i] / most : 0;
+                    ASSERT_LE(std::fabs(q8[i] - wanted), most > 2e-30 || most < 5e-31 ? 0.501 : 127)
+                            << level->name << " " << scale;
+                    if (scale == 1 && i != 3) {
+                        ASSERT_EQ(q8[i] % 2, 0) << "ties go to even";
+                    }
+                }
+                if (first_w.empty()) {
+                    first_w = w;
+                    first_q = q8;
+                }
+                EXPECT_TRUE(same_bits(w, first_w) && same_bits(q8, first_q)) << level->name;
+            }
+        }
+    }
+}
+
+/// A block of `count` vectors laid out as codec.h says, from packed codes.
+std::vector<uint8_t> block_of(const Layout& layout, const std::vector<uint8_t>& codes, int count) {
+    std::vector<uint8_t> block;
+    for (size_t r = 0; r < layout.row_lanes.size(); r++) {
+        for (int v = 0; v < count; v++) {
+            const uint8_t* code = &codes[size_t(v) * layout.code_size() + layout.row_offset[r]];
+            block.insert(block.end(), code, code + layout.row_lanes[r]);
+        }
+    }
+    for (int v = 0; v < count; v++) {
+        const uint8_t* factors = &codes[size_t(v) * layout.code_size() + layout.code_bytes];
+        block.insert(block.end(), factors, factors + kFactorBytes);
+    }
+    return block;
+}
+
+/// Scans for two queries at once on all levels and compares with one by one on the first level.
+void check_together(const ListScan* const* lists, const uint8_t* blocks, int count) {
+    static_assert(kScanTogether == 2);
+    float alone[kScanTogether][kScanBatch];
+    for (int q = 0; q < kScanTogether; q++) {
+        levels()[0]->scan_blocks(*lists[q], blocks, count, 0, alone[q]);
+    }
+    for (const Simd* level : levels()) {
+        for (float high : {alone[1][count / 2], -1e30f, NAN}) {
+            const float bounds[] = {alone[0][count / 3], high};
+            float together[kScanTogether][kScanBatch];
+            float* distances[] = {together[0], together[1]};
+            uint64_t within[] = {99, 99};
+            level->scan_blocks_together(lists, blocks, count, bounds, distances, within);
+            for (int q = 0; q < kScanTogether; q++) {
+                ASSERT_EQ(std::memcmp(alone[q], together[q], size_t(count) * sizeof(float)), 0)
+                        << level->name << " " << count << " query " << q;
+                uint64_t wanted = 0;
+                for (int v = 0; v < count; v++) {
+                    wanted |= uint64_t(alone[q][v] <= bounds[q]) << v;
+                }
+                ASSERT_EQ(within[q], wanted) << level->name << " " << count << " query " << q;
+            }
+        }
+    }
+}
+
+/// Scans random or extreme codes on all levels and compares with the formula in doubles.
+void check_scan(const Layout& layout, int count, int kind, Random& random) {
+    const int size = layout.code_size();
+    std::vector<uint8_t> codes(size_t(count) * size);
+    for (uint8_t& c : codes) {
+        c = kind == 1 ? 255 : kind == 2 ? 0 : uint8_t(random.bits());
+    }
+    std::vector<int8_t> q(layout.slots() + 4, 0);
+    int32_t half = 0;
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        for (int l = 0; l < layout.fields[i].lanes; l++) {
+            const int v = kind == 1 ? 127 : kind == 3 ? -127 : int(random.between(-127, 127));
+            q[4 * i + l] = int8_t(v);
+            half += v * ((1 << layout.fields[i].width) - 1);
+        }
+    }
+    ListScan list{};
+    list.layout = &layout;
+    std::vector<uint32_t> query(layout.fields.size() + 1);
+    std::memcpy(query.data(), q.data(), layout.slots());
+    list.query = query.data();
+    list.half = half;
+    list.list_distance = float(100 * random.unit());
+    for (int g = 0; g < kGammaSteps; g++) {
+        list.add[g] = float(random.normal());
+        list.mul[g] = float(random.normal() * 1e-3);
+    }
+    std::vector<double> expected(count), error(count);
+    for (int v = 0; v < count; v++) {
+        const uint8_t* code = &codes[size_t(v) * size];
+        std::vector<uint8_t> level(layout.slots());
+        unpack_code(layout, code, level.data());
+        double dot2 = 0;
+        for (size_t i = 0; i < layout.fields.size(); i++) {
+            for (int l = 0; l < layout.fields[i].lanes; l++) {
+                dot2 += q[4 * i + l] *
+                        (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
+            }
+        }
+        const int factors = code[layout.code_bytes] | code[layout.code_bytes + 1] << 8;
+        const int gamma = factors & 31;
+        const double rho = std::ldexp(64 + (factors >> 5 & 63), (factors >> 11) - 22) - 0x1p-16;
+        expected[v] = list.list_distance + rho * list.add[gamma] - list.mul[gamma] * dot2;
+        error[v] = 1e-6 * (list.list_distance + std::fabs(rho * list.add[gamma]) +
+                           std::fabs(list.mul[gamma] * dot2));
+    }
+    // The slack that lists keep, in an allocation of exactly that size for the sanitizers.
+    AlignedBytes block(size_t(count) * size + 64, 0xa5);
+    std::vector<uint8_t> laid;
+    for (int at = 0; at < count; at += kBlock) {
+        const int in_block = std::min(kBlock, count - at);
+        const std::vector<uint8_t> some(&codes[size_t(at) * size],
+                                        &codes[size_t(at) * size] + size_t(in_block) * size);
+        const std::vector<uint8_t> one = block_of(layout, some, in_block);
+        laid.insert(laid.end(), one.begin(), one.end());
+    }
+    ASSERT_EQ(laid.size() + 64, block.size());
+    std::copy(laid.begin(), laid.end(), block.begin());
+    std::vector<float> first;
+    for (const Simd* level : levels()) {
+        std::vector<float> distance(kScanBatch, 0);
+        level->scan_blocks(list, block.data(), count, 0, distance.data());
+        distance.resize(count);
+        if (first.empty()) {
+            first = distance;
+        }
+        for (int v = 0; v < count; v++) {
+            ASSERT_NEAR(distance[v], expected[v], error[v]) << level->name << " vector " << v;
+        }
+        ASSERT_TRUE(same_bits(distance, first)) << level->name;
+        // bounds: at one of the distances (equal counts), between them, none and all
+        for (float bound : {distance[count / 2], float(expected[0] + 1), -1e30f, 1e30f, NAN}) {
+            std::vector<float> again(kScanBatch);
+            const uint64_t within =
+                    level->scan_blocks(list, block.data(), count, bound, again.data());
+            uint64_t wanted = 0;
+            for (int v = 0; v < count; v++) {
+                wanted |= uint64_t(first[v] <= bound) << v;
+            }
+            ASSERT_EQ(within, wanted) << level->name << " " << count << " bound " << bound;
+        }
+    }
+    ListScan other = list;
+    std::vector<int8_t> opposite(query.size() * 4, 0);
+    for (int i = 0; i < layout.slots(); i++) {
+        opposite[i] = int8_t(-q[i]);
+    }
+    other.query = reinterpret_cast<const uint32_t*>(opposite.data());
+    other.half = -half;
+    other.list_distance = 7;
+    std::copy_n(list.mul, kGammaSteps, other.add);
+    std::copy_n(list.add, kGammaSteps, other.mul);
+    const ListScan* two[] = {&list, &other};
+    check_together(two, block.data(), count);
+}
+
+TEST(ScanBlocks, EveryCodeSizeAndCount) {
+    Random random(5);
+    for (int bytes = 1; bytes <= 70; bytes++) {
+        std::vector<double> variance(3 * bytes);
+        for (size_t i = 0; i < variance.size(); i++) {
+            variance[i] = std::exp(-double(i) * 5 / double(variance.size()) * random.unit());
+        }
+        std::sort(variance.rbegin(), variance.rend());
+        const Layout layout = Layout::allocate(bytes, variance, 0.25);
+        for (int count = 1; count <= kScanBatch; count += 1 + (bytes * count) % 3) {
+            check_scan(layout, count, (bytes + count) % 4, random);
+            if (HasFatalFailure()) {
+                FAIL() << bytes << " bytes";
+            }
+        }
+    }
+}
+
+TEST(ScanBlocks, EveryWidthAndShift) {
+    Random random(6);
+    for (int lanes : {4, 2, 1}) {
+        for (int width = 1; width <= 8; width++) {
+            for (int shift = 0; shift + width <= 8; shift++) {
+                const Layout layout =
+                        Layout::from_fields(lanes, {{0, lanes, width, shift, 0, 0, 0, false}});
+                for (int kind = 0; kind < 4; kind++) {
+                    check_scan(layout, 1 + int(random.between(0, 15)), kind, random);
+                    ASSERT_FALSE(HasFatalFailure()) << lanes << " " << width << " " << shift;
+                }
+            }
+        }
+    }
+}
+
+// Sums of 16-bit pairs would saturate if they were widened too late.
+TEST(ScanBlocks, ManyWideFieldsDoNotSaturate) {
+    Random random(7);
+    for (int width = 1; width <= 8; width++) {
+        std::vector<Field> fields;
+        const int rows = 17;
+        for (int r = 0; r < rows; r++) {
+            for (int shift = 0; shift + width <= 8; shift += width) {
+                fields.push_back({4 * int(fields.size()), 4, width, shift, r, 0, 0, false});
+            }
+        }
+        const Layout layout = Layout::from_fields(4 * rows, fields);
+        for (int kind = 0; kind < 4; kind++) {
+            check_scan(layout, kScanBatch, kind, random);
+            check_scan(layout, 5, kind, random);
+        }
+    }
+    // the largest code: 4096 dimensions of 8 bits
+    const Layout largest = Layout::allocate(4096, std::vector<double>(4096, 1), 0);
+    check_scan(largest, 16, 1, random);
+    check_scan(largest, 3, 3, random);
+}
+
+} // namespace
+} // namespace faiss_vlc

@@ -1,0 +1,154 @@
+"""Reads a .vlc file from faiss_vlc/FORMAT.md alone, with struct and numpy, and decodes its vectors."""
+
+import os
+import struct
+import sys
+import unittest
+
+import numpy as np
+
+DATA = os.environ.get("VLC_TEST_DATA", os.path.join(os.path.dirname(__file__), "../data"))
+STEPS = [0, 1.755346, 1.045471, 0.5860194, 0.3352006, 0.1881388, 0.1040739, 0.056871, 0.0307623]
+
+
+P1, P2, P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+P4, P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+MASK = (1 << 64) - 1
+
+
+def rotated(x, bits):
+    x &= MASK
+    return (x << bits | x >> (64 - bits)) & MASK
+
+
+def mixed(lane, word):
+    return rotated(lane + word * P2, 31) * P1 & MASK
+
+
+def xxh64(data):
+    """As xxHash's specification has it, seed 0."""
+    at = len(data) // 32 * 32
+    if at:
+        lanes = [P1 + P2 & MASK, P2, 0, -P1 & MASK]
+        for words in struct.iter_unpack("<4Q", data[:at]):
+            lanes = [mixed(lane, word) for lane, word in zip(lanes, words)]
+        h = sum(rotated(lane, bits) for lane, bits in zip(lanes, (1, 7, 12, 18)))
+        for lane in lanes:
+            h = ((h ^ mixed(0, lane)) * P1 + P4) & MASK
+    else:
+        h = P5
+    h += len(data)
+    for size, format, step, bits, factor, term in ((8, "<Q", None, 27, P1, P4), (4, "<I", P1, 23, P2, P3),
+                                                   (1, "<B", P5, 11, P1, 0)):
+        while len(data) - at >= size:
+            word = struct.unpack_from(format, data, at)[0]
+            h = (rotated(h ^ (mixed(0, word) if step is None else word * step), bits) * factor + term) & MASK
+            at += size
+    h = (h ^ h >> 33) * P2 & MASK
+    h = (h ^ h >> 29) * P3 & MASK
+    return h ^ h >> 32
+
+
+KNOWN = "index parameters parameters.2 training lattice anchors spread frame sigma layout estimator rank lists ids codes".split()
+
+
+def sections(payload):
+    """{name: bytes} of a payload, by the rules for readers."""
+    magic, version, order, total, count, flags, table_sum = struct.unpack_from("<8sIIQIIQ", payload)
+    assert magic == b"\x89VLC\r\n\x1a\n" and order == 0x01020304, (magic, order)
+    assert struct.unpack_from("<Q", payload, 56)[0] == xxh64(payload[:56]), "header"
+    assert version == 1 and flags == 0 and not any(payload[40:56]) and count <= 1024, (version, flags)
+    end = 64 + 48 * count
+    assert table_sum == xxh64(payload[64:end]), "table"
+    found = {}
+    for i in range(count):
+        name, flags, zero, offset, size, checksum = struct.unpack_from("<16sIIQQQ", payload, 64 + 48 * i)
+        name = name.rstrip(b"\0").decode()
+        assert flags in (0, 1) and zero == 0 and name not in found, name
+        assert offset == (end + 63) // 64 * 64 and not any(payload[end:offset]), name
+        end = offset + size
+        found[name] = payload[offset:end]
+        assert checksum == xxh64(found[name]), name
+        assert name in KNOWN or not flags, f"section {name} is required, but unknown"
+    assert total == len(payload) == (end if count else 64)
+    return found
+
+
+def decode(payload):
+    """float32 (ntotal, d), by rising id."""
+    part = sections(payload)
+    d, m, _metric, _trained, ntotal, _, _, code_size, _ = struct.unpack("<IIIIQQQII", part["index"])
+    scale = struct.unpack_from("<f", part["lattice"])[0]
+    mean = np.frombuffer(part["lattice"], "<f4", d, 4)
+    grid = struct.unpack_from("<I", part["anchors"])[0]
+    anchors = np.frombuffer(part["anchors"], "<f2" if grid else "i1", m * d, 4).reshape(m, d)
+    spread = np.frombuffer(part["spread"], "<f2").astype(np.float64)
+    axes, frames = struct.unpack_from("<II", part["frame"])
+    frame_of = np.frombuffer(part["frame"], "<u1", m, 8)
+    rows = np.frombuffer(part["frame"], "<i1", frames * axes * d, 8 + m).reshape(frames, axes, d)
+    frame = rows / np.linalg.norm(rows, axis=2, keepdims=True)
+    sigma = np.frombuffer(part["sigma"], "<f4").reshape(frames, axes)
+    code_bytes, fields = struct.unpack_from("<II", part["layout"])
+    layout = [struct.unpack_from("<HHBBBB", part["layout"], 8 + 8 * i) for i in range(fields)]
+    lanes = [4] * (code_bytes // 4) + [2] * (code_bytes % 4 >= 2) + [1] * (code_bytes % 2)
+    row_start = np.concatenate([[0], np.cumsum(lanes)])
+    id_bytes = struct.unpack_from("<I", part["lists"])[0]
+    sizes = np.frombuffer(part["lists"], "<u4", m, 4)
+    ids = np.frombuffer(part["ids"], "<u4" if id_bytes == 4 else "<i8")
+    codes = np.frombuffer(part["codes"], "u1")
+
+    out = np.zeros((ntotal, d))
+    at = 0
+    for j in range(m):
+        for first in range(0, int(sizes[j]), 16):
+            v = min(16, int(sizes[j]) - first)
+            block = codes[at * code_size : (at + v) * code_size]
+            residual = np.zeros((v, axes))
+            for first_axis, row, field_lanes, width, shift, _ in layout:
+                rows = block[row_start[row] * v : row_start[row + 1] * v].reshape(v, field_lanes)
+                level = (rows >> shift) & ((1 << width) - 1)
+                for i in range(field_lanes):
+                    axis = first_axis + i
+                    if axis < axes:
+                        centred = level[:, i] - (2**width - 1) / 2
+                        residual[:, axis] = centred * sigma[frame_of[j], axis] * STEPS[width] * spread[j]
+            out[at : at + v] = (anchors[j] + residual @ frame[frame_of[j]]) / scale + mean
+            at += v
+    return out[np.argsort(ids)]
+
+
+def check(stem):
+    """stem.vlc against what the library decoded, stem_decoded.npy."""
+    with open(stem + ".vlc", "rb") as f:
+        vectors = decode(f.read())
+    expected = np.load(stem + "_decoded.npy")
+    assert vectors.shape == expected.shape, (stem, vectors.shape, expected.shape)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(vectors, expected, atol=1e-4, err_msg=stem)
+
+
+class FormatReader(unittest.TestCase):
+    def test_checksum(self):
+        self.assertEqual(xxh64(b""), 0xEF46DB3751D8E999)
+        self.assertEqual(xxh64(b"abc"), 0x44BC2CF5AD770999)
+
+    def test_damage_is_noticed(self):
+        with open(os.path.join(DATA, "golden_v1.vlc"), "rb") as f:
+            good = f.read()
+        for at in list(range(0, 900)) + list(range(900, len(good), 101)):
+            bad = bytearray(good)
+            bad[at] ^= 0x10
+            with self.assertRaises((AssertionError, struct.error, UnicodeDecodeError), msg=at):
+                sections(bytes(bad))
+
+    def test_golden_files(self):
+        for stem in ("golden_v1", "golden_v1_ip"):
+            check(os.path.join(DATA, stem))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:  # stems of files to check, as tests/storage/save_test.cpp asks
+        for stem in sys.argv[1:]:
+            check(stem)
+    else:
+        unittest.main()

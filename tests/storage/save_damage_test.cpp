@@ -1,0 +1,165 @@
+// Damaged and forged indexes are noticed, or harmless.
+
+#include <tests/storage/save_test.h>
+
+#include <limits>
+
+#include <faiss_vlc/lib/half.h>
+
+using namespace faiss_vlc;
+
+TEST(SaveDamage, EveryCutAndEveryFlipIsNoticed) {
+    const Bytes good = written(*small_index());
+    for (size_t size = 0; size < good.size(); size++) {
+        const Bytes cut(good.begin(), good.begin() + size);
+        EXPECT_THROW(index_of(cut), faiss::FaissException) << "cut to " << size;
+        EXPECT_THROW(read(cut), faiss::FaissException) << "stream cut to " << size;
+    }
+    for (size_t i = 0; i < good.size(); i++) {
+        for (const int flip : {0x01, 0x80, 0xff}) {
+            Bytes bad = good;
+            bad[i] ^= uint8_t(flip);
+            EXPECT_THROW(index_of(bad), faiss::FaissException) << "byte " << i;
+        }
+    }
+    Bytes longer = good;
+    longer.push_back(0);
+    EXPECT_THROW(index_of(longer), faiss::FaissException);
+}
+
+TEST(SaveDamage, HostileContentWithRightChecksumsIsRefusedOrHarmless) {
+    const std::vector<float> x = clustered(60, 5, 3, 9);
+    for (const AnchorGrid grid : {AnchorGrid::int8, AnchorGrid::float16}) {
+        const Bytes good = written(*small_index(grid));
+        const SectionReader sections(Payload{{good.data(), good.size()}, "x.vlc", nullptr});
+        Random random(5);
+        int refused = 0, taken = 0;
+        for (const Section& changed : sections.sections()) {
+            for (int trial = 0; trial < 200; trial++) {
+                const Bytes bad = forged(good, [&](const std::string& name, Bytes& content) {
+                    if (name == changed.name && !content.empty()) {
+                        const auto last = int64_t(content.size()) - 1;
+                        for (int64_t i = random.between(1, 4); i > 0; i--) {
+                            content[random.between(0, last)] ^= uint8_t(random.between(1, 255));
+                        }
+                        if (random.between(0, 9) == 0) {
+                            content.resize(random.between(0, last + 9));
+                        }
+                    }
+                    return true;
+                });
+                try {
+                    const auto loaded = index_of(bad);
+                    // whatever comes of it, nothing leaves its memory
+                    loaded->nprobe = 3;
+                    search(*loaded, x, 4);
+                    std::vector<float> vector(loaded->d);
+                    for (size_t j = 0; loaded->is_trained && j < loaded->nlist; j++) {
+                        for (size_t i = 0; i < loaded->lists().list_size(j); i++) {
+                            loaded->reconstruct_from_offset(int64_t(j), int64_t(i), vector.data());
+                        }
+                    }
+                    loaded->parameters.device = "reference";
+                    loaded->set_direct_map_type(faiss::DirectMap::NoMap);
+                    loaded->add(60, x.data());
+                    taken++;
+                } catch (const faiss::FaissException&) {
+                    refused++;
+                }
+            }
+        }
+        EXPECT_GT(refused, 500);
+        EXPECT_GT(taken, 300); // codes and ids may be anything
+    }
+}
+
+TEST(SaveDamage, ForgeriesAreNamed) {
+    const Bytes good = written(*small_index());
+    const Bytes half = written(*small_index(AnchorGrid::float16));
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const float inf = std::numeric_limits<float>::infinity();
+    const auto refused = [](const Bytes& bad, const char* part) {
+        return throws([&] { index_of(bad); }, part);
+    };
+    EXPECT_TRUE(refused(with(good, "index", 0, uint32_t(0)), "\"index\": d"));
+    EXPECT_TRUE(refused(with(good, "index", 0, uint32_t(4097)), "\"index\": d"));
+    EXPECT_TRUE(refused(with(good, "index", 0, uint32_t(6)), "section")); // others disagree
+    EXPECT_TRUE(refused(with(good, "index", 4, uint32_t(0)), "\"index\": m"));
+    EXPECT_TRUE(refused(with(good, "index", 4, ~uint32_t(0)), "\"index\": m"));
+    EXPECT_TRUE(refused(with(good, "index", 8, uint32_t(2)), "metric"));
+    EXPECT_TRUE(refused(with(good, "index", 12, uint32_t(2)), "trained"));
+    EXPECT_TRUE(refused(with(good, "index", 12, uint32_t(0)), "\"index\": m"));
+    EXPECT_TRUE(refused(with(good, "index", 16, uint64_t(21)), "list sizes"));
+    EXPECT_TRUE(refused(with(good, "index", 16, ~uint64_t(0)), "ntotal"));
+    EXPECT_TRUE(refused(with(good, "index", 40, uint32_t(6)), "code bytes"));
+    EXPECT_TRUE(refused(with(good, "index", 44, uint32_t(3)), "direct map"));
+    EXPECT_TRUE(refused(with(good, "parameters", 12, uint32_t(3)), "grid"));
+    EXPECT_TRUE(refused(with(good, "parameters", 44, nan), "finite"));
+    EXPECT_TRUE(refused(with(good, "parameters", 32, int32_t(0)), "iterations"));
+    EXPECT_TRUE(refused(with(good, "lattice", 0, 0.0f), "scale"));
+    EXPECT_TRUE(refused(with(good, "lattice", 0, -1.0f), "scale"));
+    EXPECT_TRUE(refused(with(good, "lattice", 0, inf), "scale"));
+    EXPECT_TRUE(refused(with(good, "lattice", 8, nan), "mean"));
+    EXPECT_TRUE(refused(with(good, "anchors", 0, uint32_t(2)), "grid"));
+    EXPECT_TRUE(refused(with(good, "anchors", 0, uint32_t(1)), "anchors"));
+    EXPECT_TRUE(refused(with(good, "anchors", 4, int8_t(-128)), "anchor component"));
+    EXPECT_TRUE(refused(with(half, "anchors", 4, float_to_half(nan)), "anchor component"));
+    EXPECT_TRUE(refused(with(half, "anchors", 4, float_to_half(128)), "anchor component"));
+    EXPECT_TRUE(refused(with(good, "spread", 2, float_to_half(inf)), "spread"));
+    EXPECT_TRUE(refused(with(good, "spread", 2, float_to_half(-1)), "spread"));
+    EXPECT_TRUE(refused(with(good, "sigma", 0, -1.0f), "sigma"));
+    EXPECT_TRUE(refused(with(good, "sigma", 0, nan), "sigma"));
+    EXPECT_TRUE(refused(with(good, "frame", 0, uint32_t(9)), "axes"));
+    EXPECT_TRUE(refused(with(good, "frame", 4, uint32_t(0)), "frames"));
+    EXPECT_TRUE(refused(with(good, "frame", 4, uint32_t(65)), "frames"));
+    EXPECT_TRUE(refused(with(good, "frame", 8, uint8_t(1)), "frame of an anchor"));
+    const uint32_t rows = 8 + uint32_t(small_index()->model->m);
+    EXPECT_TRUE(refused(with(good, "frame", rows, int8_t(-128)), "axis component"));
+    EXPECT_TRUE(refused(with(good, "layout", 0, uint32_t(4)), "code bytes"));
+    EXPECT_TRUE(refused(with(good, "layout", 4, uint32_t(1)), "\"layout\""));
+    EXPECT_TRUE(refused(with(good, "layout", 4, ~uint32_t(0)), "fields"));
+    EXPECT_TRUE(refused(with(good, "layout", 8, uint16_t(60000)), "code layout"));
+    EXPECT_TRUE(refused(with(good, "layout", 10, uint16_t(60000)), "code layout"));
+    EXPECT_TRUE(refused(with(good, "layout", 12, uint8_t(3)), "code layout"));
+    EXPECT_TRUE(refused(with(good, "layout", 13, uint8_t(9)), "code layout"));
+    EXPECT_TRUE(refused(with(good, "layout", 14, uint8_t(8)), "code layout"));
+    EXPECT_TRUE(refused(with(good, "layout", 15, uint8_t(1)), "filler"));
+    EXPECT_TRUE(refused(with(good, "estimator", 0, 0.0f), "gamma"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4, -1.0f), "gamma"));
+    EXPECT_TRUE(refused(with(good, "estimator", 16, nan), "finite"));
+    EXPECT_TRUE(refused(with(good, "estimator", 24, int32_t(4)), "default nprobe"));
+    EXPECT_TRUE(refused(with(good, "rank", 0, -0.5f), "above 0"));
+    EXPECT_TRUE(refused(with(good, "rank", 0, nan), "above 0"));
+    EXPECT_TRUE(refused(with(good, "rank", 0, 0.0f), "above 0"));
+    EXPECT_TRUE(refused(with(good, "rank", 0, 4.5f), "above 0"));
+    // the largest that pass are harmless
+    const auto wide = index_of(with(with(with(good, "rank", 0, 4.0f), "estimator", 20, 3e38f),
+                                    "spread", 2, float_to_half(65504)));
+    wide->nprobe = wide->nlist;
+    EXPECT_EQ(search(*wide, std::vector<float>(wide->d, 1.0f), 3).second.size(), 3u);
+    EXPECT_TRUE(refused(with(good, "lists", 0, uint32_t(5)), "bytes of an id"));
+    EXPECT_TRUE(refused(with(good, "lists", 0, uint32_t(8)), "\"ids\""));
+    EXPECT_TRUE(refused(with(good, "lists", 4, ~uint32_t(0)), "list sizes"));
+    // a direct map of the array kind needs ids below ntotal
+    EXPECT_TRUE(refused(with(with(good, "index", 44, uint32_t(1)), "ids", 0, uint32_t(20)), "ids"));
+
+    // code bytes and code size that agree, but not with d: nothing may be allocated by them
+    const Bytes huge = with(good, "index", 40, uint32_t(0x7fffffff));
+    EXPECT_TRUE(refused(with(huge, "layout", 0, uint32_t(0x7ffffffd)), "code bytes"));
+
+    const SectionReader sections(Payload{{good.data(), good.size()}, "x.vlc", nullptr});
+    for (const Section& gone : sections.sections()) {
+        const Bytes less =
+                forged(good, [&](const std::string& name, Bytes&) { return name != gone.name; });
+        if (gone.required && gone.name != "rank") { // without it lists rank by anchors alone
+            EXPECT_TRUE(refused(less, "missing")) << gone.name;
+        } else {
+            EXPECT_EQ(index_of(less)->ntotal, 20) << gone.name;
+        }
+        const Bytes more = forged(good, [&](const std::string& name, Bytes& content) {
+            content.resize(content.size() + (name == gone.name));
+            return true;
+        });
+        EXPECT_THROW(index_of(more), faiss::FaissException) << gone.name;
+    }
+}

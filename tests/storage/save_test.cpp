@@ -1,0 +1,256 @@
+// An index to its sections and back.
+
+#include <tests/storage/save_test.h>
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+using namespace faiss_vlc;
+namespace fs = std::filesystem;
+
+TEST(Save, RoundTripKeepsResultsAndBytes) {
+    for (const faiss::MetricType metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (const AnchorGrid grid : {AnchorGrid::int8, AnchorGrid::float16}) {
+            for (const int d : {1, 3, 17, 128}) {
+                for (const int bytes : {3, 4, 5, 6, 7, 8, 9, 18}) {
+                    VLCParameters params = quick(5, bytes);
+                    params.grid = grid;
+                    IndexVLC index(d, params, metric);
+                    const std::vector<float> x = clustered(150, d, 4, 7 + d);
+                    index.train(150, x.data());
+                    index.add(77, x.data());
+                    const Bytes saved = written(index);
+                    const auto loaded = index_of(saved);
+                    SCOPED_TRACE(testing::Message() << "d " << d << " bytes " << bytes);
+                    EXPECT_EQ(written(*loaded), saved);
+                    EXPECT_EQ(search(*loaded, x, 6), search(index, x, 6));
+                    EXPECT_EQ(loaded->nprobe, index.nprobe);
+                    EXPECT_EQ(loaded->ntotal, 77);
+                    EXPECT_TRUE(loaded->model->same_as(*index.model));
+                    EXPECT_EQ(loaded->model->rank_bias, index.model->rank_bias);
+                    // and goes on working
+                    loaded->parameters.device = "reference";
+                    loaded->add(3, x.data());
+                    index.add(3, x.data());
+                    EXPECT_EQ(written(*loaded), written(index));
+                }
+            }
+        }
+    }
+}
+
+TEST(Save, EveryParameterComesBack) {
+    VLCParameters params;
+    params.m = 7;
+    params.bits_per_dim = 1.5f;
+    params.bytes = 9;
+    params.grid = AnchorGrid::float16;
+    params.frame = FrameKind::identity;
+    params.frames = 3;
+    params.seed = 99;
+    params.max_points_per_anchor = 50;
+    params.held_out = 0.25f;
+    params.iterations = 6;
+    params.neighbours = 2;
+    params.start_temperature = 0.5f;
+    params.end_temperature = 0.02f;
+    params.size_bias = 0.2f;
+    params.random_bias = 0.05f;
+    params.robust = Robust::trim;
+    params.kappa = 2.5f;
+    params.max_step = 16;
+    params.merge_fraction = 0.125f;
+    params.split_factor = 3;
+    params.maintain_until = 0.5f;
+    params.stop_changes = 0.01f;
+    params.tilt = 0.5f;
+    params.t1 = 0.75f;
+    params.t2 = 0.5f;
+    params.c = 0.25f;
+    params.coverage = 0.9f;
+    params.candidates = 64;
+    params.first_share = 0.5f;
+    params.step = 1.25f;
+    params.rank_bias = 0.125f;
+    IndexVLC index(20, params);
+    index.nprobe = 3;
+    index.max_codes = 1000;
+    const auto loaded = index_of(written(index));
+    const VLCParameters& p = loaded->parameters;
+    EXPECT_EQ(written(*loaded), written(index));
+    EXPECT_EQ(p.m, 7);
+    EXPECT_EQ(p.bits_per_dim, 1.5f);
+    EXPECT_EQ(p.bytes, 9);
+    EXPECT_EQ(p.grid, AnchorGrid::float16);
+    EXPECT_EQ(p.frame, FrameKind::identity);
+    EXPECT_EQ(p.frames, 3);
+    EXPECT_EQ(p.seed, 99u);
+    EXPECT_EQ(p.max_points_per_anchor, 50);
+    EXPECT_EQ(p.held_out, 0.25f);
+    EXPECT_EQ(p.iterations, 6);
+    EXPECT_EQ(p.neighbours, 2);
+    EXPECT_EQ(p.start_temperature, 0.5f);
+    EXPECT_EQ(p.end_temperature, 0.02f);
+    EXPECT_EQ(p.size_bias, 0.2f);
+    EXPECT_EQ(p.random_bias, 0.05f);
+    EXPECT_EQ(p.robust, Robust::trim);
+    EXPECT_EQ(p.kappa, 2.5f);
+    EXPECT_EQ(p.max_step, 16);
+    EXPECT_EQ(p.merge_fraction, 0.125f);
+    EXPECT_EQ(p.split_factor, 3);
+    EXPECT_EQ(p.maintain_until, 0.5f);
+    EXPECT_EQ(p.stop_changes, 0.01f);
+    EXPECT_EQ(p.tilt, 0.5f);
+    EXPECT_EQ(p.t1, 0.75f);
+    EXPECT_EQ(p.t2, 0.5f);
+    EXPECT_EQ(p.c, 0.25f);
+    EXPECT_EQ(p.coverage, 0.9f);
+    EXPECT_EQ(p.candidates, 64);
+    EXPECT_EQ(p.first_share, 0.5f);
+    EXPECT_EQ(p.step, 1.25f);
+    EXPECT_EQ(p.rank_bias, 0.125f);
+    EXPECT_EQ(loaded->nprobe, 3u);
+    EXPECT_EQ(loaded->max_codes, 1000u);
+}
+
+TEST(Save, UntrainedAndEmpty) {
+    IndexVLC untrained(12, 7, 1.5f, faiss::METRIC_INNER_PRODUCT);
+    auto again = index_of(written(untrained));
+    EXPECT_FALSE(again->is_trained);
+    EXPECT_EQ(again->code_size, untrained.code_size);
+    EXPECT_EQ(again->parameters.m, 7);
+    EXPECT_EQ(again->nlist, 7u);
+    EXPECT_EQ(again->metric_type, faiss::METRIC_INNER_PRODUCT);
+
+    // parameters may change until training
+    untrained.parameters.bytes = 9;
+    untrained.parameters.m = 4;
+    again = index_of(written(untrained));
+    EXPECT_EQ(again->code_size, 9u);
+    EXPECT_EQ(again->nlist, 4u);
+
+    IndexVLC index(8, quick(4, 6));
+    const std::vector<float> x = clustered(100, 8, 4, 3);
+    index.train(100, x.data());
+    again = index_of(written(index));
+    EXPECT_TRUE(again->is_trained);
+    EXPECT_EQ(again->ntotal, 0);
+    EXPECT_EQ(search(*again, x).second[0], -1);
+    index.nprobe = 0; // useless, but no reason to lose the file
+    EXPECT_EQ(index_of(written(index))->nprobe, 0u);
+
+    // all in one list
+    const std::vector<float> same(100 * 8, x[0]);
+    index.nprobe = 4;
+    index.add(100, same.data());
+    again = index_of(written(index));
+    EXPECT_EQ(search(*again, x), search(index, x));
+}
+
+TEST(Save, WideIdsAndDirectMaps) {
+    IndexVLC index(8, quick(4, 6));
+    const std::vector<float> x = clustered(100, 8, 4, 3);
+    index.train(100, x.data());
+    std::vector<int64_t> ids(100);
+    for (int i = 0; i < 100; i++) {
+        ids[i] = i % 2 ? -1 - i : (int64_t(1) << 40) + i;
+    }
+    index.add_with_ids(100, x.data(), ids.data());
+    index.set_direct_map_type(faiss::DirectMap::Hashtable);
+    const auto wide = index_of(written(index));
+    EXPECT_EQ(search(*wide, x), search(index, x));
+    EXPECT_TRUE(wide->lists().wide_ids());
+    EXPECT_EQ(wide->direct_map.type, faiss::DirectMap::Hashtable);
+    std::vector<float> a(8), b(8);
+    for (const int64_t id : ids) {
+        index.reconstruct(id, a.data());
+        wide->reconstruct(id, b.data());
+        EXPECT_EQ(a, b);
+    }
+
+    index.reset();
+    index.set_direct_map_type(faiss::DirectMap::NoMap);
+    index.add(100, x.data());
+    index.make_direct_map(true);
+    const auto mapped = index_of(written(index));
+    EXPECT_FALSE(mapped->lists().wide_ids());
+    EXPECT_EQ(mapped->direct_map.type, faiss::DirectMap::Array);
+    EXPECT_EQ(mapped->direct_map.array, index.direct_map.array);
+}
+
+TEST(Save, WhatCouldNotBeLoadedIsNotSaved) {
+    const auto index = small_index();
+    index->ntotal++;
+    EXPECT_TRUE(throws([&] { written(*index); }, "ntotal is 21, but the lists hold 20"));
+    index->ntotal--;
+    index->parameters.iterations = 0;
+    EXPECT_TRUE(throws([&] { written(*index); }, "iterations"));
+    index->parameters.iterations = 1;
+    index->model = nullptr;
+    EXPECT_TRUE(throws([&] { written(*index); }, "no anchors"));
+}
+
+TEST(Save, FileIsReplacedWhole) {
+    const std::string path = testing::TempDir() + "vlc_save_" + std::to_string(getpid()) + ".vlc";
+    const auto index = small_index();
+    save_index(*index, path);
+    const std::vector<float> x = clustered(60, 5, 3, 9);
+    index->add(60, x.data());
+    save_index(*index, path);
+    EXPECT_EQ(load_index(load_file(path))->ntotal, 80);
+    std::ifstream file(path, std::ios::binary);
+    const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_EQ(content.size(), index_sections(*index).total_size());
+    unlink(path.c_str());
+    EXPECT_THROW(save_index(*index, "/no/such/folder/x.vlc"), faiss::FaissException);
+}
+
+TEST(Save, FileHoldsLittleBesideTheCodes) {
+    IndexVLC index(64, quick(16, 20));
+    const std::vector<float> x = clustered(2000, 64, 16, 3);
+    index.train(2000, x.data());
+    index.add(2000, x.data());
+    const size_t model = 64 * 64 * 2 + 16 * 64 + 64 * 8 + 64 * 16;
+    EXPECT_LT(written(index).size(), 2000 * (20 + 4) + model + 2500);
+}
+
+TEST(Save, APlainReaderDecodesAlike) {
+    // the reader in Python knows FORMAT.md only
+    const std::string python = fs::exists("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
+    const fs::path script = fs::path(VLC_TEST_DATA).parent_path() / "format_reader_test.py";
+    std::string folder = (fs::temp_directory_path() / "vlc-reader-XXXXXX").string();
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    std::string command = python + " '" + script.string() + "'";
+    for (const AnchorGrid grid : {AnchorGrid::int8, AnchorGrid::float16}) {
+        for (const int d : {1, 3, 17, 128}) {
+            for (const int bytes : {3, 4, 6, 9, 40}) {
+                VLCParameters params = quick(5, bytes);
+                params.grid = grid;
+                IndexVLC index(d, params);
+                const std::vector<float> x = clustered(150, d, 4, 7 + d);
+                index.train(150, x.data());
+                std::vector<int64_t> ids(77);
+                for (int i = 0; i < 77; i++) {
+                    ids[i] = (bytes % 2 ? int64_t(1) << 33 : 0) + 3 * i;
+                }
+                index.add_with_ids(77, x.data(), ids.data());
+                std::vector<float> decoded(77 * d);
+                for (int i = 0; i < 77; i++) {
+                    index.reconstruct(ids[i], &decoded[i * d]);
+                }
+                const std::string stem = folder + "/" + std::to_string(int(grid)) + "_" +
+                                         std::to_string(d) + "_" + std::to_string(bytes);
+                save_index(index, stem + ".vlc");
+                auto writer = create_vectors(stem + "_decoded.npy", DType::f32, d, 77);
+                writer->append(decoded.data(), 77);
+                writer->close();
+                command += " '" + stem + "'";
+            }
+        }
+    }
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    fs::remove_all(folder);
+}

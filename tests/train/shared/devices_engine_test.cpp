@@ -1,0 +1,85 @@
+// Several devices as one engine, played by the reference: the integers and bytes of one.
+
+#include <faiss_vlc/train/shared/devices_engine.h>
+
+#include <faiss_vlc/index/engine_factory.h>
+
+#include <tests/index/devices_test.h>
+
+namespace faiss_vlc {
+namespace {
+
+std::unique_ptr<DevicesEngine> references(int count) {
+    std::vector<std::unique_ptr<Engine>> engines(count);
+    for (std::unique_ptr<Engine>& engine : engines) {
+        engine = std::make_unique<ReferenceEngine>();
+    }
+    return std::make_unique<DevicesEngine>(std::move(engines));
+}
+
+TEST(DevicesEngine, TrainsLikeOne) {
+    for (int count : {1, 2, 3, 8}) {
+        SCOPED_TRACE(std::to_string(count) + " devices");
+        const std::unique_ptr<DevicesEngine> devices = references(count); // begun again and again
+        each_ragged_sample([&](const TestData& data, uint32_t seed) {
+            expect_same_training(*devices, data, seed);
+        });
+    }
+}
+
+TEST(DevicesEngine, AssignsBlocks) {
+    for (int count : {1, 2, 3, 8}) {
+        expect_same_blocks(*references(count));
+    }
+}
+
+// A process's rows, a share already, are shared out again.
+TEST(DevicesEngine, TakesAShare) {
+    const TestData data(1500, 1300, 9, 12, 2, 5);
+    const Share share{1, 3};
+    TestData own = data;
+    own.shape = share_of(data.shape, share);
+    for (int64_t i = 0; i < own.shape.n; i++) {
+        std::copy_n(&data.rows[share.row(i) * data.shape.dp], data.shape.dp,
+                    &own.rows[i * data.shape.dp]);
+    }
+    ReferenceEngine expected;
+    const std::unique_ptr<DevicesEngine> devices = references(2);
+    expected.begin(own.shape, own.rows.data());
+    devices->begin(own.shape, {data.rows.data(), share});
+    for (Engine* engine : {static_cast<Engine*>(&expected), static_cast<Engine*>(devices.get())}) {
+        engine->set_anchors(data.anchor.data());
+        engine->set_bias(data.bias.data());
+        engine->assign();
+        engine->reduce({1000, Robust::none, 0});
+    }
+    expect_same_state(expected, *devices, own.shape, "reduce");
+}
+
+TEST(DevicesEngine, Names) {
+    EXPECT_EQ(references(1)->name(), "reference");
+    EXPECT_EQ(references(3)->name(), "3 x reference");
+    EXPECT_ANY_THROW(DevicesEngine({}));
+}
+
+/// Engines of as many references as the device string says.
+class DevicesIndex : public testing::Test {
+protected:
+    void SetUp() override {
+        engine_factory_for_tests() = [](const std::string& device) -> std::unique_ptr<Engine> {
+            return references(device == "reference" ? 1 : std::stoi(device));
+        };
+    }
+    void TearDown() override { engine_factory_for_tests() = nullptr; }
+};
+
+TEST_F(DevicesIndex, HasTheBytesOfOne) {
+    expect_same_indexes({"2", "3", "5"});
+}
+
+TEST_F(DevicesIndex, ResumesWithOtherDevices) {
+    expect_same_resumed({"1", "2", "3"});
+}
+
+} // namespace
+} // namespace faiss_vlc
