@@ -26,15 +26,15 @@
 #include <faiss/IVFlib.h>
 #include <faiss/IndexIVF.h>
 #include <faiss/impl/IDSelector.h>
-#include <nlohmann/json.hpp>
 #include <malloc.h>
+#include <nlohmann/json.hpp>
 #include <omp.h>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/train/engine.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/train/engine.h>
 #include <faiss_vlc/train/train.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
@@ -238,7 +238,7 @@ void add(const Arguments& a) {
     index->add(warm, x.data());
     index->reset();
     reader->seek(0);
-    malloc_trim(0);  // else the lists grow into what the full index has left behind
+    malloc_trim(0); // else the lists grow into what the full index has left behind
     reset_peak();
     const int64_t before = memory("VmRSS");
     double total = 0;

@@ -20,9 +20,9 @@
 #include <nlohmann/json.hpp>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/vectors/vector_file.h>
 #include <opencl/device.h>
 

@@ -20,10 +20,10 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <faiss_vlc/train/stages/assign.h>
-#include <faiss_vlc/train/shared/devices_engine.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/train/shared/devices_engine.h>
+#include <faiss_vlc/train/stages/assign.h>
 #include <faiss_vlc/train/train.h>
 #include <faiss_vlc/tune/tune.h>
 #include <opencl/assign.h>

@@ -6,10 +6,10 @@
 #include <faiss/IndexIVFFlat.h>
 
 #include <faiss_vlc/faiss_version.h>
-#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {

@@ -9,7 +9,8 @@ namespace faiss_vlc {
 
 /// Residual covariance on the device, exact: CLBlast multiplies float matrices of residuals
 /// (integers up to 254), 256 rows at a time so that every partial sum stays below 2^24, and a
-/// kernel adds the products up in 64 bits. faiss_vlc/train/stages/covariance.h specifies the result.
+/// kernel adds the products up in 64 bits. faiss_vlc/train/stages/covariance.h specifies the
+/// result.
 ///
 /// CLBlast compiles all kernels of a routine when it is used first, which PoCL takes seconds for
 /// (it keeps them in its cache on disk). So CPUs use the routine with the fewest kernels, Syrk,

@@ -8,9 +8,9 @@
 
 namespace faiss_vlc {
 
-/// Launches of near.cl; faiss_vlc/train/stages/near.h specifies what they compute. Takes 4 bytes a row, the
-/// lists, and up to 64 MiB (with tensor cores 128) for scores; allocated by the first call of
-/// make_lists.
+/// Launches of near.cl; faiss_vlc/train/stages/near.h specifies what they compute. Takes 4 bytes a
+/// row, the lists, and up to 64 MiB (with tensor cores 128) for scores; allocated by the first call
+/// of make_lists.
 class NearStage {
 public:
     NearStage(const KernelSet& kernels, const Shape& shape);

@@ -7,9 +7,10 @@
 
 namespace faiss_vlc {
 
-/// Launches of reduce.cl; faiss_vlc/train/stages/reduce.h specifies what they compute. Owns the sorted entries
-/// and the results: allocated once for the rows of a Shape, of which one call takes at most n_train
-/// (about 8 bytes per row and neighbour, 4 dp bytes per 256 of those and per anchor).
+/// Launches of reduce.cl; faiss_vlc/train/stages/reduce.h specifies what they compute. Owns the
+/// sorted entries and the results: allocated once for the rows of a Shape, of which one call takes
+/// at most n_train (about 8 bytes per row and neighbour, 4 dp bytes per 256 of those and per
+/// anchor).
 class ReduceStage {
 public:
     ReduceStage(const KernelSet& kernels, const Shape& shape);

@@ -7,8 +7,8 @@
 
 namespace faiss_vlc {
 
-/// Inverted lists on a device: blocks of 16 vectors as faiss_vlc/codec/codec.h lays them out, a list's
-/// last one too.
+/// Inverted lists on a device: blocks of 16 vectors as faiss_vlc/codec/codec.h lays them out, a
+/// list's last one too.
 struct DeviceLists {
     DeviceLists(Device& device, const VLCInvertedLists& lists);
 

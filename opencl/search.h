@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {
 

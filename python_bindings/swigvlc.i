@@ -90,10 +90,6 @@ static PyObject* index_object(faiss::Index* index, int flags) {
     $result = index_object($1, $owner | 0);
 }
 
-namespace faiss_vlc {
-enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
-enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
-}
 %include <faiss_vlc/parameters.h>
 
 // What IndexIVFFlat has under the same name is called through its virtual functions, by way of

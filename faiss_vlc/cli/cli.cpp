@@ -11,8 +11,8 @@
 #include <omp.h>
 
 #include <faiss_vlc/cli/cli.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc::cli {
 

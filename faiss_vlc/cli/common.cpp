@@ -17,9 +17,9 @@
 #include <omp.h>
 
 #include <faiss_vlc/container/atomic_file.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/container/format.h>
 #include <faiss_vlc/index_io.h>
+#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
 
 namespace faiss_vlc::cli {

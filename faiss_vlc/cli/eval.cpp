@@ -6,8 +6,8 @@
 
 #include <faiss/impl/AuxIndexStructures.h>
 
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc::cli {
 

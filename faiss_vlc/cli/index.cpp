@@ -8,9 +8,9 @@
 #include <faiss/IndexIDMap.h>
 #include <faiss/impl/AuxIndexStructures.h>
 
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
+#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/train/train.h>
 #include <opencl/device.h>

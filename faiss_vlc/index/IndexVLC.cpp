@@ -10,16 +10,16 @@
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/index/anchor_quantizer.h>
-#include <faiss_vlc/train/checkpoint.h>
-#include <faiss_vlc/train/shared/distributed_engine.h>
-#include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/index_io.h>
-#include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/index/search_device.h>
+#include <faiss_vlc/index_io.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/finite.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/train/checkpoint.h>
+#include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/train/shared/distributed_engine.h>
 #include <faiss_vlc/train/train.h>
 #include <faiss_vlc/tune/tune.h>
-#include <faiss_vlc/vectors/vector_file.h>
 
 namespace faiss_vlc {
 

@@ -6,8 +6,8 @@
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/vectors/vector_file.h>
 
 namespace faiss_vlc {
 

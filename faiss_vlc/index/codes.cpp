@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/vectors/vector_file.h>
+#include <faiss_vlc/model/coder.h>
 
 namespace faiss_vlc {
 

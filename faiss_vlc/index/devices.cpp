@@ -3,11 +3,11 @@
 #include <cstdlib>
 #include <cstring>
 
-#include <faiss_vlc/train/shared/devices_engine.h>
 #include <faiss_vlc/index/engine_factory.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/train/shared/devices_engine.h>
 #include <opencl/device.h>
 #include <opencl/opencl_engine.h>
 

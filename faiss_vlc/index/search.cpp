@@ -10,13 +10,13 @@
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/utils/Heap.h>
 
-#include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/search/list_major.h>
-#include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/query/query_group.h>
-#include <faiss_vlc/search/scan_lists.h>
 #include <faiss_vlc/index/search_device.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/query/query_group.h>
+#include <faiss_vlc/search/list_major.h>
+#include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {
 

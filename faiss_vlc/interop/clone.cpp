@@ -12,10 +12,10 @@
 #include <faiss/VectorTransform.h>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/interop/decoded_lists.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/faiss_version.h>
+#include <faiss_vlc/interop/decoded_lists.h>
 #include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 

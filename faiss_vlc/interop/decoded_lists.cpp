@@ -4,8 +4,8 @@
 #include <array>
 #include <cstring>
 
-#include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/model/coder.h>
 
 namespace faiss_vlc {
 

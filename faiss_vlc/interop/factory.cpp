@@ -14,8 +14,8 @@
 #include <faiss/index_factory.h>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 

@@ -23,15 +23,15 @@
 
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/container/atomic_file.h>
+#include <faiss_vlc/container/input_file.h>
+#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/interop/bounded_reader.h>
 #include <faiss_vlc/interop/decoded_lists.h>
-#include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/faiss_version.h>
-#include <faiss_vlc/container/input_file.h>
-#include <faiss_vlc/storage/load.h>
-#include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/storage/save.h>
 #include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/storage/load.h>
+#include <faiss_vlc/storage/save.h>
 
 namespace faiss_vlc {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/model/model.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/model/model.h>
 
 namespace faiss_vlc {
 

@@ -7,9 +7,9 @@
 
 #include <Eigen/Eigenvalues>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
 

@@ -5,10 +5,9 @@
 #include <limits>
 #include <numeric>
 
-#include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/kernels/simd.h>
 
 namespace faiss_vlc {
 

@@ -5,6 +5,19 @@
 
 namespace faiss_vlc {
 
+constexpr int kLatticePad = 16;
+constexpr int kAnchorBits = 16; ///< fraction bits of an anchor in training
+constexpr int kMaxAnchor = 127 << kAnchorBits;
+
+/// The int8 copy of a component of an anchor, which lies within +-kMaxAnchor.
+inline int8_t round_anchor(int32_t fixed_point) {
+    return int8_t((fixed_point + (1 << (kAnchorBits - 1))) >> kAnchorBits);
+}
+
+inline int padded_dim(int d) {
+    return (d + kLatticePad - 1) / kLatticePad * kLatticePad;
+}
+
 /// Maps float vectors to the int8 lattice on which assignment is decided:
 /// q_k = clamp(round((x_k - mean_k) * scale), -127, 127), ties to even.
 /// One scale for all dimensions, so that lattice distances are distances times scale.

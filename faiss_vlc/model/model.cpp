@@ -4,10 +4,10 @@
 #include <cmath>
 #include <limits>
 
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/kernels/simd.h>
 
 namespace faiss_vlc {
 

@@ -10,11 +10,11 @@
 #include <faiss/MetricType.h>
 
 #include <faiss_vlc/codec/codec.h>
-#include <faiss_vlc/train/engine.h>
 #include <faiss_vlc/codec/estimator.h>
+#include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/model/frame.h>
 #include <faiss_vlc/model/lattice.h>
-#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/parameters.h>
 
 namespace faiss_vlc {
 

@@ -5,7 +5,6 @@
 
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/train/stages/group.h>
 
 namespace faiss_vlc {
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {
 

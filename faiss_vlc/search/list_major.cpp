@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include <faiss_vlc/search/ahead.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/search/ahead.h>
 
 namespace faiss_vlc {
 

@@ -5,9 +5,9 @@
 #include <limits>
 #include <memory>
 
-#include <faiss_vlc/search/ahead.h>
-#include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/search/ahead.h>
 
 namespace faiss_vlc {
 

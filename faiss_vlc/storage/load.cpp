@@ -6,7 +6,6 @@
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/train/stages/group.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/storage/sections.h>
 

@@ -5,8 +5,8 @@
 #include <xxhash.h>
 
 #include <faiss_vlc/container/atomic_file.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/container/format.h>
+#include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include <faiss_vlc/model/lattice.h>
+#include <faiss_vlc/parameters.h>
 #include <faiss_vlc/train/shared/share.h>
 
 namespace faiss_vlc {
@@ -19,23 +21,10 @@ struct Shape {
     int neighbours = 1; ///< nearest anchors kept per vector, 1 to 4
 };
 
-constexpr int kLatticePad = 16;
-constexpr int kAnchorBits = 16; ///< fraction bits of an anchor in training
-constexpr int kMaxAnchor = 127 << kAnchorBits;
 constexpr int kSpreadBits = 4; ///< fraction bits of an anchor's spread
 constexpr int kClasses = 16;   ///< residue classes that keep one best anchor each, see assign.h
-constexpr int kMaxNeighbours = 4;
 constexpr int kMaxBias = 1 << 28;
 constexpr int64_t kAllRows = INT64_MAX;
-
-/// The int8 copy of a component of an anchor, which lies within +-kMaxAnchor.
-inline int8_t round_anchor(int32_t fixed_point) {
-    return int8_t((fixed_point + (1 << (kAnchorBits - 1))) >> kAnchorBits);
-}
-
-inline int padded_dim(int d) {
-    return (d + kLatticePad - 1) / kLatticePad * kLatticePad;
-}
 
 /// Numbers that Engine::reduce makes.
 inline size_t sums_size(const Shape& shape) {
@@ -59,9 +48,6 @@ struct SampleView {
     const int8_t* all;
     Share share;
 };
-
-enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
-enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 
 struct AssignSummary {
     int64_t changes = 0;      ///< vectors whose nearest anchor is another than at the last assign

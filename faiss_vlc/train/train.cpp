@@ -8,11 +8,11 @@
 
 #include <faiss/impl/AuxIndexStructures.h>
 
+#include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/dump.h>
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/train/stages/group.h>
-#include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/train/stages/maintain.h>
 #include <faiss_vlc/train/stages/robust.h>
 

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/train/engine.h>
 #include <faiss_vlc/model/lattice.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
+#include <faiss_vlc/train/engine.h>
 
 namespace faiss_vlc {
 

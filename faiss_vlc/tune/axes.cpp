@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <vector>
 
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

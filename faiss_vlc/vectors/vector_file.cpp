@@ -33,12 +33,6 @@ const DTypeInfo& info_of(DType dtype) {
     fail("DType %d does not exist", static_cast<int>(dtype));
 }
 
-uint32_t bits_of(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 std::unique_ptr<VectorReader> open_any(const std::string& path, const VectorFileOptions& options,
                                        vector_file::Content content) {
     const std::string extension = vector_file::extension_of(path);
@@ -125,27 +119,6 @@ Matrix<int64_t> read_labels(const std::string& path, const std::string& dataset)
     VectorFileOptions options;
     options.dataset = dataset;
     return read_all<int64_t>(*open_any(path, options, vector_file::Content::labels), -1);
-}
-
-void require_finite(const float* x, int64_t n, int d, const char* what) {
-    constexpr uint32_t kExponent = 0x7f800000;
-    int64_t row = n; // the first bad one
-#pragma omp parallel for reduction(min : row) if (n > 1000)
-    for (int64_t i = 0; i < n; i++) {
-        const float* values = x + size_t(i) * size_t(d);
-        uint32_t bad = 0; // no early exit: this way the compiler can vectorise
-        for (int column = 0; column < d; column++) {
-            bad |= (bits_of(values[column]) & kExponent) == kExponent;
-        }
-        row = bad ? std::min(row, i) : row;
-    }
-    for (int column = 0; row < n && column < d; column++) {
-        const float value = x[size_t(row) * size_t(d) + size_t(column)];
-        if (!std::isfinite(value)) {
-            fail("%s: expected finite values, row %lld, column %d is %g", what,
-                 static_cast<long long>(row), column, double(value));
-        }
-    }
 }
 
 namespace vector_file {

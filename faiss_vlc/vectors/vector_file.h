@@ -21,7 +21,7 @@ namespace faiss_vlc {
 ///
 /// Every error is a faiss::FaissException that names the file, what was expected and what was met.
 /// Sizes that a file claims are checked against its length before anything is allocated.
-/// NaN and infinity are read as they are: see require_finite.
+/// NaN and infinity are read as they are: see lib/finite.h.
 
 enum class DType { f32, f16, u8, i8, i32, i64 };
 
@@ -106,10 +106,6 @@ Matrix<float> read_vectors(const std::string& path, const VectorFileOptions& opt
 /// Labels, such as exact neighbours: .npy of int32 or int64, .ivecs, or an HDF5 dataset of
 /// integers (`neighbors` if not named). Values are returned as they are, -1 included.
 Matrix<int64_t> read_labels(const std::string& path, const std::string& dataset = "");
-
-/// Throws if a value of the n x d matrix is NaN or infinite, naming the first one's row and
-/// column; `what` starts the message ("query", a file's name).
-void require_finite(const float* x, int64_t n, int d, const char* what);
 
 /// Writes n rows of d values, through a temporary file (see AtomicFile): the target appears, or
 /// is replaced, in close(). Destruction without close() leaves no trace. One thread at a time.

@@ -10,8 +10,8 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
-#include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 #include <hdf5.h>

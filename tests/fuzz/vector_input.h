@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 #include <tests/fuzz/fuzz.h>

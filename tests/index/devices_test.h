@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include <tests/train/engine_steps.h>
 #include <tests/support/index_test.h>
+#include <tests/train/engine_steps.h>
 #include <tests/train/train_test.h>
 
 /// What is expected of several devices, whoever plays them.

@@ -9,8 +9,8 @@
 #include <faiss/impl/IDSelector.h>
 #include <faiss/index_io.h>
 
-#include <faiss_vlc/interop/decoded_lists.h>
 #include <faiss_vlc/faiss_version.h>
+#include <faiss_vlc/interop/decoded_lists.h>
 
 #include <tests/support/index_test.h>
 

@@ -21,9 +21,9 @@
 #include <faiss/index_io.h>
 #include <faiss/invlists/InvertedListsIOHook.h>
 
-#include <faiss_vlc/interop/decoded_lists.h>
-#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/container/format.h>
+#include <faiss_vlc/faiss_version.h>
+#include <faiss_vlc/interop/decoded_lists.h>
 
 #include <tests/support/index_test.h>
 

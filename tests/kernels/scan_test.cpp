@@ -9,9 +9,9 @@
 
 #include <gtest/gtest.h>
 
-#include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/aligned.h>
 
 #include <tests/kernels/simd_levels.h>
 #include <tests/support/unit_test.h>

@@ -8,8 +8,8 @@
 
 #include <gtest/gtest.h>
 
-#include <tests/model/model_test.h>
 #include <tests/kernels/simd_levels.h>
+#include <tests/model/model_test.h>
 
 namespace faiss_vlc {
 namespace {

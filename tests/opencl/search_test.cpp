@@ -10,8 +10,8 @@
 
 #include <opencl/search.h>
 
-#include <tests/support/index_vlc_test.h>
 #include <tests/opencl/opencl_fixture.h>
+#include <tests/support/index_vlc_test.h>
 
 namespace faiss_vlc {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include <tests/support/allocation_hooks.h>
 #include <tests/storage/save_test.h>
+#include <tests/support/allocation_hooks.h>
 
 using namespace faiss_vlc;
 

@@ -10,8 +10,8 @@
 #include <gtest/gtest.h>
 
 #include <faiss_vlc/train/engine.h>
-#include <faiss_vlc/train/stages/maintain.h>
 #include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/train/stages/maintain.h>
 #include <faiss_vlc/train/stages/update.h>
 
 /// What the tests of engines share.

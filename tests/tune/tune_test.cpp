@@ -13,9 +13,9 @@
 #include <faiss/IndexFlat.h>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/kernels/simd.h>
 
 #include <tests/support/unit_test.h>
 

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 #include <tests/vectors/vector_file_test.h>

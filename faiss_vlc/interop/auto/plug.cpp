@@ -13,10 +13,10 @@
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
 
-#include <faiss_vlc/interop/auto/plugged.h>
 #include <faiss_vlc/clone.h>
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
+#include <faiss_vlc/interop/auto/plugged.h>
 #include <faiss_vlc/interop/tree.h>
 
 // Each is plug_name, which takes the place of FAISS's function, and real_name, which is that

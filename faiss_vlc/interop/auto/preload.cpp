@@ -10,8 +10,8 @@
 #include <stdexcept>
 #include <string>
 
-#include <faiss_vlc/interop/auto/plugged.h>
 #include <faiss_vlc/faiss_version.h>
+#include <faiss_vlc/interop/auto/plugged.h>
 
 extern "C" void* faiss_vlc_next(const char* symbol) {
     void* found = dlsym(RTLD_NEXT, symbol);

@@ -1,7 +1,7 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 // AVX2: 8 floats a register, so the 16 lanes of a canonical sum are two. What is clamped comes
 // first in max and min: a NaN then takes the bound, as in the portable loops.

@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 // AVX2: as avx512/scan.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by
 // signed bytes into saturating 16-bit pairs, so one side must stay below 128: a field of up to 7

@@ -1,7 +1,7 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 // AVX-512: the 16 lanes of a canonical sum are one register, ragged ends are masked. As in
 // avx2/encode.cpp, what is clamped comes first in max and min.

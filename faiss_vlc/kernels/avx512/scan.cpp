@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 // AVX-512 with VNNI: 16 vectors (or anchors, or frame rows) are the 16 lanes of a register, and one
 // instruction multiplies and adds 4 bytes of each. Blocks may be read up to 64 bytes beyond their

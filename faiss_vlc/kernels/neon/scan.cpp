@@ -2,9 +2,9 @@
 
 #include <cstring>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 // ARM with dot products (ARMv8.2, "asimddp"): four registers for 16 lanes; vdotq_s32 multiplies and
 // adds 4 signed bytes of each lane, so levels of fewer than 8 bits go as they are and those of 8

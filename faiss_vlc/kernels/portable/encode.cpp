@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 // The specification of the loops that the other instruction sets have too.
 

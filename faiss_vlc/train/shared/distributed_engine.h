@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include <faiss_vlc/train/engine.h>
 #include <faiss_vlc/ranks.h>
+#include <faiss_vlc/train/engine.h>
 
 namespace faiss_vlc {
 

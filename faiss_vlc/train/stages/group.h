@@ -7,8 +7,6 @@
 
 namespace faiss_vlc {
 
-constexpr int kMaxGroups = 64;
-
 /// How many groups of anchors get a frame of their own: the largest power of 2 up to 16 for which
 /// each has at least 4 d training rows to be fitted to, 8 anchors, and all frames together take at
 /// most a sixth of the bytes of the sample's codes.

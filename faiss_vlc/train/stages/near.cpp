@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include <faiss_vlc/train/stages/assign.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/train/stages/assign.h>
 
 namespace faiss_vlc {
 

@@ -12,8 +12,8 @@
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/train/train.h>
 #include <faiss_vlc/train/stages/update.h>
+#include <faiss_vlc/train/train.h>
 
 #include <tests/support/unit_test.h>
 
