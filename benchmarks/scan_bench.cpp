@@ -1,5 +1,7 @@
 // Preparing and scanning lists for a query. An item is a vector; one thread.
 
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/search/scan_lists.h>
 
 #include "stages/stage_bench.h"

@@ -1,18 +1,19 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <faiss/IndexIVFFlat.h>
 
 #include <faiss_vlc/faiss_version.h>
-#include <faiss_vlc/model/model.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
-#include <faiss_vlc/search/lists.h>
-#include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {
+
+class Model;             ///< what training learnt; its inside is not for users
+struct VLCInvertedLists; ///< a faiss::InvertedLists
 
 /// For one search: what SearchParametersIVF has, and IndexVLC's max_probes.
 struct SearchParametersVLC : faiss::SearchParametersIVF {
@@ -150,18 +151,12 @@ struct IndexVLC : faiss::IndexIVFFlat {
     size_t memory() const;
 
 private:
-    struct SearchDevice;
+    class SearchDevice;
     std::shared_ptr<SearchDevice> searcher_; ///< never null; each index has its own
 
-    bool searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const;
-    Scanned search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
-                             size_t probes, bool store_pairs, float* distances,
-                             idx_t* labels) const;
     void set_model(std::shared_ptr<const Model> trained);
     std::vector<float> given_anchors() const;
     void require_trained(const char* what) const;
-    size_t probes_of(const faiss::SearchParametersIVF* params) const;
-    SearchScope scope_of(const faiss::SearchParametersIVF* params, idx_t k) const;
     void search_pairs(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                       bool store_pairs, const faiss::SearchParameters* params) const;
 };

@@ -6,8 +6,6 @@
 #include <functional>
 #include <vector>
 
-#include <faiss_vlc/train/shared/share.h>
-
 namespace faiss_vlc {
 
 /// The processes ("ranks") that train one index together, each with vectors of its own. All make
@@ -39,9 +37,6 @@ struct Ranks {
         }
         settle(error);
     }
-
-    /// Of the sample's rows.
-    Share share() const { return {rank, count}; }
 
 private:
     void settle(const std::exception_ptr& error) const;

@@ -22,8 +22,8 @@
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
-#include <opencl/device.h>
 %}
 
 // FAISS's headers are read for their class names only; what SWIG does not understand there is

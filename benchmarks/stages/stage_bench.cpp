@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstring>
 
+#include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/train/train.h>

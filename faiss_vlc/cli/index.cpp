@@ -9,11 +9,12 @@
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/factory.h>
+#include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/model/model.h>
 #include <faiss_vlc/train/train.h>
-#include <opencl/device.h>
 
 namespace faiss_vlc::cli {
 
@@ -117,7 +118,7 @@ Json run(Arguments a) {
                 a.parameters.bytes, int(vlc.code_size));
     }
     // Held until the end, as preparing it takes time.
-    const std::vector<std::shared_ptr<Device>> devices = open_devices(a.parameters.device);
+    const std::shared_ptr<const void> devices = hold_devices(a.parameters.device);
 
     Matrix<float> sample = training_set(a, vlc.parameters, emb);
     const int64_t n_train = sample.n;

@@ -4,7 +4,9 @@
 #include <cstdio>
 
 #include <faiss_vlc/container/format.h>
-#include <opencl/device.h>
+#include <faiss_vlc/index/devices.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc::cli {
 

@@ -10,11 +10,14 @@
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/index/anchor_quantizer.h>
+#include <faiss_vlc/index/devices.h>
+#include <faiss_vlc/index/hooks.h>
 #include <faiss_vlc/index/search_device.h>
-#include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/train/shared/distributed_engine.h>

@@ -6,6 +6,8 @@
 #include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {
 

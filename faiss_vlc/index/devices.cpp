@@ -1,14 +1,12 @@
-#include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/index/devices.h>
 
 #include <cstdlib>
 #include <cstring>
 
-#include <faiss_vlc/index/engine_factory.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/train/shared/devices_engine.h>
-#include <opencl/device.h>
 #include <opencl/opencl_engine.h>
 
 namespace faiss_vlc {
@@ -32,6 +30,10 @@ std::unique_ptr<Engine> make_engine(const std::string& device, int work_group) {
     });
     return engines.size() == 1 ? std::move(engines[0])
                                : std::make_unique<DevicesEngine>(std::move(engines));
+}
+
+std::shared_ptr<const void> hold_devices(const std::string& device) {
+    return std::make_shared<std::vector<std::shared_ptr<Device>>>(open_devices(device));
 }
 
 bool host_assigns(const std::string& device, double products) {

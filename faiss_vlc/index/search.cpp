@@ -14,13 +14,23 @@
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/model/model.h>
 #include <faiss_vlc/query/query_group.h>
 #include <faiss_vlc/search/list_major.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {
 
 using idx_t = int64_t;
+
+std::shared_ptr<DeviceSearch> IndexVLC::SearchDevice::named(const std::string& spec) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    if (!last_ || last_->spec() != spec) {
+        last_ = std::make_shared<DeviceSearch>(spec);
+    }
+    return last_;
+}
 
 namespace {
 
@@ -238,23 +248,21 @@ void check_results(idx_t n, idx_t k, int d) {
     checked_count(n, k, sizeof(idx_t), "results");
 }
 
-} // namespace
-
-size_t IndexVLC::probes_of(const faiss::SearchParametersIVF* params) const {
-    const size_t probes = std::min(nlist, params ? params->nprobe : nprobe);
+size_t probes_of(const IndexVLC& index, const faiss::SearchParametersIVF* params) {
+    const size_t probes = std::min(index.nlist, params ? params->nprobe : index.nprobe);
     if (probes < 1) {
         fail("IndexVLC: search expected nprobe >= 1, got 0");
     }
     return probes;
 }
 
-SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params,
-                               [[maybe_unused]] idx_t k) const {
-    SearchScope scope{*model, lists()};
+SearchScope scope_of(const IndexVLC& index, const faiss::SearchParametersIVF* params,
+                     [[maybe_unused]] idx_t k) {
+    SearchScope scope{*index.model, index.lists()};
     scope.sel = params ? params->sel : nullptr;
-    scope.max_codes = params ? params->max_codes : max_codes;
+    scope.max_codes = params ? params->max_codes : index.max_codes;
     const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
-    scope.max_probes = std::min(own ? own->max_probes : max_probes, nlist);
+    scope.max_probes = std::min(own ? own->max_probes : index.max_probes, index.nlist);
 #if FAISS_VLC_HAS_EARLY_STOP
     if (params) {
         scope.at_least = params->ensure_topk_full ? size_t(k) : 0;
@@ -268,27 +276,21 @@ SearchScope IndexVLC::scope_of(const faiss::SearchParametersIVF* params,
     return scope;
 }
 
-bool IndexVLC::searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const {
-    return !search_device.empty() && search_device != "reference" && n > 0 && ntotal > 0 &&
-           !scope.sel && scope.max_codes == 0 && scope.max_probes <= probes &&
+bool searches_on_device(const IndexVLC& index, const SearchScope& scope, idx_t n, size_t probes,
+                        idx_t k) {
+    return !index.search_device.empty() && index.search_device != "reference" && n > 0 &&
+           index.ntotal > 0 && !scope.sel && scope.max_codes == 0 && scope.max_probes <= probes &&
            k <= DeviceSearch::most_results();
 }
 
-Scanned IndexVLC::search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
-                                   size_t probes, bool store_pairs, float* distances,
-                                   idx_t* labels) const {
-    std::shared_ptr<DeviceSearch> search;
-    {
-        const std::lock_guard<std::mutex> hold(searcher_->mutex);
-        if (!searcher_->search || searcher_->search->spec() != search_device) {
-            searcher_->search = std::make_shared<DeviceSearch>(search_device);
-        }
-        search = searcher_->search;
-    }
+/// The k best of n queries by a device; the CPU does those that it leaves out.
+Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const SearchScope& scope,
+                         idx_t n, const float* x, idx_t k, size_t probes, bool store_pairs,
+                         float* distances, idx_t* labels) {
     std::vector<int64_t> left;
     Scanned scanned;
-    scanned.vectors = search->search(model, scope.lists, n, x, int(probes), int(k), store_pairs,
-                                     distances, labels, left);
+    scanned.vectors = device.search(index.model, scope.lists, n, x, int(probes), int(k),
+                                    store_pairs, distances, labels, left);
     scanned.lists = (size_t(n) - left.size()) * probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
@@ -302,6 +304,8 @@ Scanned IndexVLC::search_on_device(const SearchScope& scope, idx_t n, const floa
     return scanned;
 }
 
+} // namespace
+
 void IndexVLC::search(idx_t n, const float* x, idx_t k, float* distances, idx_t* labels,
                       const faiss::SearchParameters* params) const {
     search_pairs(n, x, k, distances, labels, false, params);
@@ -312,12 +316,14 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     require_trained("search");
     check_results(n, k, d);
     const auto* ivf = ivf_params(params);
-    const SearchScope scope = scope_of(ivf, k);
-    const size_t probes = scope.lists_of(probes_of(ivf));
-    if (searches_on_device(scope, n, probes, k)) {
+    const SearchScope scope = scope_of(*this, ivf, k);
+    const size_t probes = scope.lists_of(probes_of(*this, ivf));
+    if (searches_on_device(*this, scope, n, probes, k)) {
         const double start = milliseconds();
         Work work;
-        work.scanned = search_on_device(scope, n, x, k, probes, store_pairs, distances, labels);
+        const std::shared_ptr<DeviceSearch> device = searcher_->named(search_device);
+        work.scanned = search_on_device(*device, *this, scope, n, x, k, probes, store_pairs,
+                                        distances, labels);
         work.all = milliseconds() - start;
         count_search(faiss::indexIVF_stats, n, work);
         return;
@@ -346,7 +352,7 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                                   faiss::IndexIVFStats* stats) const {
     require_trained("search");
     check_results(n, k, d);
-    const size_t probes = probes_of(params);
+    const size_t probes = probes_of(*this, params);
     const size_t places = checked_count(n, probes, sizeof(idx_t), "lists to search");
     for (size_t i = 0; i < places; i++) {
         if (list_nos[i] >= idx_t(nlist)) {
@@ -354,7 +360,7 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
                  (long long)list_nos[i]);
         }
     }
-    const SearchScope scope = scope_of(params, k);
+    const SearchScope scope = scope_of(*this, params, k);
     const int scanned = int(scope.lists_of(probes));
     const auto give = [&](QueryGroup& group, idx_t first) {
         group.give(scanned, list_nos + first * probes, idx_t(probes));
@@ -381,8 +387,8 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
     require_trained("range_search");
     checked_count(n, d, sizeof(float), "queries");
     const auto* ivf = ivf_params(params);
-    const size_t probes = probes_of(ivf);
-    const SearchScope scope = scope_of(ivf, 0);
+    const size_t probes = probes_of(*this, ivf);
+    const SearchScope scope = scope_of(*this, ivf, 0);
     struct Own {
         faiss::RangeSearchPartialResult part;
         void start() {}

@@ -2,16 +2,21 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include <faiss_vlc/IndexVLC.h>
 #include <opencl/search.h>
 
 namespace faiss_vlc {
 
-/// What IndexVLC::search_device named last.
-struct IndexVLC::SearchDevice {
-    std::mutex mutex;
-    std::shared_ptr<DeviceSearch> search;
+/// What IndexVLC::search_device named last: it holds a copy of the codes.
+class IndexVLC::SearchDevice {
+public:
+    std::shared_ptr<DeviceSearch> named(const std::string& spec);
+
+private:
+    std::mutex mutex_;
+    std::shared_ptr<DeviceSearch> last_;
 };
 
 } // namespace faiss_vlc

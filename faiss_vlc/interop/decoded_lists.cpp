@@ -6,6 +6,7 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/model/model.h>
 
 namespace faiss_vlc {
 

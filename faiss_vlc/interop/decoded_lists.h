@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {
 

@@ -30,6 +30,7 @@
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/load.h>
 #include <faiss_vlc/storage/save.h>
 

@@ -7,6 +7,8 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/sections.h>
 
 namespace faiss_vlc {

@@ -233,7 +233,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
         return sample;
     }
     // Vectors are anywhere, rows in turn: they pass through all processes a part at a time.
-    const Share own = ranks.share();
+    const Share own = own_share(ranks);
     sample.x8.reserve(size_t(own.before(shape.n)) * dp);
     const int64_t head = std::min<int64_t>(shape.n, 2 * int64_t(shape.m));
     constexpr int64_t kPart = 512 * kRowBlock;

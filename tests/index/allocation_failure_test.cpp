@@ -8,6 +8,8 @@
 
 #include <faiss/index_io.h>
 
+#include <faiss_vlc/search/lists.h>
+
 #include <tests/support/allocation_hooks.h>
 #include <tests/support/index_test.h>
 

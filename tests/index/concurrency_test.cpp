@@ -13,6 +13,8 @@
 #include <faiss/impl/IDSelector.h>
 #include <faiss/index_io.h>
 
+#include <faiss_vlc/search/lists.h>
+
 #include <tests/support/index_test.h>
 
 using namespace faiss_vlc;

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 
-#include <faiss_vlc/index/engine_factory.h>
+#include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/train/shared/devices_engine.h>

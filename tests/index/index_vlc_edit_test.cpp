@@ -14,6 +14,8 @@
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/IDSelector.h>
 
+#include <faiss_vlc/search/lists.h>
+
 #include <tests/support/unit_test.h>
 
 // What changes or reads the vectors that an index holds.

@@ -8,6 +8,9 @@
 
 #include <faiss/impl/AuxIndexStructures.h>
 
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
+
 #include <tests/support/index_vlc_test.h>
 
 namespace faiss_vlc {

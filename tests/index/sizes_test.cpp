@@ -6,6 +6,7 @@
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/train/train.h>
 
 #include <tests/support/index_test.h>

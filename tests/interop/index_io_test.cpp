@@ -24,6 +24,7 @@
 #include <faiss_vlc/container/format.h>
 #include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/interop/decoded_lists.h>
+#include <faiss_vlc/search/lists.h>
 
 #include <tests/support/index_test.h>
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <thread>
 
-#include <faiss_vlc/index/engine_factory.h>
+#include <faiss_vlc/index/devices.h>
 #include <opencl/opencl_engine.h>
 
 #include <tests/index/devices_test.h>

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 
+#include <faiss_vlc/model/model.h>
 #include <opencl/device.h>
 
 #include <tests/support/index_test.h>

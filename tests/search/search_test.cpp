@@ -12,6 +12,7 @@
 
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/lib/numeric.h>
+#include <faiss_vlc/search/lists.h>
 
 #include <tests/support/unit_test.h>
 

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include <faiss_vlc/container/format.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/load.h>
 
 #include <tests/support/index_test.h>

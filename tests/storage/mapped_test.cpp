@@ -13,6 +13,7 @@
 #include <faiss/index_io.h>
 
 #include <faiss_vlc/container/format.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/load.h>
 #include <faiss_vlc/storage/save.h>
 

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 
 using namespace faiss_vlc;
 

@@ -8,6 +8,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
+
 using namespace faiss_vlc;
 namespace fs = std::filesystem;
 

@@ -15,6 +15,8 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/train/reference_engine.h>
 
 #include <tests/support/unit_test.h>

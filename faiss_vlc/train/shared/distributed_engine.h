@@ -8,13 +8,13 @@
 namespace faiss_vlc {
 
 /// One of several processes' engines, which together are one Engine with the whole sample: begin()
-/// takes only the rows that this process holds (Ranks::share), everything else is as if all were
+/// takes only the rows that this process holds (own_share), everything else is as if all were
 /// here. Sums are added up over the processes; they are integers, so that all have the same
 /// anchors, bit by bit, and each moves, merges and splits them for itself.
 class DistributedEngine final : public Engine {
 public:
     DistributedEngine(Engine& own, const Ranks& ranks)
-        : own_(own), ranks_(ranks), share_(ranks.share()) {}
+        : own_(own), ranks_(ranks), share_(own_share(ranks)) {}
 
     std::string name() const override { return own_.name(); }
     void begin(const Shape& shape, const SampleView& own_rows) override;

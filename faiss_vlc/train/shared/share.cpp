@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <faiss_vlc/ranks.h>
+
 namespace faiss_vlc {
 
 int64_t Share::before(int64_t row) const {
@@ -32,6 +34,10 @@ void Share::put(int64_t n, const int32_t* own, int32_t* all) const {
         std::copy_n(own, some, all + i);
         own += some;
     }
+}
+
+Share own_share(const Ranks& processes) {
+    return {processes.rank, processes.count};
 }
 
 } // namespace faiss_vlc

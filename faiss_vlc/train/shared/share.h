@@ -5,6 +5,8 @@
 
 namespace faiss_vlc {
 
+struct Ranks;
+
 constexpr int64_t kRowBlock = 128; ///< numbers of rows that begin a part are multiples of this
 
 /// What one of several parties (processes, devices) has of a sample: rows go to them in turn,
@@ -30,5 +32,8 @@ struct Share {
     void take(int64_t n, const int32_t* all, int32_t* own) const;
     void put(int64_t n, const int32_t* own, int32_t* all) const;
 };
+
+/// What this process has of the sample's rows.
+Share own_share(const Ranks& processes);
 
 } // namespace faiss_vlc

@@ -2,7 +2,7 @@
 
 #include <faiss_vlc/train/shared/devices_engine.h>
 
-#include <faiss_vlc/index/engine_factory.h>
+#include <faiss_vlc/index/devices.h>
 
 #include <tests/index/devices_test.h>
 

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <thread>
 
-#include <faiss_vlc/index/engine_factory.h>
+#include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/ranks.h>
 #include <faiss_vlc/train/reference_engine.h>
