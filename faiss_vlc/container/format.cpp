@@ -160,10 +160,10 @@ Payload load_file(const std::string& path) {
     const InputFile file(path);
     uint8_t start[kHeaderSize];
     const uint64_t known = std::min(file.size(), kHeaderSize);
-    file.read(start, 0, known);
+    file.read_at(0, start, known);
     parse_header(start, known, path);
     const auto buffer = std::make_shared<const AlignedBuffer>(file.size());
-    file.read(buffer->data(), 0, file.size());
+    file.read_at(0, buffer->data(), file.size());
     return {{buffer->data(), buffer->size()}, path, buffer};
 }
 

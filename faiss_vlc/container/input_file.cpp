@@ -27,7 +27,7 @@ InputFile::InputFile(const std::string& path) : path_(path) {
     } else if (S_ISDIR(info.st_mode)) {
         fault = "it is a folder";
     } else if (!S_ISREG(info.st_mode)) {
-        fault = "it is not a regular file";
+        fault = "it is not a regular file but a pipe or a device";
     } else if (info.st_size == 0) {
         fault = "it is empty";
     }
@@ -42,21 +42,24 @@ InputFile::~InputFile() {
     close(fd_);
 }
 
-void InputFile::read(uint8_t* data, uint64_t begin, uint64_t end) const {
-    while (begin < end) {
-        const ssize_t got = pread(fd_, data, end - begin, begin);
+void InputFile::read_at(uint64_t offset, void* out, uint64_t size) const {
+    uint8_t* data = static_cast<uint8_t*>(out);
+    while (size > 0) {
+        const ssize_t got = pread(fd_, data, size, off_t(offset));
         if (got < 0 && errno == EINTR) {
             continue;
         }
         if (got < 0) {
-            fail("%s: cannot read: %s", path_.c_str(), strerror(errno));
+            fail("%s: cannot read at byte %" PRIu64 ": %s", path_.c_str(), offset, strerror(errno));
         }
         if (got == 0) {
-            fail("%s: cut off while it was read, %" PRIu64 " bytes expected, %" PRIu64 " met",
-                 path_.c_str(), size_, begin);
+            fail("%s: truncated while it was read: expected %" PRIu64 " bytes more at byte %" PRIu64
+                 ", the file ends there",
+                 path_.c_str(), size, offset);
         }
         data += got;
-        begin += got;
+        offset += uint64_t(got);
+        size -= uint64_t(got);
     }
 }
 

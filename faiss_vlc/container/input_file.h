@@ -51,8 +51,8 @@ public:
     InputFile(const InputFile&) = delete;
     InputFile& operator=(const InputFile&) = delete;
 
-    /// Reads bytes [begin, end) of the file to data[0 .. end - begin).
-    void read(uint8_t* data, uint64_t begin, uint64_t end) const;
+    /// All of them, or an error.
+    void read_at(uint64_t offset, void* out, uint64_t size) const;
 
     /// At opening.
     uint64_t size() const { return size_; }

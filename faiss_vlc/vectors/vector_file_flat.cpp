@@ -1,11 +1,5 @@
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <system_error>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
@@ -17,59 +11,6 @@ namespace vector_file {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "values are copied as the files hold them");
-
-InputFile::InputFile(const std::string& path) : path_(path) {
-    // O_NONBLOCK: opening a pipe must not wait for a writer. It changes nothing for regular files.
-    do {
-        fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    } while (fd_ < 0 && errno == EINTR);
-    if (fd_ < 0) {
-        fail("cannot read '%s': %s", path.c_str(), std::system_category().message(errno).c_str());
-    }
-    struct stat status = {};
-    const char* fault = nullptr;
-    if (fstat(fd_, &status) != 0) {
-        fault = "its size is unknown";
-    } else if (S_ISDIR(status.st_mode)) {
-        fault = "expected a file, it is a folder";
-    } else if (!S_ISREG(status.st_mode)) {
-        fault = "expected a regular file, it is a pipe or a device";
-    } else if (status.st_size == 0) {
-        fault = "expected vectors, the file is empty";
-    }
-    if (fault) {
-        ::close(fd_); // the destructor does not run after a throwing constructor
-        fail("cannot read '%s': %s", path.c_str(), fault);
-    }
-    size_ = uint64_t(status.st_size);
-}
-
-InputFile::~InputFile() {
-    ::close(fd_);
-}
-
-void InputFile::read_at(uint64_t offset, void* out, size_t size) const {
-    char* bytes = static_cast<char*>(out);
-    while (size > 0) {
-        const ssize_t got = pread(fd_, bytes, std::min(size, size_t(1) << 30), off_t(offset));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            fail("%s: cannot read at byte %llu: %s", path_.c_str(),
-                 static_cast<unsigned long long>(offset),
-                 std::system_category().message(errno).c_str());
-        }
-        if (got == 0) {
-            fail("%s: truncated: expected %llu bytes more at byte %llu, the file ends there",
-                 path_.c_str(), static_cast<unsigned long long>(size),
-                 static_cast<unsigned long long>(offset));
-        }
-        bytes += got;
-        offset += uint64_t(got);
-        size -= size_t(got);
-    }
-}
 
 namespace {
 

@@ -137,9 +137,9 @@ private:
     }
 
     void read_shape() {
-        const int rank = H5Sget_simple_extent_ndims(space_.get());
-        if (rank != 2) {
-            fail("%s: expected 2 dimensions (n, d), got %d", where_.c_str(), rank);
+        const int dimensions = H5Sget_simple_extent_ndims(space_.get());
+        if (dimensions != 2) {
+            fail("%s: expected 2 dimensions (n, d), got %d", where_.c_str(), dimensions);
         }
         hsize_t sizes[2] = {0, 0};
         H5Sget_simple_extent_dims(space_.get(), sizes, nullptr);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include <faiss_vlc/container/input_file.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 /// What the parts of vector_file share. Not for users of the library.
@@ -12,26 +13,6 @@ namespace vector_file {
 
 /// Lower case, with the dot; empty if the name has none.
 std::string extension_of(const std::string& path);
-
-/// A regular file that is open for reading.
-class InputFile {
-public:
-    /// Missing files, folders, pipes and devices, and files of no bytes are errors.
-    explicit InputFile(const std::string& path);
-    ~InputFile();
-    InputFile(const InputFile&) = delete;
-    InputFile& operator=(const InputFile&) = delete;
-
-    const std::string& path() const { return path_; }
-    uint64_t size() const { return size_; }
-    /// All of them, or an error.
-    void read_at(uint64_t offset, void* out, size_t size) const;
-
-private:
-    std::string path_;
-    uint64_t size_ = 0;
-    int fd_ = -1;
-};
 
 /// n rows of d values at `offset`; each starts with an int32 that equals d if has_prefix.
 struct FlatLayout {
