@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/limits.h>
 #include <opencl/assign.h>
 #include <opencl/covariance.h>
 #include <opencl/maintain.h>
@@ -18,7 +19,6 @@
 namespace faiss_vlc {
 namespace {
 
-constexpr int kMaxDim = 4096;
 constexpr int kMaxRows = 1 << 30;
 
 void check_sizes(int64_t n, int m, int d, int neighbours) {
@@ -116,9 +116,8 @@ void OpenCLEngine::begin(const Shape& shape, const SampleView& sample) {
     training_.reset();
     if (shape.neighbours < 1 || shape.neighbours > kMaxNeighbours || shape.n_train < 0 ||
         shape.n_train > shape.n || shape.dp != padded_dim(shape.d)) {
-        fail("training shape is inconsistent: %lld of %lld rows train, %d neighbours, %d "
-             "dimensions "
-             "padded to %d",
+        fail("training shape is inconsistent: %lld of %lld rows train, %d neighbours, "
+             "%d dimensions padded to %d",
              (long long)shape.n_train, (long long)shape.n, shape.neighbours, shape.d, shape.dp);
     }
     check_sizes(shape.n, shape.m, shape.d, shape.neighbours);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/limits.h>
 
 namespace faiss_vlc {
 
@@ -72,7 +73,8 @@ void SampleRows::send(int64_t block) {
     const int64_t count = std::min(block_, shape_.n - first);
     present_ = -1;
     const size_t dp = shape_.dp;
-    const int64_t at_once = int64_t(kStaged / (kRowBlock * dp)) * kRowBlock; // d is at most 4096
+    static_assert(kStaged >= kRowBlock * size_t(kMaxDim), "at_once is not 0");
+    const int64_t at_once = int64_t(kStaged / (kRowBlock * dp)) * kRowBlock;
     for (int64_t at = 0; at < count; at += at_once) {
         const int64_t some = std::min(at_once, count - at);
         const size_t half = at / at_once % 2 * kStaged;

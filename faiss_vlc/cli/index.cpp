@@ -13,6 +13,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/train/train.h>
 
@@ -200,7 +201,7 @@ void add_index_command(CLI::App& app, Job& job) {
             ->type_name("FILE");
     command->add_option("--d", a->emb.d, "Dimensions; needed for raw files, else compared")
             ->type_name("D")
-            ->check(CLI::Range(1, 4096));
+            ->check(CLI::Range(1, kMaxDim));
     add_dtype_option(*command, a->emb.dtype);
     command->add_option("--dataset", a->emb.dataset, "Dataset of an HDF5 file (default: train)")
             ->type_name("NAME");

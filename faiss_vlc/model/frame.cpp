@@ -9,6 +9,7 @@
 
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
@@ -16,7 +17,7 @@ namespace faiss_vlc {
 namespace {
 
 constexpr double kUnit = 32767; ///< norm of a vector while it is rotated
-constexpr int kMost = 127;      ///< largest component of a row
+constexpr int kLargest = 127;   ///< largest component of a row
 
 } // namespace
 
@@ -46,7 +47,7 @@ Frame Frame::principal(int d, const int64_t* covariance) {
                 strongest = k;
             }
         }
-        const double scale = kMost / axis[strongest]; // also its sign
+        const double scale = kLargest / axis[strongest]; // also its sign
         for (int k = 0; k < d; k++) {
             frame.rows[size_t(i) * d + k] = int8_t(std::lrint(axis[k] * scale));
         }
@@ -65,7 +66,7 @@ Frame Frame::identity(int d, const int64_t* covariance) {
     frame.d = d;
     frame.rows.assign(size_t(d) * d, 0);
     for (int i = 0; i < d; i++) {
-        frame.rows[size_t(i) * d + order[i]] = int8_t(kMost);
+        frame.rows[size_t(i) * d + order[i]] = int8_t(kLargest);
     }
     frame.kept = d;
     return frame;
@@ -151,7 +152,7 @@ void Frame::rotate_together(int count, const int16_t* const* q, const float* uni
 }
 
 void Frame::rotate(const float* x, float* y) const {
-    constexpr int kStack = 4096;
+    constexpr int kStack = kMaxDim;
     int16_t small[kStack];
     std::vector<int16_t> big(d > kStack ? d + d % 2 : 0);
     int16_t* q = d > kStack ? big.data() : small;

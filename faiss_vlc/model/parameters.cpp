@@ -5,6 +5,7 @@
 
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/limits.h>
 
 namespace faiss_vlc {
 
@@ -19,7 +20,7 @@ void expect(bool ok, const char* name, double met, const char* expected) {
 } // namespace
 
 void VLCParameters::check(int d) const {
-    expect(d >= 1 && d <= 4096, "d", d, "1 to 4096 dimensions");
+    expect(d >= 1 && d <= kMaxDim, "d", d, "1 to 4096 dimensions");
     expect(m >= 0 && m <= 1 << 20, "m", m, "1 to 1048576 anchors, or 0 to choose");
     expect(bits_per_dim >= 0.125f && bits_per_dim <= 8, "bits_per_dim", bits_per_dim, "0.125 to 8");
     expect(bytes == 0 || bytes > kFactorBytes, "bytes", bytes,

@@ -106,7 +106,7 @@ struct VLCInvertedLists : faiss::InvertedLists {
     /// readable ones behind the blocks.
     void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
                    int id_bytes);
-    void keep(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
+    void hold_lent(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
     /// Whether a list still lies in the file that it was lent from.
     bool is_lent(size_t list_no) const { return lists_.at(list_no).lent_blocks != nullptr; }
     /// A list's ids as stored.

@@ -9,6 +9,7 @@
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/storage/head.h>
 #include <faiss_vlc/storage/sections.h>
 
 namespace faiss_vlc {
@@ -64,35 +65,6 @@ void read_more_parameters(ByteReader r, VLCParameters& p) {
         *v = finite(r, "a parameter");
     }
     r.expect_end();
-}
-
-/// The fixed fields of the index itself.
-struct Head {
-    uint32_t d, m, metric, trained, code_size, direct_map;
-    uint64_t ntotal, nprobe, max_codes;
-};
-
-Head read_head(ByteReader r) {
-    Head head{};
-    head.d = r.u32();
-    head.m = r.u32();
-    head.metric = r.u32();
-    head.trained = r.u32();
-    head.ntotal = r.u64();
-    head.nprobe = r.u64();
-    head.max_codes = r.u64();
-    head.code_size = r.u32();
-    head.direct_map = r.u32();
-    r.expect_end();
-    expect(head.d >= 1 && head.d <= 4096, r, "d", head.d, "1 to 4096");
-    expect(head.metric <= 1, r, "metric", head.metric, "0 (inner product) or 1 (L2)");
-    expect(head.trained <= 1, r, "trained", head.trained, "0 or 1");
-    expect(head.trained ? head.m >= 1 && head.m <= 1u << 20 : head.m == 0, r, "m", head.m,
-           "1 to 1048576 if trained, else 0");
-    expect(head.ntotal <= uint64_t(1) << 62 && (head.trained || head.ntotal == 0), r, "ntotal",
-           double(head.ntotal), "0 for an untrained index");
-    expect(head.direct_map <= 2, r, "direct map", head.direct_map, "0, 1 or 2");
-    return head;
 }
 
 void read_anchors(ByteReader r, Model& model) {
@@ -183,7 +155,7 @@ void read_frame(ByteReader r, ByteReader sigma, Model& model) {
     }
 }
 
-std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& head) {
+std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead& head) {
     auto model = std::make_shared<Model>();
     model->d = int(head.d);
     model->m = int(head.m);
@@ -227,12 +199,12 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& hea
            "default nprobe", model->default_nprobe, "1 to m");
     estimator.expect_end();
 
-    if (sections.has(section::kRank)) { // older files rank by the anchors alone
-        ByteReader rank = sections.read(section::kRank);
-        model->rank_bias = rank.f32();
-        expect(model->rank_bias > 0 && model->rank_bias <= 4, rank, "bias", model->rank_bias,
+    if (sections.has(section::kRankBias)) { // older files rank by the anchors alone
+        ByteReader bias = sections.read(section::kRankBias);
+        model->rank_bias = bias.f32();
+        expect(model->rank_bias > 0 && model->rank_bias <= 4, bias, "bias", model->rank_bias,
                "above 0, at most 4");
-        rank.expect_end();
+        bias.expect_end();
     }
     if (sections.has(section::kTraining)) {
         ByteReader r = sections.read(section::kTraining);
@@ -247,7 +219,7 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const Head& hea
     return model;
 }
 
-void read_lists(const SectionReader& sections, const Head& head, bool lend,
+void read_lists(const SectionReader& sections, const IndexHead& head, bool lend,
                 VLCInvertedLists& lists) {
     ByteReader r = sections.read(section::kLists);
     const uint32_t id_bytes = r.u32();
@@ -286,7 +258,7 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
             sections.verify(one.name);
         }
     }
-    const Head head = read_head(sections.read(section::kIndex));
+    const IndexHead head = IndexHead::read(sections.read(section::kIndex));
     const ByteReader reader = sections.read(section::kParameters);
     VLCParameters parameters = read_parameters(reader);
     if (sections.has(section::kMoreParameters)) {
@@ -302,7 +274,7 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
         index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
         read_lists(sections, head, lend, index->lists());
         if (lend) {
-            index->lists().keep(owner);
+            index->lists().hold_lent(owner);
         }
     } else {
         index = std::make_unique<IndexVLC>(int(head.d), parameters, faiss::MetricType(head.metric));

@@ -5,6 +5,7 @@
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/storage/head.h>
 #include <faiss_vlc/storage/sections.h>
 
 namespace faiss_vlc {
@@ -43,31 +44,6 @@ std::vector<uint8_t> more_parameters_section(const VLCParameters& p) {
             w.f32(v);
         }
     }
-    return w.take();
-}
-
-/// The fixed fields: what an index is, without what it learned.
-struct Head {
-    int d;
-    int m;
-    faiss::MetricType metric;
-    bool trained;
-    uint64_t ntotal, nprobe, max_codes;
-    size_t code_size;
-    faiss::DirectMap::Type direct_map;
-};
-
-std::vector<uint8_t> index_section(const Head& head) {
-    ByteWriter w;
-    w.u32(uint32_t(head.d));
-    w.u32(uint32_t(head.m));
-    w.u32(uint32_t(head.metric));
-    w.u32(head.trained ? 1 : 0);
-    w.u64(head.ntotal);
-    w.u64(head.nprobe);
-    w.u64(head.max_codes);
-    w.u32(uint32_t(head.code_size));
-    w.u32(uint32_t(head.direct_map));
     return w.take();
 }
 
@@ -139,7 +115,7 @@ void add_model(SectionWriter& sections, const Model& model) {
 
     if (model.rank_bias != 0) {
         w.f32(model.rank_bias);
-        sections.add(section::kRank, kRequired, w.take());
+        sections.add(section::kRankBias, kRequired, w.take());
     }
 }
 
@@ -184,17 +160,18 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
              in_lists);
     }
     SectionWriter sections;
-    const Head head{index.d,
-                    index.is_trained ? index.model->m : 0,
-                    index.metric_type,
-                    index.is_trained,
-                    uint64_t(index.ntotal),
-                    index.nprobe,
-                    index.max_codes,
-                    index.is_trained ? index.code_size
-                                     : size_t(index.parameters.code_size(index.d)),
-                    with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
-    sections.add(section::kIndex, kRequired, index_section(head));
+    IndexHead head;
+    head.d = uint32_t(index.d);
+    head.m = index.is_trained ? uint32_t(index.model->m) : 0;
+    head.metric = uint32_t(index.metric_type);
+    head.trained = index.is_trained;
+    head.ntotal = uint64_t(index.ntotal);
+    head.nprobe = index.nprobe;
+    head.max_codes = index.max_codes;
+    head.code_size = index.is_trained ? uint32_t(index.code_size)
+                                      : uint32_t(index.parameters.code_size(index.d));
+    head.direct_map = with_direct_map ? uint32_t(index.direct_map.type) : 0;
+    sections.add(section::kIndex, kRequired, head.write());
     sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
     const std::vector<uint8_t> more = more_parameters_section(index.parameters);
     if (!more.empty()) {
@@ -210,21 +187,19 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
 SectionWriter lists_sections(const VLCInvertedLists& lists) {
     if (!lists.model) {
         fail("faiss::write_index cannot see the parameters of an untrained IndexVLC: train it "
-             "first, "
-             "or use faiss_vlc::write_index");
+             "first, or use faiss_vlc::write_index");
     }
     const Model& model = *lists.model;
     SectionWriter sections;
-    const Head head{model.d,
-                    model.m,
-                    model.metric,
-                    true,
-                    lists.compute_ntotal(),
-                    uint64_t(model.default_nprobe),
-                    0,
-                    lists.code_size,
-                    faiss::DirectMap::NoMap};
-    sections.add(section::kIndex, kRequired, index_section(head));
+    IndexHead head;
+    head.d = uint32_t(model.d);
+    head.m = uint32_t(model.m);
+    head.metric = uint32_t(model.metric);
+    head.trained = 1;
+    head.ntotal = lists.compute_ntotal();
+    head.nprobe = uint64_t(model.default_nprobe);
+    head.code_size = uint32_t(lists.code_size);
+    sections.add(section::kIndex, kRequired, head.write());
     sections.add(section::kParameters, kRequired, parameters_section(lists.parameters));
     add_model(sections, model);
     add_lists(sections, lists);

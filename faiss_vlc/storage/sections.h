@@ -19,7 +19,7 @@ constexpr char kFrame[] = "frame";
 constexpr char kSigma[] = "sigma";
 constexpr char kLayout[] = "layout";
 constexpr char kEstimator[] = "estimator";
-constexpr char kRank[] = "rank";
+constexpr char kRankBias[] = "rank";
 constexpr char kLists[] = "lists";
 constexpr char kIds[] = "ids";
 constexpr char kCodes[] = "codes";
@@ -28,7 +28,7 @@ constexpr char kCodes[] = "codes";
 inline std::vector<std::string> known_sections() {
     return {section::kMoreParameters, section::kIndex,   section::kParameters, section::kTraining,
             section::kLattice,        section::kAnchors, section::kSpread,     section::kFrame,
-            section::kSigma,          section::kLayout,  section::kEstimator,  section::kRank,
+            section::kSigma,          section::kLayout,  section::kEstimator,  section::kRankBias,
             section::kLists,          section::kIds,     section::kCodes};
 }
 

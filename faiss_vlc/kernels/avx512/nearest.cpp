@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/limits.h>
 
 // AVX-512 with VNNI: as many sums at once as there are registers.
 
@@ -71,8 +72,7 @@ void meet(int tile, int groups, const uint8_t* x, const int8_t* packed, const in
 template <int R>
 void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packed,
                      const int32_t* sums, const int32_t* norms, int32_t* label) {
-    constexpr int kMost = 4096; // dimensions
-    alignas(64) uint8_t moved[R * kMost];
+    alignas(64) uint8_t moved[R * kMaxDim];
     const int bytes = R * groups * 4;
     for (int k = 0; k < bytes; k += 64) {
         const __mmask64 some = bytes - k >= 64 ? ~0ull : (1ull << (bytes - k)) - 1;
