@@ -30,8 +30,11 @@ namespace faiss_vlc {
 /// allocate much more than the file's size (bounded_reader.h), where the reader is a file or a
 /// VectorIOReader; of pipes and other readers the size is unknown. What else is wrong in parts that
 /// are not ours is FAISS's to find.
-void write_index(const faiss::Index* index, const char* path);
-void write_index(const faiss::Index* index, faiss::IOWriter* writer);
+///
+/// Flags mean what they do to FAISS. Those of writing are for the other indexes of a tree; before
+/// FAISS 1.9, which has none, they are an error.
+void write_index(const faiss::Index* index, const char* path, int io_flags = 0);
+void write_index(const faiss::Index* index, faiss::IOWriter* writer, int io_flags = 0);
 faiss::Index* read_index(const char* path, int io_flags = 0);
 faiss::Index* read_index(faiss::IOReader* reader, int io_flags = 0);
 

@@ -14,6 +14,7 @@
 #include <faiss/index_factory.h>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
 
@@ -132,8 +133,7 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
         const std::string token = match[2].str(), behind = match.suffix().str();
         if (token.find('_') != std::string::npos || behind.compare(0, 1, "(") == 0) {
             fail("index_factory: VLC takes no quantizer, as its anchors are ranked exactly, by "
-                 "int8 "
-                 "arithmetic: expected '%s', got '%s'",
+                 "int8 arithmetic: expected '%s', got '%s'",
                  token.substr(0, token.find('_')).c_str(), (token + behind).c_str());
         }
         built += match.prefix().str();

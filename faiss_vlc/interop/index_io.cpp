@@ -292,34 +292,54 @@ faiss::Index* upgrade(faiss::Index* index) {
     return tree.release();
 }
 
-void write_index(const faiss::Index* index, const char* path) {
+namespace {
+
+void check_write_flags(int io_flags) {
+    if (!FAISS_VLC_HAS_WRITE_FLAGS && io_flags != 0) {
+        fail("write_index: FAISS %s has no flags for writing: expected 0, got %d",
+             compiled_faiss().c_str(), io_flags);
+    }
+}
+
+void write_tree(const faiss::Index* index, faiss::IOWriter* writer, [[maybe_unused]] int io_flags) {
+    const Writing scope(*index);
+#if FAISS_VLC_HAS_WRITE_FLAGS
+    faiss::write_index(index, writer, io_flags);
+#else
+    faiss::write_index(index, writer);
+#endif
+}
+
+} // namespace
+
+void write_index(const faiss::Index* index, const char* path, int io_flags) {
     register_hooks();
     if (!index || !path) {
         fail("write_index: expected an index and a path, got null");
     }
+    check_write_flags(io_flags);
     if (const auto* vlc = dynamic_cast<const IndexVLC*>(index)) {
         save_index(*vlc, path);
         return;
     }
-    const Writing scope(*index);
     AtomicFile file(path);
     AtomicWriter writer(file);
-    faiss::write_index(index, &writer);
+    write_tree(index, &writer, io_flags);
     file.commit();
 }
 
-void write_index(const faiss::Index* index, faiss::IOWriter* writer) {
+void write_index(const faiss::Index* index, faiss::IOWriter* writer, int io_flags) {
     register_hooks();
     if (!index || !writer) {
         fail("write_index: expected an index and a writer, got null");
     }
+    check_write_flags(io_flags);
     if (const auto* vlc = dynamic_cast<const IndexVLC*>(index)) {
         IOWriterSink sink(*writer);
         index_sections(*vlc).write(sink);
         return;
     }
-    const Writing scope(*index);
-    faiss::write_index(index, writer);
+    write_tree(index, writer, io_flags);
 }
 
 namespace {
@@ -344,7 +364,7 @@ faiss::Index* read_index(const char* path, int io_flags) {
     const InputFile file(path);
     uint8_t magic[8];
     const uint64_t size = std::min<uint64_t>(sizeof(magic), file.size());
-    file.read(magic, 0, size);
+    file.read_at(0, magic, size);
     if (has_magic(magic, size)) {
         const bool map = (io_flags & faiss::IO_FLAG_MMAP) == faiss::IO_FLAG_MMAP;
         return (map ? borrow_index(map_file(path)) : load_index(load_file(path))).release();

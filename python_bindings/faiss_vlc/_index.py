@@ -81,7 +81,7 @@ VLCParameters.__reduce__ = lambda self: (_make_parameters, (self.to_dict(),))
 _plain_index = IndexVLC.__init__
 
 
-def _index_init(self, d, m=0, bits_per_dim=2.0, metric=faiss.METRIC_L2, *, parameters=None):
+def _index_init(self, d, m=0, bits_per_dim=None, metric=None, *, parameters=None):
     """An untrained index of d dimensions.
 
     Parameters
@@ -91,16 +91,21 @@ def _index_init(self, d, m=0, bits_per_dim=2.0, metric=faiss.METRIC_L2, *, param
     m : int or VLCParameters
         Anchors; 0: about 4 sqrt(n) of the training set. Or all parameters at once.
     bits_per_dim : float
-        Code bits per dimension, 1/8 to 8; factors add 2 bytes a vector.
+        Code bits per dimension, 1/8 to 8 (default 2); factors add 2 bytes a vector. After a VLCParameters in
+        place of m: the metric, as in C++.
     metric : int
-        faiss.METRIC_L2 or faiss.METRIC_INNER_PRODUCT.
+        faiss.METRIC_L2 (default) or faiss.METRIC_INNER_PRODUCT.
     parameters : VLCParameters, optional
         Everything else; rules over m and bits_per_dim.
     """
     if isinstance(m, VLCParameters): # IndexVLC(d, parameters[, metric]), as in C++
         if parameters is not None:
             raise TypeError("IndexVLC: expected one set of parameters, got two")
-        parameters, metric = m, metric if bits_per_dim == 2.0 else bits_per_dim
+        if bits_per_dim is not None and metric is not None:
+            raise TypeError("IndexVLC: expected one metric after the parameters, got two values")
+        parameters, metric = m, bits_per_dim if metric is None else metric
+    bits_per_dim = 2.0 if bits_per_dim is None else bits_per_dim
+    metric = faiss.METRIC_L2 if metric is None else metric
     if isinstance(d, IndexVLC):
         _plain_index(self, d)
     elif parameters is not None:

@@ -39,8 +39,15 @@ def index_factory(d, description, *args):
         What to build.
     metric : int, optional
         faiss.METRIC_L2 (default) or faiss.METRIC_INNER_PRODUCT.
+    own_invlists : bool, optional
+        FAISS's from 1.12 on; a VLC has lists of its own, so that False is an error for it.
     """
     if isinstance(description, str) and "VLC" in description:
+        if len(args) == 2:
+            if not args[1]:
+                raise RuntimeError(f"index_factory: own_invlists = False for {description!r}: expected True, as an "
+                                   "IndexVLC takes no lists but its own")
+            args = args[:1]
         return swigvlc.index_factory(d, description, *args)
     return _stock["index_factory"](d, description, *args)
 
@@ -78,10 +85,12 @@ def write_index(index, target, *flags):
     ----------
     index : faiss.Index
     target : str, path or faiss.IOWriter
+    io_flags : int, optional
+        As FAISS's, from 1.9 on. They are about the other indexes of a tree.
     """
     path = os.fspath(target) if isinstance(target, os.PathLike) else target
     if _has_vlc(index) and isinstance(path, (str, faiss.IOWriter)):
-        swigvlc.write_index(index, path)
+        swigvlc.write_index(index, path, *flags)
     else:
         _stock["write_index"](index, path, *flags)
 

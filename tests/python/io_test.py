@@ -12,7 +12,8 @@ import faiss
 import numpy as np
 
 import faiss_vlc
-from python_fixture import BASE, D, KEYS, QUERIES, VLC, add_base, assert_same, fresh_process, make
+from python_fixture import (BASE, D, FAISS_VERSION, KEYS, QUERIES, VLC, add_base, assert_same, fresh_process,
+                            make)
 
 TREES = ["{}", "PCA16,{}", "IDMap,{}", "IDMap2,{}", "{},RFlat"]
 
@@ -46,6 +47,18 @@ class Files(unittest.TestCase):
         faiss.write_index(index, self.path)
         for flags in (faiss.IO_FLAG_MMAP, faiss.IO_FLAG_READ_ONLY):
             assert_same(faiss.read_index(self.path, flags).search(QUERIES, 5), index.search(QUERIES, 5))
+
+    def test_flags_of_writing(self):
+        skip = 1 # storage of graphs: there is none here
+        for index, _ in indexes():
+            if FAISS_VERSION >= (1, 9):
+                faiss.write_index(index, self.path)
+                faiss.write_index(index, self.path + "2", skip)
+                self.assertEqual((self.folder / "x.index").read_bytes(), (self.folder / "x.index2").read_bytes())
+            elif faiss_vlc._plug.vlcs_in(index):
+                with self.assertRaisesRegex(RuntimeError, "no flags for writing: expected 0, got 1"):
+                    faiss.write_index(index, self.path, skip)
+                self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_pathlib(self):
         faiss.write_index(make(VLC), self.folder / "p.vlc")

@@ -31,6 +31,11 @@ class Factory(unittest.TestCase):
             index = faiss.index_factory(D, key)
             self.assertNotIsInstance(index, faiss_vlc.IndexVLC)
 
+    def test_own_invlists(self):
+        self.assertIsInstance(faiss.index_factory(D, "VLC16", faiss.METRIC_L2, True), faiss_vlc.IndexVLC)
+        with self.assertRaisesRegex(RuntimeError, "own_invlists = False for 'IDMap,VLC16': expected True"):
+            faiss.index_factory(D, "IDMap,VLC16", faiss.METRIC_L2, False)
+
     def test_errors(self):
         for key, words in [("VLC16y4", r"expected VLC\[<m>\].*got 'VLC16y4'"), ("VLC0", "1048576"),
                            ("VLC64_HNSW32", "takes no quantizer.*expected 'VLC64', got 'VLC64_HNSW32'"),
@@ -56,9 +61,11 @@ class Classes(unittest.TestCase):
             self.assertEqual(index.parameters, parameters)
         self.assertEqual(faiss_vlc.IndexVLC(faiss_vlc.IndexVLC(D, 8)).nlist, 8)
         for wrong in [lambda: faiss_vlc.IndexVLC(0), lambda: faiss_vlc.IndexVLC(D, -1),
-                      lambda: faiss_vlc.IndexVLC(D, metric=faiss.METRIC_Linf)]:
+                      lambda: faiss_vlc.IndexVLC(D, metric=faiss.METRIC_Linf),
+                      lambda: faiss_vlc.IndexVLC(D, parameters, faiss.METRIC_L1)]:
             self.assertRaisesRegex(RuntimeError, "expected .* got", wrong)
         self.assertRaises(TypeError, faiss_vlc.IndexVLC, D, parameters, parameters=parameters)
+        self.assertRaises(TypeError, faiss_vlc.IndexVLC, D, parameters, ip, ip)
 
     def test_parameters(self):
         parameters = faiss_vlc.VLCParameters(m=4, device="reference")

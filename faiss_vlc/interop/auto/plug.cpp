@@ -18,6 +18,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/interop/auto/plugged.h>
 #include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/lib/error.h>
 
 // Each is plug_name, which takes the place of FAISS's function, and real_name, which is that
 // function.
@@ -58,6 +59,12 @@ faiss::Index* plug_index_factory(int d, const char* description,
     if (inside || !description || !std::strstr(description, "VLC")) {
         return real_index_factory(d, description, metric FACTORY_ARGUMENT);
     }
+    if (!OWN_INVLISTS) {
+        faiss_vlc::fail(
+                "index_factory: own_invlists = false for '%s': expected true, as an IndexVLC "
+                "takes no lists but its own",
+                description);
+    }
     const Inside scope;
     return faiss_vlc::index_factory(d, description, metric);
 }
@@ -93,7 +100,7 @@ void plug_write_path(const faiss::Index* index, const char* path WRITE_REST) {
         return;
     }
     const Inside scope;
-    faiss_vlc::write_index(index, path);
+    faiss_vlc::write_index(index, path WRITE_ARGUMENT);
 }
 
 void plug_write_file(const faiss::Index* index, FILE* file WRITE_REST) {
@@ -103,7 +110,7 @@ void plug_write_file(const faiss::Index* index, FILE* file WRITE_REST) {
     }
     const Inside scope;
     faiss::FileIOWriter writer(file);
-    faiss_vlc::write_index(index, &writer);
+    faiss_vlc::write_index(index, &writer WRITE_ARGUMENT);
 }
 
 void plug_write_writer(const faiss::Index* index, faiss::IOWriter* writer WRITE_REST) {
@@ -112,7 +119,7 @@ void plug_write_writer(const faiss::Index* index, faiss::IOWriter* writer WRITE_
         return;
     }
     const Inside scope;
-    faiss_vlc::write_index(index, writer);
+    faiss_vlc::write_index(index, writer WRITE_ARGUMENT);
 }
 
 faiss::Index* plug_clone_index(const faiss::Index* index) {

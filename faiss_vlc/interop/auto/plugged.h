@@ -13,11 +13,13 @@
 #if FAISS_VLC_FAISS_VERSION >= 11200
 #define FACTORY_REST , bool own_invlists
 #define FACTORY_ARGUMENT , own_invlists
+#define OWN_INVLISTS own_invlists
 #else
 #define FACTORY_REST
 #define FACTORY_ARGUMENT
+#define OWN_INVLISTS true
 #endif
-#if FAISS_VLC_FAISS_VERSION >= 10900
+#if FAISS_VLC_HAS_WRITE_FLAGS
 #define WRITE_REST , int io_flags
 #define WRITE_ARGUMENT , io_flags
 #else
