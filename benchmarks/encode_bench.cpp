@@ -22,8 +22,8 @@ struct Encoding {
     }
     void run() {
         const size_t size = model.layout.code_size();
-        for (int64_t i = 0; i < rows.n; i += Model::Coder::kMost) {
-            coder.encode(int(std::min<int64_t>(Model::Coder::kMost, rows.n - i)),
+        for (int64_t i = 0; i < rows.n; i += Model::Coder::kBatch) {
+            coder.encode(int(std::min<int64_t>(Model::Coder::kBatch, rows.n - i)),
                          &rows.data[i * rows.d], &lists[i], &code[i * size], size);
         }
     }

@@ -8,9 +8,10 @@
 
 namespace faiss_vlc {
 
-/// The processes ("ranks") that train one index together, each with vectors of its own. All make
-/// the same calls in the same order. One that fails outside of together() leaves the others
-/// waiting, and whoever started them is to end them, as mpiexec does.
+/// The processes that train one index together, each with vectors of its own. MPI calls them ranks;
+/// here only this struct does, as lists have ranks, too. All make the same calls in the same order.
+/// One that fails outside of together() leaves the others waiting, and whoever started them is to
+/// end them, as mpiexec does.
 struct Ranks {
     int rank = 0;
     int count = 1;
@@ -22,7 +23,7 @@ struct Ranks {
     void sum(int64_t* values, int64_t n) const;
     /// Each byte is 0 but in one process: then all have it.
     void gather(void* bytes, size_t size) const;
-    /// What each process gives, by rank.
+    /// What each process gives, in order.
     std::vector<int64_t> each(int64_t own) const;
     /// Throws everywhere unless all give the same.
     void require_same(uint64_t value, const char* what) const;

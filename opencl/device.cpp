@@ -249,8 +249,7 @@ std::unique_lock<std::recursive_mutex> Device::lock() const {
     // Before locking: in a child the mutex may be held by a thread that does not exist there.
     if (in_child()) {
         fail("OpenCL device '%s' was opened before this process was forked and can't be used in "
-             "it: "
-             "start processes anew instead (Python: multiprocessing's 'spawn')",
+             "it: start processes anew instead (Python: multiprocessing's 'spawn')",
              info().name.c_str());
     }
     return std::unique_lock<std::recursive_mutex>(state_->mutex);

@@ -90,8 +90,8 @@ double recall_at(int64_t k, const Matrix<int64_t>& truth, int64_t found_k,
 
 /// Of sorted values, the smallest that the share p does not exceed.
 double percentile(const std::vector<double>& sorted, double p) {
-    const size_t rank = size_t(std::ceil(p * double(sorted.size())));
-    return sorted[std::min(sorted.size(), std::max<size_t>(rank, 1)) - 1];
+    const size_t count = size_t(std::ceil(p * double(sorted.size())));
+    return sorted[std::min(sorted.size(), std::max<size_t>(count, 1)) - 1];
 }
 
 std::vector<int64_t> depths(int64_t k) {

@@ -24,8 +24,10 @@ inline float decode_rho(uint16_t factors) {
 /// How distances are estimated. With D = |q - a|^2, E the mean squared residual and
 /// e = 1 - gamma (the share of |r|^2 that decoding misses),
 ///
-///   L2   |q - x|^2 ~ D (1 + c e |r|^2 / E) + |r|^2 (gamma + t1 e) - 2 (1 + t2 (1/gamma - 1)) <q -
-///   a, r^> IP   -<q, x>   ~ -<q, a> + c e |q| |r|^2 / sqrt(E) - (1 + t2 (1/gamma - 1)) <q, r^>
+///   L2:   |q - x|^2 ~ D (1 + c e |r|^2 / E) + |r|^2 (gamma + t1 e)
+///                     - 2 (1 + t2 (1/gamma - 1)) <q - a, r^>
+///
+///   IP:   -<q, x> ~ -<q, a> + c e |q| |r|^2 / sqrt(E) - (1 + t2 (1/gamma - 1)) <q, r^>
 ///
 /// t1 = t2 = c = 0 is plain decoding (up to the difference between <r, r^> and |r^|^2),
 /// t1 = t2 = 1, c = 0 is the unbiased estimate (Gao and Long, RaBitQ, 2024), exact at q = x.

@@ -70,16 +70,17 @@ auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
 
 /// given: the anchors, if they are not to be trained.
 Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool verbose,
-                      const std::vector<float>& given, const Ranks& ranks, std::string& device) {
+                      const std::vector<float>& given, const Ranks& processes,
+                      std::string& device) {
     const auto train = [&](Engine& engine) {
         return given.empty() ? anneal(engine, sample, params, verbose)
                              : take_anchors(engine, sample, params, given.data());
     };
-    if (ranks.count > 1) { // the others could not follow if one began anew with the reference
+    if (processes.count > 1) { // the others could not follow if one began anew with the reference
         std::unique_ptr<Engine> own;
-        ranks.together([&] { own = make_engine(params.device, params.work_group); });
+        processes.together([&] { own = make_engine(params.device, params.work_group); });
         device = own->name();
-        DistributedEngine engine(*own, ranks);
+        DistributedEngine engine(*own, processes);
         return train(engine);
     }
     if (given.empty() && !params.resume.empty()) {
@@ -201,8 +202,7 @@ std::vector<float> IndexVLC::given_anchors() const {
     }
     if (quantizer->d != d || (parameters.m > 0 && quantizer->ntotal != parameters.m)) {
         fail("IndexVLC: its quantizer holds %lld vectors of %d dimensions, expected none (anchors "
-             "are "
-             "trained then) or %d of %d",
+             "are trained then) or %d of %d",
              (long long)quantizer->ntotal, quantizer->d, parameters.m, d);
     }
     std::vector<float> anchors(size_t(quantizer->ntotal) * d);

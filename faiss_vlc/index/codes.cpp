@@ -50,8 +50,8 @@ void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, ui
         std::unique_ptr<Model::Coder> coder;
         rescue.run([&] { coder = std::make_unique<Model::Coder>(*model); });
 #pragma omp for schedule(static)
-        for (idx_t first = 0; first < n; first += Model::Coder::kMost) {
-            const int some = int(std::min<idx_t>(Model::Coder::kMost, n - first));
+        for (idx_t first = 0; first < n; first += Model::Coder::kBatch) {
+            const int some = int(std::min<idx_t>(Model::Coder::kBatch, n - first));
             for (idx_t i = first; i < first + some; i++) {
                 if (list_nos[i] < 0 || !coder) {
                     std::fill_n(codes + i * size, size, uint8_t(0));

@@ -297,7 +297,7 @@ Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const Sear
         return scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top);
     };
     for (const int64_t i : left) {
-        scanned += search_all(scope, 1, x + i * d, k, store_pairs, distances + i * k,
+        scanned += search_all(scope, 1, x + i * index.d, k, store_pairs, distances + i * k,
                               labels + i * k, rank, scan)
                            .scanned;
     }

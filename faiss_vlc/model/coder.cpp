@@ -45,7 +45,7 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
 
 void Model::Coder::encode(int n, const float* x, const int64_t* lists, uint8_t* codes,
                           size_t stride) {
-    int order[kMost]; // by frame
+    int order[kBatch]; // by frame
     int count = 0;
     for (int i = 0; i < n; i++) {
         if (lists[i] >= 0) {

@@ -13,13 +13,13 @@ namespace faiss_vlc {
 /// (simd.h), on every instruction set, alone or together.
 class Model::Coder {
 public:
-    static constexpr int kMost = 64; ///< vectors to a call
+    static constexpr int kBatch = 64; ///< vectors to a call
 
     explicit Coder(const Model& model);
 
     /// x float d in the data's units, list j; code code_size() bytes.
     void encode(const float* x, int j, uint8_t* code);
-    /// The same of n <= kMost vectors (float n x d), faster: those of one frame are rotated
+    /// The same of n <= kBatch vectors (float n x d), faster: those of one frame are rotated
     /// together. codes: code_size() bytes every `stride`; list -1 is left out.
     void encode(int n, const float* x, const int64_t* lists, uint8_t* codes, size_t stride);
 

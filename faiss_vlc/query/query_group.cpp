@@ -9,7 +9,7 @@ namespace faiss_vlc {
 int QueryGroup::size_for(int64_t n, int threads) {
     constexpr int kGroupsPerThread = 4;
     const int64_t share = n / (int64_t(threads) * kGroupsPerThread) / kTogether * kTogether;
-    return int(std::min<int64_t>({kMost, std::max<int64_t>(share, kTogether), n}));
+    return int(std::min<int64_t>({kLargestGroup, std::max<int64_t>(share, kTogether), n}));
 }
 
 QueryGroup::QueryGroup(const Model& model, int size) : model_(model), is_set_(size), lists_(size) {

@@ -13,7 +13,8 @@ namespace faiss_vlc {
 /// query.
 class QueryGroup {
 public:
-    static constexpr int kMost = 32; ///< queries that are scanned one by one; more gain nothing
+    static constexpr int kLargestGroup =
+            32; ///< queries that are scanned one by one; more gain nothing
 
     /// How many to take together then: as many as leave each thread a few groups of n.
     static int size_for(int64_t n, int threads);

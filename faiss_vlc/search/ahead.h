@@ -29,7 +29,7 @@ public:
             model_.prefetch(int(j));
             const size_t bytes = vectors_.list_bytes(size_t(j));
             at_ = vectors_.blocks(j);
-            end_ = at_ + std::min(bytes, kMost);
+            end_ = at_ + std::min(bytes, kFetched);
         }
     }
     void fetch(size_t bytes) {
@@ -39,10 +39,10 @@ public:
         }
         at_ = std::min(at_, end_);
     }
-    void fetch_all() { fetch(kMost); }
+    void fetch_all() { fetch(kFetched); }
 
 private:
-    static constexpr size_t kMost = 16384; ///< bytes of a list; the rest follows by itself
+    static constexpr size_t kFetched = 16384; ///< bytes of a list; the rest follows by itself
     const Model& model_;
     const VLCInvertedLists& vectors_;
     size_t count_;

@@ -177,9 +177,10 @@ int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t
 }
 
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
-                   const Ranks& ranks) {
-    const std::vector<int64_t> parts = ranks.each(n);
-    const int64_t before = std::accumulate(parts.begin(), parts.begin() + ranks.rank, int64_t(0));
+                   const Ranks& processes) {
+    const std::vector<int64_t> parts = processes.each(n);
+    const int64_t before =
+            std::accumulate(parts.begin(), parts.begin() + processes.rank, int64_t(0));
     const int64_t all = std::accumulate(parts.begin(), parts.end(), int64_t(0));
     Sample sample;
     Shape& shape = sample.shape;
@@ -211,7 +212,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
         each_here(first, end, [&](int64_t i, const float* row) {
             std::copy_n(row, d, &found[size_t(i - first) * d]);
         });
-        ranks.gather(found.data(), found.size() * sizeof(float));
+        processes.gather(found.data(), found.size() * sizeof(float));
         return found;
     };
 
@@ -227,13 +228,13 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
             sample.lattice.encode_row(row, out + size_t(i - first) * dp);
         });
     };
-    if (ranks.count == 1) {
+    if (processes.count == 1) {
         sample.x8.resize(size_t(shape.n) * dp);
         encode(0, shape.n, sample.x8.data());
         return sample;
     }
     // Vectors are anywhere, rows in turn: they pass through all processes a part at a time.
-    const Share own = own_share(ranks);
+    const Share own = own_share(processes);
     sample.x8.reserve(size_t(own.before(shape.n)) * dp);
     const int64_t head = std::min<int64_t>(shape.n, 2 * int64_t(shape.m));
     constexpr int64_t kPart = 512 * kRowBlock;
@@ -241,7 +242,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
         const int64_t end = std::min(shape.n, first + kPart);
         std::vector<int8_t> part(size_t(end - first) * dp, 0);
         encode(first, end, part.data());
-        ranks.gather(part.data(), part.size());
+        processes.gather(part.data(), part.size());
         for (int64_t i = first; i < end; i++) {
             const int8_t* row = &part[size_t(i - first) * dp];
             if (i < head) {

@@ -35,9 +35,9 @@ constexpr int64_t kKeptRows = 33 * 1024;
 int choose_anchors(int64_t n, int64_t n_train);
 
 /// Draws and quantizes the sample. Throws if there are fewer vectors than anchors. Of several
-/// processes each gives vectors of its own: the sample is that of all of them, by rank.
+/// processes each gives vectors of its own: the sample is that of all of them, in order.
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
-                   const Ranks& ranks = {});
+                   const Ranks& processes = {});
 
 /// The rows that iteration t (from 0) sees. Early ones, which move anchors far, see only the first
 /// part of the training rows, at least 64 an anchor; it grows by the same factor in each, and from

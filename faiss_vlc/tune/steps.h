@@ -42,7 +42,7 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
 /// Variance of residual / spread along each axis of the full frames, frames x d.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
 
-/// The mean of the frames' variances per rank, by which all frames share one layout.
+/// The mean of the frames' variances, axis by axis, by which all frames share one layout.
 std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, const Model& model,
                                   const std::vector<double>& variance);
 

@@ -175,7 +175,7 @@ TEST(Search, MoreThanThereArePadsWithMinusOne) {
             EXPECT_EQ(*found.rbegin(), 12);
             for (idx_t i = 13; i < k; i++) {
                 ASSERT_EQ(r.label[q * k + i], -1);
-                ASSERT_EQ(r.distance[q * k + i], metric == faiss::METRIC_L2 ? kMost : -kMost);
+                ASSERT_EQ(r.distance[q * k + i], metric == faiss::METRIC_L2 ? kWorst : -kWorst);
             }
         }
     }

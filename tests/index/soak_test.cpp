@@ -27,7 +27,7 @@ namespace {
 
 constexpr int kDim = 16;
 constexpr int kPool = 3000;
-constexpr size_t kMost = 6000; ///< vectors, so that memory has a bound
+constexpr size_t kMaxVectors = 6000; ///< vectors, so that memory has a bound
 
 /// Bytes of memory that are in use.
 size_t resident() {
@@ -99,7 +99,7 @@ public:
             index_->reset();
             model_.clear();
         }
-        if (model_.size() > kMost) {
+        if (model_.size() > kMaxVectors) {
             remove();
         }
         ASSERT_EQ(size_t(index_->ntotal), model_.size());
@@ -147,7 +147,8 @@ private:
             std::set<int64_t> ids;
             bool is_member(int64_t id) const override { return ids.count(id) > 0; }
         } chosen;
-        const double share = random_.unit() * random_.unit() + (model_.size() > kMost ? 0.3 : 0);
+        const double share =
+                random_.unit() * random_.unit() + (model_.size() > kMaxVectors ? 0.3 : 0);
         for (const auto& [id, row] : model_) {
             if (random_.unit() < share) {
                 chosen.ids.insert(id);

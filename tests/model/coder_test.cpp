@@ -110,7 +110,7 @@ TEST(Coder, TogetherAsAlone) {
             lists[i] = i % 11 == 5 ? -1 : t.anchors.label[i];
         }
         Model::Coder coder(model);
-        for (const int n : {0, 1, 2, 5, 63, Model::Coder::kMost}) {
+        for (const int n : {0, 1, 2, 5, 63, Model::Coder::kBatch}) {
             std::vector<uint8_t> codes((size + 3) * n, 99), expected(codes);
             coder.encode(n, t.sample.vector(0), lists.data(), codes.data(), size + 3);
             for (int i = 0; i < n; i++) {

@@ -13,7 +13,7 @@ TEST(QueryGroup, SizeLeavesEachThreadItsShare) {
     EXPECT_EQ(QueryGroup::size_for(10, 64), 4);
     EXPECT_EQ(QueryGroup::size_for(1000, 64), 4);
     EXPECT_EQ(QueryGroup::size_for(1000, 16), 12);
-    EXPECT_EQ(QueryGroup::size_for(100000, 2), QueryGroup::kMost);
+    EXPECT_EQ(QueryGroup::size_for(100000, 2), QueryGroup::kLargestGroup);
 }
 
 // Frames that all, some and single queries of a group want.

@@ -23,7 +23,7 @@ using idx_t = int64_t;
 constexpr int kDim = 24;
 constexpr idx_t kCount = 1500;
 constexpr idx_t kQueries = 40;
-constexpr float kMost = std::numeric_limits<float>::max();
+constexpr float kWorst = std::numeric_limits<float>::max();
 
 inline VLCParameters small(int m = 20, float bits = 4) {
     VLCParameters p;

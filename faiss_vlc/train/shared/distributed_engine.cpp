@@ -7,10 +7,10 @@
 namespace faiss_vlc {
 
 void DistributedEngine::begin(const Shape& shape, const SampleView& own_rows) {
-    const int64_t least = ranks_.count * kRowBlock;
+    const int64_t least = processes_.count * kRowBlock;
     if (shape.n_train < least) {
         fail("training by %d processes: expected a sample of %lld vectors to train on, got %lld",
-             ranks_.count, (long long)least, (long long)shape.n_train);
+             processes_.count, (long long)least, (long long)shape.n_train);
     }
     shape_ = shape;
     at_home_ = share_of(shape, share_);
@@ -31,7 +31,7 @@ AssignSummary DistributedEngine::assign(int64_t rows, int64_t known) {
         summary = own_.assign(here, share_.before(std::min(known, shape_.n)));
     }
     int64_t sums[] = {summary.changes, summary.energy_train, summary.energy_held};
-    ranks_.sum(sums, 3);
+    processes_.sum(sums, 3);
     return {sums[0], sums[1], sums[2]};
 }
 
@@ -44,7 +44,7 @@ void DistributedEngine::reduce(const ReduceParams& params) {
     } else {
         std::fill(sums_.begin(), sums_.end(), 0);
     }
-    ranks_.sum(sums_.data(), int64_t(sums_.size()));
+    processes_.sum(sums_.data(), int64_t(sums_.size()));
     own_.set_sums(sums_.data());
 }
 
@@ -55,14 +55,14 @@ void DistributedEngine::covariance(const int32_t* rows, int64_t count, int64_t* 
     if (!here.empty()) {
         own_.covariance(here.data(), int64_t(here.size()), sums);
     }
-    ranks_.sum(sums, size);
+    processes_.sum(sums, size);
 }
 
 /// Values of the rows here to the first `rows` of all.
 void DistributedEngine::spread_out(int64_t rows, const int32_t* own, int32_t* all) const {
     std::fill_n(all, rows, 0);
     share_.put(rows, own, all);
-    ranks_.gather(all, size_t(rows) * sizeof(int32_t));
+    processes_.gather(all, size_t(rows) * sizeof(int32_t));
 }
 
 void DistributedEngine::get_labels(int32_t* nearest) {

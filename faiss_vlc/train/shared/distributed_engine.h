@@ -13,8 +13,8 @@ namespace faiss_vlc {
 /// anchors, bit by bit, and each moves, merges and splits them for itself.
 class DistributedEngine final : public Engine {
 public:
-    DistributedEngine(Engine& own, const Ranks& ranks)
-        : own_(own), ranks_(ranks), share_(own_share(ranks)) {}
+    DistributedEngine(Engine& own, const Ranks& processes)
+        : own_(own), processes_(processes), share_(own_share(processes)) {}
 
     std::string name() const override { return own_.name(); }
     void begin(const Shape& shape, const SampleView& own_rows) override;
@@ -50,7 +50,7 @@ private:
     void spread_out(int64_t rows, const int32_t* own, int32_t* all) const;
 
     Engine& own_;
-    const Ranks& ranks_;
+    const Ranks& processes_;
     Share share_;
     Shape shape_;   ///< of the whole sample
     Shape at_home_; ///< of the rows here
