@@ -45,7 +45,7 @@ VLCParameters parse_token(const std::string& token) {
     VLCParameters params;
     if (match[1].matched) {
         params.m = std::atoi(match[1].str().c_str());
-        if (params.m < 1 || params.m > 1 << 20) {
+        if (params.m < 1 || params.m > kMaxLists) {
             bad_token(token);
         }
     }

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <faiss/impl/FaissException.h>
-
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/storage/sections.h>
@@ -26,44 +24,6 @@ float finite(ByteReader& reader, const char* name) {
     return v;
 }
 
-template <class Enum>
-Enum choice(ByteReader& reader, const char* name, int32_t last) {
-    const int32_t v = reader.i32();
-    expect(v >= 0 && v <= last, reader, name, v, "a known value");
-    return Enum(v);
-}
-
-VLCParameters read_parameters(ByteReader r) {
-    VLCParameters p;
-    p.m = r.i32();
-    p.bits_per_dim = r.f32();
-    p.bytes = r.i32();
-    p.grid = choice<AnchorGrid>(r, "grid", 2);
-    p.frame = choice<FrameKind>(r, "frame", 1);
-    p.frames = r.i32();
-    p.seed = r.u32();
-    p.max_points_per_anchor = r.i32();
-    p.iterations = r.i32();
-    p.neighbours = r.i32();
-    p.robust = choice<Robust>(r, "robust", 2);
-    for (float* v :
-         {&p.held_out, &p.start_temperature, &p.end_temperature, &p.size_bias, &p.random_bias,
-          &p.kappa, &p.max_step, &p.merge_fraction, &p.split_factor, &p.maintain_until,
-          &p.stop_changes, &p.tilt, &p.t1, &p.t2, &p.c, &p.coverage}) {
-        *v = finite(r, "a parameter");
-    }
-    r.expect_end();
-    return p;
-}
-
-void read_more_parameters(ByteReader r, VLCParameters& p) {
-    p.candidates = r.i32();
-    for (float* v : {&p.first_share, &p.step, &p.rank_bias}) {
-        *v = finite(r, "a parameter");
-    }
-    r.expect_end();
-}
-
 /// The fixed fields of the index itself.
 struct Head {
     uint32_t d, m, metric, trained, code_size, direct_map;
@@ -82,11 +42,12 @@ Head read_head(ByteReader r) {
     head.code_size = r.u32();
     head.direct_map = r.u32();
     r.expect_end();
-    expect(head.d >= 1 && head.d <= 4096, r, "d", head.d, "1 to 4096");
+    expect(head.d >= 1 && head.d <= uint32_t(kMaxDimensions), r, "d", head.d,
+           ("1 to " + std::to_string(kMaxDimensions)).c_str());
     expect(head.metric <= 1, r, "metric", head.metric, "0 (inner product) or 1 (L2)");
     expect(head.trained <= 1, r, "trained", head.trained, "0 or 1");
-    expect(head.trained ? head.m >= 1 && head.m <= 1u << 20 : head.m == 0, r, "m", head.m,
-           "1 to 1048576 if trained, else 0");
+    expect(head.trained ? head.m >= 1 && head.m <= uint32_t(kMaxLists) : head.m == 0, r, "m",
+           head.m, "1 to 1048576 if trained, else 0");
     expect(head.ntotal <= uint64_t(1) << 62 && (head.trained || head.ntotal == 0), r, "ntotal",
            double(head.ntotal), "0 for an untrained index");
     expect(head.direct_map <= 2, r, "direct map", head.direct_map, "0, 1 or 2");
@@ -285,16 +246,8 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
         }
     }
     const Head head = read_head(sections.read(section::kIndex));
-    const ByteReader reader = sections.read(section::kParameters);
-    VLCParameters parameters = read_parameters(reader);
-    if (sections.has(section::kMoreParameters)) {
-        read_more_parameters(sections.read(section::kMoreParameters), parameters);
-    }
-    try {
-        parameters.check(int(head.d));
-    } catch (const faiss::FaissException& error) {
-        fail("%s: %s", reader.what().c_str(), error.what());
-    }
+    VLCParameters parameters;
+    read_parameters(sections, int(head.d), parameters);
     std::unique_ptr<IndexVLC> index;
     if (head.trained) {
         index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
@@ -304,8 +257,8 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
         }
     } else {
         index = std::make_unique<IndexVLC>(int(head.d), parameters, faiss::MetricType(head.metric));
-        expect(index->code_size == head.code_size, reader, "code size", head.code_size,
-               "what the parameters give");
+        expect(index->code_size == head.code_size, sections.read(section::kParameters), "code size",
+               head.code_size, "what the parameters give");
     }
     index->ntotal = int64_t(head.ntotal);
     index->nprobe = head.nprobe;
