@@ -63,16 +63,26 @@ inline std::string range_in_help(const Parameter& parameter) {
                                    : text + " in [" + low + " - " + high + "]";
 }
 
+/// "1 to 64", without values that have a meaning of their own.
+inline std::string range_in_words(const Range& range) {
+    return !range.only.empty()      ? range.words
+           : std::isinf(range.high) ? table::at_least(range.low).words
+           : std::isinf(range.low)  ? table::at_most(range.high).words
+           : range.open             ? table::above(range.low, range.high).words
+                                    : table::between(range.low, range.high).words;
+}
+
 template <class T>
 CLI::Option* add_value(CLI::App& command, VLCParameters& params, const Parameter& parameter) {
     const Option& option = parameter.option;
     const std::string range = range_in_help(parameter);
-    const auto set = [&params, &parameter, range](const T& value) {
-        const bool ok = parameter.option.also ? parameter.range.allows(value)
-                                              : range.empty() || parameter.range.holds(value);
-        if (!ok) {
-            throw CLI::ValidationError(parameter.option.name,
-                                       "expected " + range + ", got " + parameter.text(value));
+    const auto set = [&params, &parameter](const T& value) {
+        const Range& taken = parameter.range;
+        const bool all = taken.words.empty() || (parameter.option.also && taken.allows(value));
+        if (!all && !taken.holds(value)) {
+            throw CLI::ValidationError(parameter.option.name, "expected " + range_in_words(taken) +
+                                                                      ", got " +
+                                                                      parameter.text(value));
         }
         parameter.set(params, value);
     };
