@@ -249,7 +249,7 @@ TEST(MoreParameters, AreInThePythonStub) {
     const std::string stub =
             stub::filled("A\n@ENUMERATIONS@\nB\n@PARAMETERS@\nC\n@KEYWORDS@\nD", more::table());
     for (const char* part :
-         {"\nclass Mood(enum.IntEnum):\n    calm = 0\n    wild = 1\n\nB\n",
+         {"\nclass Mood(enum.IntEnum):\n    calm = 0\n    wild = 1\nB\n",
           "    dummy: float\n    \"\"\"Shows the way\"\"\"\n", "    mood: int\n",
           "    note: str\n    \"\"\"Of \\\"people\\\"\"\"\"\n", "            dummy: float = 0.5,\n",
           "            mood: int = Mood.calm,\n            note: str = \"\",\nD"}) {
