@@ -21,6 +21,7 @@
 #include <faiss_vlc/clone.h>
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index_io.h>
+#include <faiss_vlc/model/parameter_table.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
@@ -156,6 +157,20 @@ faiss::Index* vlc_in_tree(faiss::Index* index, int i) {
         collect(*index);
     }
     return i >= 0 && i < int(found.size()) ? found[i] : nullptr;
+}
+
+/// The parameters by name, one a line.
+std::string parameter_lines() {
+    std::string lines;
+    for (const faiss_vlc::Parameter& one : faiss_vlc::parameter_table()) {
+        lines += one.name + "\n";
+    }
+    return lines;
+}
+
+/// Sets a number among them by name.
+void set_parameter(faiss_vlc::VLCParameters* parameters, const std::string& name, double value) {
+    faiss_vlc::set_parameter(*parameters, name, value);
 }
 
 /// The OpenCL devices that training can use, GPUs first, one "name (platform)" a line.

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/cli/options.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 /// What the subcommands of `vlc` share. Not part of the library.
@@ -151,26 +152,5 @@ const char* metric_name(faiss::MetricType metric);
 void add_size(Json& json, int64_t bytes, int64_t n, int d);
 /// Prints what add_size added.
 void print_size(const Json& json);
-
-/// An option that takes one of these names.
-template <class Enum>
-CLI::Option* add_choice(CLI::App& command, const std::string& name, Enum& value,
-                        const std::string& help,
-                        const std::vector<std::pair<std::string, Enum>>& choices) {
-    std::string names;
-    for (const auto& choice : choices) {
-        names += (names.empty() ? "" : "|") + choice.first;
-    }
-    const auto set = [choices, names, name, &value](const std::string& text) {
-        for (const auto& choice : choices) {
-            if (choice.first == text) {
-                value = choice.second;
-                return;
-            }
-        }
-        throw CLI::ValidationError(name, "expected " + names + ", got " + text);
-    };
-    return command.add_option_function<std::string>(name, set, help)->type_name(names);
-}
 
 } // namespace faiss_vlc::cli

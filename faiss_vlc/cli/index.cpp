@@ -188,7 +188,6 @@ void print(const Json& json) {
 void add_index_command(CLI::App& app, Job& job) {
     auto* command = app.add_subcommand("index", "Train on vectors, compress them, write an index");
     auto a = std::make_shared<Arguments>();
-    VLCParameters& p = a->parameters;
 
     command->add_option("--emb", a->emb.path, "Vectors to index; streamed, may exceed memory")
             ->type_name("FILE")
@@ -206,81 +205,21 @@ void add_index_command(CLI::App& app, Job& job) {
     command->add_option("--dataset", a->emb.dataset, "Dataset of an HDF5 file (default: train)")
             ->type_name("NAME");
 
-    auto* m = command->add_option("--m", p.m, "Anchors, i.e. lists (default: about 4 sqrt(n))")
-                      ->type_name("M")
-                      ->check(CLI::Range(1, 1 << 20))
-                      ->group("Index");
-    auto* bytes = command->add_option("--bytes", p.bytes,
-                                      "Bytes per vector, 2 of factors included, ids not")
-                          ->type_name("B")
-                          ->check(CLI::Range(kFactorBytes + 1, 1 << 20))
-                          ->group("Index");
-    auto* bits =
-            command->add_option("--bits", p.bits_per_dim, "Or code bits per dimension (default: 2)")
-                    ->type_name("b")
-                    ->check(CLI::Range(0.125, 8.0))
-                    ->excludes(bytes)
-                    ->group("Index");
+    add_parameter_options(*command, a->parameters);
     command->add_option("--factory", a->factory,
                         "Or an index_factory string with a VLC in it, such as OPQ16_64,VLC256x4")
             ->type_name("STRING")
-            ->excludes(m)
-            ->excludes(bytes)
-            ->excludes(bits)
+            ->excludes("--m")
+            ->excludes("--bytes")
+            ->excludes("--bits")
             ->group("Index");
-    add_choice(*command, "--metric", a->metric, "ip is the inner product (default: l2)",
-               {{"l2", faiss::METRIC_L2}, {"ip", faiss::METRIC_INNER_PRODUCT}})
+    command->get_option("--bits")->excludes("--bytes");
+    command->get_option("--every")->needs("--checkpoint");
+    add_choice<faiss::MetricType>(*command, "--metric",
+                                  [a](faiss::MetricType metric) { a->metric = metric; },
+                                  "ip is the inner product (default: l2)",
+                                  {{"l2", faiss::METRIC_L2}, {"ip", faiss::METRIC_INNER_PRODUCT}})
             ->group("Index");
-    add_choice(*command, "--frame", p.frame, "Axes of the codes (default: principal)",
-               {{"principal", FrameKind::principal}, {"identity", FrameKind::identity}})
-            ->group("Index");
-    command->add_option("--frames", p.frames,
-                        "Groups of anchors with axes of their own, 1 to 64 (default: chosen)")
-            ->type_name("N")
-            ->group("Index");
-    add_choice(*command, "--anchors", p.grid,
-               "How anchors are stored (default: int8, float16 for coarse data)",
-               {{"int8", AnchorGrid::int8},
-                {"float16", AnchorGrid::float16},
-                {"auto", AnchorGrid::automatic}})
-            ->group("Index");
-
-    command->add_option("--device", p.device,
-                        "auto, reference, opencl:<part of a name>, or opencl-all[:<part of a "
-                        "name>] for all such devices (default: $VLC_DEVICE, else auto); see vlc "
-                        "info --devices")
-            ->type_name("NAME")
-            ->group("Training");
-    command->add_option("--seed", p.seed, "Seed of the sample (default: 1234)")
-            ->type_name("S")
-            ->group("Training");
-    command->add_option("--iterations", p.iterations, "At most (default: 15)")
-            ->type_name("N")
-            ->check(CLI::Range(1, 10000))
-            ->group("Training");
-    add_choice(*command, "--robust", p.robust, "What outliers weigh (default: huber)",
-               {{"huber", Robust::huber}, {"trim", Robust::trim}, {"none", Robust::none}})
-            ->group("Training");
-    command->add_option("--work-group", p.work_group, "64, 128 or 256 work-items (default: 64)")
-            ->type_name("W")
-            ->check(CLI::IsMember({64, 128, 256}))
-            ->group("Training");
-    auto* checkpoint = command->add_option("--checkpoint", p.checkpoint,
-                                           "Where to keep the state of training");
-    checkpoint->type_name("FILE")->group("Training");
-    command->add_option("--every", p.checkpoint_every,
-                        "Iterations between checkpoints (default: 1)")
-            ->type_name("N")
-            ->check(CLI::Range(1, 10000))
-            ->needs(checkpoint)
-            ->group("Training");
-    command->add_option("--resume", p.resume,
-                        "Checkpoint to go on from, with the same data and options")
-            ->type_name("FILE")
-            ->group("Training");
-    command->add_option("--dump", p.dump, "Folder for every intermediate of a small run, as .npy")
-            ->type_name("DIR")
-            ->group("Training");
 
     add_threads_option(*command, job);
     command->add_flag("--verbose", a->verbose,

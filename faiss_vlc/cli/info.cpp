@@ -74,10 +74,8 @@ Json training_of(const IndexVLC& index) {
     json["seed"] = record.seed;
     json["energy"] = rounded(record.energy_train);
     json["energy_held_out"] = rounded(record.energy_held);
-    json["robust"] = p.robust == Robust::huber  ? "huber"
-                     : p.robust == Robust::trim ? "trim"
-                                                : "none";
-    json["frame"] = p.frame == FrameKind::principal ? "principal" : "identity";
+    json["robust"] = enumeration_of(p.robust).text(int32_t(p.robust));
+    json["frame"] = enumeration_of(p.frame).text(int32_t(p.frame));
     const Estimator& e = index.model->estimator;
     json["estimator"] = {{"t1", rounded(e.t1)}, {"t2", rounded(e.t2)}, {"c", rounded(e.c)}};
     json["default_nprobe"] = index.model->default_nprobe;
@@ -103,8 +101,9 @@ Json run_index(const std::string& path) {
     }
     if (loaded.vlc && loaded.vlc->model) {
         const IndexVLC& vlc = *loaded.vlc;
-        json["anchors"] = {{"m", vlc.model->m},
-                           {"stored_as", vlc.model->grid == AnchorGrid::int8 ? "int8" : "float16"}};
+        json["anchors"] = {
+                {"m", vlc.model->m},
+                {"stored_as", enumeration_of(vlc.model->grid).text(int32_t(vlc.model->grid))}};
         json["code"] = code_of(vlc);
         json["training"] = training_of(vlc);
     }

@@ -91,20 +91,10 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
 
 /// What has to be the same in all processes that train an index.
 uint64_t training_identity(const IndexVLC& index, const std::vector<float>& given) {
-    const VLCParameters& params = index.parameters;
     ByteWriter writer;
-    write_loop(writer, params);
+    write_deciding(writer, index.parameters);
     writer.i32(index.d);
     writer.i32(int32_t(index.metric_type));
-    writer.i32(int32_t(params.grid));
-    writer.i32(int32_t(params.frame));
-    for (int value : {params.m, params.bytes, params.frames, params.max_points_per_anchor}) {
-        writer.i32(value);
-    }
-    for (float value : {params.bits_per_dim, params.held_out, params.tilt, params.t1, params.t2,
-                        params.c, params.rank_bias, params.coverage}) {
-        writer.f32(value);
-    }
     writer.u64(XXH64(given.data(), given.size() * sizeof(float), 0));
     const std::vector<uint8_t> bytes = writer.take();
     return XXH64(bytes.data(), bytes.size(), 0);

@@ -17,6 +17,7 @@
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/limits.h>
 
 namespace faiss_vlc {
 
@@ -46,7 +47,7 @@ VLCParameters parse_token(const std::string& token) {
     VLCParameters params;
     if (match[1].matched) {
         params.m = std::atoi(match[1].str().c_str());
-        if (params.m < 1 || params.m > 1 << 20) {
+        if (params.m < 1 || params.m > kMaxLists) {
             bad_token(token);
         }
     }

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <faiss/impl/FaissException.h>
-
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/model/model.h>
@@ -29,42 +27,6 @@ float finite(ByteReader& reader, const char* name) {
     return v;
 }
 
-template <class Enum>
-Enum choice(ByteReader& reader, const char* name, int32_t last) {
-    const int32_t v = reader.i32();
-    expect(v >= 0 && v <= last, reader, name, v, "a known value");
-    return Enum(v);
-}
-
-VLCParameters read_parameters(ByteReader r) {
-    VLCParameters p;
-    p.m = r.i32();
-    p.bits_per_dim = r.f32();
-    p.bytes = r.i32();
-    p.grid = choice<AnchorGrid>(r, "grid", 2);
-    p.frame = choice<FrameKind>(r, "frame", 1);
-    p.frames = r.i32();
-    p.seed = r.u32();
-    p.max_points_per_anchor = r.i32();
-    p.iterations = r.i32();
-    p.neighbours = r.i32();
-    p.robust = choice<Robust>(r, "robust", 2);
-    for (float* v :
-         {&p.held_out, &p.start_temperature, &p.end_temperature, &p.size_bias, &p.random_bias,
-          &p.kappa, &p.max_step, &p.merge_fraction, &p.split_factor, &p.maintain_until,
-          &p.stop_changes, &p.tilt, &p.t1, &p.t2, &p.c, &p.coverage}) {
-        *v = finite(r, "a parameter");
-    }
-    r.expect_end();
-    return p;
-}
-
-void read_more_parameters(ByteReader r, VLCParameters& p) {
-    p.candidates = r.i32();
-    for (float* v : {&p.first_share, &p.step, &p.rank_bias}) {
-        *v = finite(r, "a parameter");
-    }
-    r.expect_end();
 }
 
 void read_anchors(ByteReader r, Model& model) {
@@ -259,16 +221,8 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
         }
     }
     const IndexHead head = IndexHead::read(sections.read(section::kIndex));
-    const ByteReader reader = sections.read(section::kParameters);
-    VLCParameters parameters = read_parameters(reader);
-    if (sections.has(section::kMoreParameters)) {
-        read_more_parameters(sections.read(section::kMoreParameters), parameters);
-    }
-    try {
-        parameters.check(int(head.d));
-    } catch (const faiss::FaissException& error) {
-        fail("%s: %s", reader.what().c_str(), error.what());
-    }
+    VLCParameters parameters;
+    read_parameters(sections, int(head.d), parameters);
     std::unique_ptr<IndexVLC> index;
     if (head.trained) {
         index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
@@ -278,8 +232,8 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
         }
     } else {
         index = std::make_unique<IndexVLC>(int(head.d), parameters, faiss::MetricType(head.metric));
-        expect(index->code_size == head.code_size, reader, "code size", head.code_size,
-               "what the parameters give");
+        expect(index->code_size == head.code_size, sections.read(section::kParameters), "code size",
+               head.code_size, "what the parameters give");
     }
     index->ntotal = int64_t(head.ntotal);
     index->nprobe = head.nprobe;

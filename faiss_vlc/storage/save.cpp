@@ -12,41 +12,6 @@ namespace faiss_vlc {
 
 namespace {
 
-std::vector<uint8_t> parameters_section(const VLCParameters& p) {
-    ByteWriter w;
-    w.i32(p.m);
-    w.f32(p.bits_per_dim);
-    w.i32(p.bytes);
-    w.i32(int32_t(p.grid));
-    w.i32(int32_t(p.frame));
-    w.i32(p.frames);
-    w.u32(p.seed);
-    w.i32(p.max_points_per_anchor);
-    w.i32(p.iterations);
-    w.i32(p.neighbours);
-    w.i32(int32_t(p.robust));
-    for (float v : {p.held_out, p.start_temperature, p.end_temperature, p.size_bias, p.random_bias,
-                    p.kappa, p.max_step, p.merge_fraction, p.split_factor, p.maintain_until,
-                    p.stop_changes, p.tilt, p.t1, p.t2, p.c, p.coverage}) {
-        w.f32(v);
-    }
-    return w.take();
-}
-
-/// Those that files of the first kind have no place for; empty if they are the defaults.
-std::vector<uint8_t> more_parameters_section(const VLCParameters& p) {
-    const VLCParameters usual;
-    ByteWriter w;
-    if (p.candidates != usual.candidates || p.first_share != usual.first_share ||
-        p.step != usual.step || p.rank_bias != usual.rank_bias) {
-        w.i32(p.candidates);
-        for (float v : {p.first_share, p.step, p.rank_bias}) {
-            w.f32(v);
-        }
-    }
-    return w.take();
-}
-
 std::vector<uint8_t> anchors_section(const Model& model) {
     ByteWriter w;
     w.u32(uint32_t(model.grid));
@@ -172,11 +137,7 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
                                       : uint32_t(index.parameters.code_size(index.d));
     head.direct_map = with_direct_map ? uint32_t(index.direct_map.type) : 0;
     sections.add(section::kIndex, kRequired, head.write());
-    sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
-    const std::vector<uint8_t> more = more_parameters_section(index.parameters);
-    if (!more.empty()) {
-        sections.add(section::kMoreParameters, kOptional, more);
-    }
+    add_parameters(sections, index.parameters);
     if (index.is_trained) {
         add_model(sections, *index.model);
         add_lists(sections, index.lists());
@@ -200,7 +161,7 @@ SectionWriter lists_sections(const VLCInvertedLists& lists) {
     head.nprobe = uint64_t(model.default_nprobe);
     head.code_size = uint32_t(lists.code_size);
     sections.add(section::kIndex, kRequired, head.write());
-    sections.add(section::kParameters, kRequired, parameters_section(lists.parameters));
+    add_parameters(sections, lists.parameters);
     add_model(sections, model);
     add_lists(sections, lists);
     return sections;

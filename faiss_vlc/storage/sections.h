@@ -3,14 +3,16 @@
 #include <string>
 #include <vector>
 
+#include <faiss_vlc/storage/parameters.h>
+
 namespace faiss_vlc {
 
 /// The sections of version 1, in the order of the file; FORMAT.md describes each.
-/// The first two are always there, the others once the index is trained.
+/// The first two are always there, the others once the index is trained. Behind `parameters` come
+/// those that parameter_sections() names.
 namespace section {
 constexpr char kIndex[] = "index";
 constexpr char kParameters[] = "parameters";
-constexpr char kMoreParameters[] = "parameters.2";
 constexpr char kTraining[] = "training";
 constexpr char kLattice[] = "lattice";
 constexpr char kAnchors[] = "anchors";
@@ -26,10 +28,12 @@ constexpr char kCodes[] = "codes";
 } // namespace section
 
 inline std::vector<std::string> known_sections() {
-    return {section::kMoreParameters, section::kIndex,   section::kParameters, section::kTraining,
-            section::kLattice,        section::kAnchors, section::kSpread,     section::kFrame,
-            section::kSigma,          section::kLayout,  section::kEstimator,  section::kRankBias,
-            section::kLists,          section::kIds,     section::kCodes};
+    std::vector<std::string> known = parameter_sections();
+    known.insert(known.end(), {section::kIndex, section::kTraining, section::kLattice,
+                               section::kAnchors, section::kSpread, section::kFrame,
+                               section::kSigma, section::kLayout, section::kEstimator,
+                               section::kRankBias, section::kLists, section::kIds, section::kCodes});
+    return known;
 }
 
 } // namespace faiss_vlc

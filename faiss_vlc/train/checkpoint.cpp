@@ -26,30 +26,27 @@ void expect_within(const std::string& path, const char* what, const std::vector<
 
 } // namespace
 
-uint64_t run_identity(const Sample& sample, const VLCParameters& params) {
+uint64_t run_identity(const Sample& sample, const VLCParameters& params,
+                      const ParameterTable& table) {
     ByteWriter writer;
     writer.i64(sample.shape.n);
     writer.i64(sample.shape.n_train);
     writer.i32(sample.shape.d);
     writer.i32(sample.shape.m);
     writer.u64(XXH64(sample.x8.data(), sample.x8.size(), 0));
-    write_loop(writer, params);
+    for (const Parameter* one : of_loop(table)) {
+        write_value(writer, one->get(params));
+    }
     const std::vector<uint8_t> bytes = writer.take();
     return XXH64(bytes.data(), bytes.size(), 0);
 }
 
-void write_loop(ByteWriter& writer, const VLCParameters& params) {
-    writer.u32(params.seed);
-    writer.i32(params.iterations);
-    writer.i32(params.neighbours);
-    writer.i32(params.candidates);
-    for (float value :
-         {params.first_share, params.start_temperature, params.end_temperature, params.size_bias,
-          params.random_bias, params.kappa, params.step, params.max_step, params.merge_fraction,
-          params.split_factor, params.maintain_until, params.stop_changes}) {
-        writer.f32(value);
+void write_deciding(ByteWriter& writer, const VLCParameters& params, const ParameterTable& table) {
+    for (const Parameter& one : table) {
+        if (one.decides.result) {
+            write_value(writer, one.get(params));
+        }
     }
-    writer.i32(int32_t(params.robust));
 }
 
 void write_checkpoint(const std::string& path, const Checkpoint& state) {
@@ -74,7 +71,7 @@ void write_checkpoint(const std::string& path, const Checkpoint& state) {
 }
 
 Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
-                           const VLCParameters& params) {
+                           const VLCParameters& params, const ParameterTable& table) {
     const SectionReader sections(load_file(path), {"checkpoint", "anchor", "bias", "label"});
     sections.verify_all();
     ByteReader reader = sections.read("checkpoint");
@@ -88,7 +85,7 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     state.merges = reader.i32();
     state.splits = reader.i32();
     reader.expect_end();
-    if (state.run != run_identity(sample, params)) {
+    if (state.run != run_identity(sample, params, table)) {
         fail("%s: the checkpoint of another run: data or parameters differ", path.c_str());
     }
     const Shape& shape = sample.shape;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <faiss_vlc/container/byte_io.h>
+#include <faiss_vlc/model/parameter_table.h>
 #include <faiss_vlc/train/train.h>
 
 namespace faiss_vlc {
@@ -19,15 +20,18 @@ struct Checkpoint {
 };
 
 /// A hash of all that decides the course of training: sample and parameters, not the device.
-uint64_t run_identity(const Sample& sample, const VLCParameters& params);
-/// The parameters that anneal() goes by.
-void write_loop(ByteWriter& writer, const VLCParameters& params);
+uint64_t run_identity(const Sample& sample, const VLCParameters& params,
+                      const ParameterTable& table = parameter_table());
+/// All parameters that decide what training comes to.
+void write_deciding(ByteWriter& writer, const VLCParameters& params,
+                    const ParameterTable& table = parameter_table());
 
 /// In the container of format.h; atomic.
 void write_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 
 /// Throws when the file is damaged or belongs to another run.
 Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
-                           const VLCParameters& params);
+                           const VLCParameters& params,
+                           const ParameterTable& table = parameter_table());
 
 } // namespace faiss_vlc

@@ -30,8 +30,7 @@ def devices():
 
 # --- VLCParameters: keywords, comparison, pickling ---
 
-PARAMETERS = [name for name, value in vars(VLCParameters).items()
-              if isinstance(value, property) and name != "thisown"]
+PARAMETERS = swigvlc.parameter_lines().splitlines()
 _plain_parameters = VLCParameters.__init__
 
 

@@ -148,7 +148,7 @@ class ParameterSpace(_stock["ParameterSpace"]):
             if field is None:
                 vlc.max_probes = int(value)
             else:
-                setattr(vlc.parameters, field, type(getattr(vlc.parameters, field))(value))
+                swigvlc.set_parameter(vlc.parameters, field, value)
 
     def set_index_parameters(self, index, parameters):
         """Sets parameters from "name=value,name=value", or those of a combination by its number."""

@@ -133,6 +133,10 @@ class Parameters(unittest.TestCase):
             faiss.ParameterSpace().set_index_parameter(index, "vlc_nothing", 1)
         with self.assertRaisesRegex(RuntimeError, "no IndexVLC"):
             faiss.ParameterSpace().set_index_parameter(faiss.IndexFlat(D), "vlc_m", 1)
+        with self.assertRaisesRegex(RuntimeError, "device: expected a text, got the number 1"):
+            faiss.ParameterSpace().set_index_parameter(index, "vlc_device", 1)
+        with self.assertRaisesRegex(RuntimeError, "seed: expected 0 to 4294967295, got -1"):
+            faiss.ParameterSpace().set_index_parameter(index, "vlc_seed", -1)
         with self.assertRaises(RuntimeError):
             faiss.ParameterSpace().set_index_parameter(index, "nothing", 1)
 
@@ -180,6 +184,30 @@ class Documentation(unittest.TestCase):
                 if not name.startswith("_") and not name.endswith("_c") and name not in ("thisown", "original_init"):
                     self.assertTrue(inspect.getdoc(value), f"{kind.__name__}.{name}")
 
+    def assert_stub_has_parameters(self, kind):
+        """The class has the names, types and defaults of VLCParameters, in this order, and a line on each."""
+        known = faiss_vlc.VLCParameters().to_dict()
+        types = {item.target.id: item.annotation.id for item in kind.body if isinstance(item, ast.AnnAssign)}
+        self.assertEqual(list(types.items()), [(name, type(value).__name__) for name, value in known.items()])
+        lines = [item.value.value for item in kind.body if isinstance(item, ast.Expr)]
+        self.assertEqual(len(list(filter(None, lines))), len(known))
+        functions = {item.name: item for item in kind.body if isinstance(item, ast.FunctionDef)}
+        self.assertEqual(set(functions), {"__init__", "to_dict", "check", "code_size"})
+        keywords = functions["__init__"].args
+        defaults = {}
+        for argument, default in zip(keywords.kwonlyargs, keywords.kw_defaults):
+            value = eval(ast.unparse(default), vars(faiss_vlc))
+            self.assertEqual(argument.annotation.id, types[argument.arg])
+            defaults[argument.arg] = value
+            self.assertTrue(np.isclose(value, known[argument.arg]) if types[argument.arg] == "float"
+                            else value == known[argument.arg], argument.arg)
+        self.assertEqual(list(defaults), list(known))
+
+    def test_parameters_are_those_of_the_class(self):
+        properties = [name for name, value in vars(faiss_vlc.VLCParameters).items()
+                      if isinstance(value, property) and name != "thisown"]
+        self.assertEqual(list(faiss_vlc.VLCParameters().to_dict()), properties)
+
     def test_stub(self):
         stub = os.path.join(os.path.dirname(faiss_vlc.__file__), "__init__.pyi")
         with open(stub, encoding="utf-8") as file:
@@ -195,8 +223,12 @@ class Documentation(unittest.TestCase):
             elif isinstance(node, ast.AnnAssign):
                 names.add(node.target.id)
         self.assertEqual(names, set(faiss_vlc.__all__) | {"__version__"})
-        self.assertEqual(members["VLCParameters"] - {"__init__"},
-                         set(faiss_vlc.VLCParameters().to_dict()) | {"to_dict", "check", "code_size"})
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        self.assert_stub_has_parameters(classes["VLCParameters"])
+        for kind in (faiss_vlc.AnchorGrid, faiss_vlc.FrameKind, faiss_vlc.Robust):
+            self.assertEqual({item.targets[0].id: ast.literal_eval(item.value)
+                              for item in classes[kind.__name__].body},
+                             {member.name: member.value for member in kind})
         for kind, found in members.items():
             own = vars(getattr(faiss_vlc, kind))
             for name in found:
