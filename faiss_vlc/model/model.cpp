@@ -74,8 +74,9 @@ void Model::finish() {
 }
 
 void Model::nearest(int rows, const int8_t* x, int32_t* label) const {
-    simd().nearest(rows, int(anchor_norm.size()) / 16, dp() / 4, x, ranked.data(),
-                   component_sum.data(), anchor_norm.data(), label);
+    const AnchorTiles anchors{int(anchor_norm.size()) / 16, dp() / 4, ranked.data(),
+                              component_sum.data(), anchor_norm.data()};
+    simd().nearest.rows(anchors, rows, x, label);
 }
 
 bool Model::same_as(const Model& other) const {
@@ -149,7 +150,7 @@ void Model::prefetch(int j) const {
 }
 
 float Model::anchor_distance(const float* q, int j) const {
-    return grid == AnchorGrid::int8 ? simd().anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
+    return grid == AnchorGrid::int8 ? simd().scan.anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
                                     : canonical_l2(dp(), q, &anchor_lattice[size_t(j) * dp()]);
 }
 
@@ -319,6 +320,11 @@ int32_t rank_factor(const Model& model) {
     return model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2;
 }
 
+AnchorTiles rank_tiles(const Model& model) {
+    return {int(model.component_sum.size()) / 16, model.dp() / 4, model.ranked.data(),
+            model.component_sum.data(), model.rank_offset.data()};
+}
+
 } // namespace
 
 void Query::score_together(const std::unique_ptr<Query>* queries) {
@@ -330,9 +336,7 @@ void Query::score_together(const std::unique_ptr<Query>* queries) {
         scores[q] = queries[q]->scratch_.score.data();
         queries[q]->scratch_.scored = queries[q].get();
     }
-    simd().rank_together(int(model.component_sum.size()) / 16, model.dp() / 4, x,
-                         model.ranked.data(), model.component_sum.data(), model.rank_offset.data(),
-                         rank_factor(model), scores);
+    simd().rank.together(rank_tiles(model), x, rank_factor(model), scores);
     for (int q = 0; q < kTogether; q++) {
         queries[q]->add_reach();
     }
@@ -340,9 +344,7 @@ void Query::score_together(const std::unique_ptr<Query>* queries) {
 
 void Query::score() {
     std::vector<int32_t>& score = scratch_.score;
-    simd().rank_tiles(int(score.size()) / 16, model_.dp() / 4, rank8_.data(), model_.ranked.data(),
-                      model_.component_sum.data(), model_.rank_offset.data(), rank_factor(model_),
-                      score.data());
+    simd().rank.tiles(rank_tiles(model_), rank8_.data(), rank_factor(model_), score.data());
     scratch_.scored = this;
     add_reach();
 }
@@ -375,11 +377,11 @@ const std::vector<int64_t>& Query::rank(int nprobe) {
     }
     if (groups * 2 <= padded) {
         minima.resize(groups);
-        simd().group_minima(padded, scores.data(), groups, minima.data());
+        simd().rank.group_minima(padded, scores.data(), groups, minima.data());
         std::nth_element(minima.begin(), minima.begin() + nprobe - 1, minima.end());
         bound = minima[nprobe - 1];
     }
-    const int count = simd().select_within(padded, scores.data(), bound, found.data());
+    const int count = simd().rank.select_within(padded, scores.data(), bound, found.data());
     std::partial_sort(found.begin(), found.begin() + nprobe, found.begin() + count);
     order_.resize(nprobe);
     for (int i = 0; i < nprobe; i++) {
@@ -431,7 +433,7 @@ const ListScan& Query::list(int j) {
     scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
     if (inner_product) {
         if (frame != frame_) {
-            largest_ = simd().quantize_query(model.slots(), rotated(frame), zero_.data(),
+            largest_ = simd().scan.quantize_query(model.slots(), rotated(frame), zero_.data(),
                                              model.steps_of(j), weighted_.data(), query8_.data());
             scan_.half = half_of(query8_.data());
             frame_ = frame;
@@ -442,7 +444,7 @@ const ListScan& Query::list(int j) {
         return scan_;
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
-    const float largest = simd().quantize_query(
+    const float largest = simd().scan.quantize_query(
             model.slots(), rotated(frame), &model.anchor_rotated[size_t(j) * model.slots()],
             model.steps_of(j), weighted_.data(), query8_.data());
     scan_.half = half_of(query8_.data());
