@@ -34,8 +34,8 @@ RankStage::RankStage(const SearchKernels& kernels, const Model& model)
     }
     mean_ = upload(*device_, mean, "means");
     anchors_ = upload(*device_, model.anchors8, "anchors");
-    offsets_ = upload(*device_, model.rank_offset, "anchors' norms");
-    std::vector<float> reach = model.reach;
+    offsets_ = upload(*device_, model.derived().ranks.offset, "anchors' norms");
+    std::vector<float> reach = model.derived().ranks.reach;
     reach.resize(m_);
     reach_ = upload(*device_, reach, "anchors' reach");
     axis_rows_ = upload(*device_, rows, "axes");

@@ -114,7 +114,7 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
       c_(model.estimator.c), lay_out_(kernels.get("lay_out_tasks")),
       gather_(kernels.get("gather_pairs")), list_tasks_(kernels.get("list_tasks")),
       scan_(kernels.get("scan_lists")) {
-    std::vector<float> anchors = model.anchor_lattice;
+    std::vector<float> anchors = model.derived().anchor_lattice;
     if (model.grid == AnchorGrid::int8) {
         anchors.assign(model.anchors8.begin(), model.anchors8.end());
     }
@@ -126,11 +126,12 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     Device& device = *kernels_.device;
     fields_ = upload(device, field_table(model.layout), "fields");
     anchors_ = upload(device, anchors, "anchors");
-    anchor_rotated_ = upload(device,
-                             inner_product_ ? std::vector<float>(model.anchor_rotated.size())
-                                            : model.anchor_rotated,
-                             "rotated anchors");
-    steps_ = upload(device, model.step, "steps");
+    anchor_rotated_ =
+            upload(device,
+                   inner_product_ ? std::vector<float>(model.derived().anchor_rotated.size())
+                                  : model.derived().anchor_rotated,
+                   "rotated anchors");
+    steps_ = upload(device, model.derived().step, "steps");
     group_ = upload(device, model.group, "groups");
     spread_ = upload(device, model.spread, "spreads");
     gammas_ = upload(device, gammas, "estimator");

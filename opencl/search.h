@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {

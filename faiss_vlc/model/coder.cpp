@@ -24,11 +24,12 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
     residual_square = model.anchor_distance(lattice, j);
     const float spread = model.spread[j];
     const int n = model.slots();
+    const Derived& derived = model.derived();
     const LevelGrid grid{n,
-                         &model.anchor_rotated[size_t(j) * n],
-                         &model.inverse_step[size_t(model.group[j]) * n],
+                         &derived.anchor_rotated[size_t(j) * n],
+                         &derived.inverse_step[size_t(model.group[j]) * n],
                          model.steps_of(j),
-                         model.levels_less_one.data(),
+                         derived.levels_less_one.data(),
                          spread,
                          spread > 0 ? 1.0f / spread : 0.0f};
     residual_dot = simd().encode.levels(grid, rotated, level.data());
