@@ -287,8 +287,8 @@ Scanned IndexVLC::search_on_device(const SearchScope& scope, idx_t n, const floa
     }
     std::vector<int64_t> left;
     Scanned scanned;
-    scanned.vectors = search->search(model, scope.lists, n, x, int(probes), int(k), store_pairs,
-                                     distances, labels, left);
+    scanned.vectors = search->search(
+            model, scope.lists, {n, x, int(probes), int(k), store_pairs, distances, labels}, left);
     scanned.lists = (size_t(n) - left.size()) * probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
