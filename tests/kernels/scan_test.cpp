@@ -36,6 +36,22 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
     EXPECT_EQ(find_simd(""), nullptr);
 }
 
+// A level has all loops, its own or those that it took over.
+TEST(Levels, AreWhole) {
+    for (const Simd* level : levels()) {
+        SCOPED_TRACE(level->name);
+        const Simd& own = *level;
+        EXPECT_TRUE(own.rank.tiles && own.rank.together && own.rank.group_minima &&
+                    own.rank.select_within);
+        EXPECT_TRUE(own.rotate.tile && own.rotate.together);
+        EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.blocks &&
+                    own.scan.blocks_together);
+        EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
+                    own.encode.levels);
+        EXPECT_TRUE(own.nearest.rows);
+    }
+}
+
 TEST(LevelsChild, DISABLED_Name) {
     try {
         report(simd().name);
