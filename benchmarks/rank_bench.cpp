@@ -1,6 +1,7 @@
 // Queries to their nearest lists. An item is a query; one thread.
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/query/query.h>
 
 #include "stages/stage_bench.h"
 
@@ -9,11 +10,14 @@ namespace {
 struct Ranking {
     faiss_vlc::Matrix<float> rows = stage::sample_rows("query.npy", 400);
     const faiss_vlc::Model& model = *stage::sample_index().model;
+    faiss_vlc::AnchorRanking ranking{model, faiss_vlc::kTogether};
     std::vector<std::unique_ptr<faiss_vlc::Query>> queries;
+    const faiss_vlc::RoundedQuery* rounded[faiss_vlc::kTogether];
 
     Ranking() {
         for (int i = 0; i < faiss_vlc::kTogether; i++) {
-            queries.push_back(std::make_unique<faiss_vlc::Query>(model));
+            queries.push_back(std::make_unique<faiss_vlc::Query>(model, &ranking));
+            rounded[i] = &queries[i]->rounded();
         }
     }
     void run(int nprobe, bool together) {
@@ -23,7 +27,7 @@ struct Ranking {
                 queries[j]->set(&rows.data[(i + j) * rows.d]);
             }
             if (together) {
-                faiss_vlc::Query::score_together(queries.data());
+                ranking.score(faiss_vlc::kTogether, rounded);
             }
             for (auto& query : queries) {
                 sum += query->rank(nprobe).back();

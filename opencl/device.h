@@ -158,7 +158,8 @@ public:
     void finish();
 
     /// Enqueues `kernel` over `items` (rounded up to whole work-groups; kernels check their bound).
-    /// Arguments in the kernel's order: Buffer, LocalMemory or a scalar of the exact type.
+    /// Arguments in the kernel's order: Buffer, LocalMemory, or a scalar or record (see
+    /// search_records.h) of the exact type.
     template <class... Args>
     void launch(Kernel& kernel, size_t items, size_t work_group, const Args&... args) {
         const std::unique_lock<std::recursive_mutex> hold = lock();
@@ -203,8 +204,9 @@ private:
     }
     template <class T>
     void set_argument(Kernel& kernel, unsigned index, const T& value) {
-        static_assert(std::is_arithmetic<T>::value && !std::is_same<T, bool>::value,
-                      "kernel arguments are buffers, local memory or numbers");
+        static_assert((std::is_arithmetic<T>::value && !std::is_same<T, bool>::value) ||
+                              (std::is_class<T>::value && std::is_trivially_copyable<T>::value),
+                      "kernel arguments are buffers, local memory, numbers or records of these");
         set_raw(kernel, index, sizeof(value), &value);
     }
     void enqueue(Kernel& kernel, size_t items, size_t work_group);

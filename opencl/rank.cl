@@ -1,6 +1,6 @@
 // Queries in lattice coordinates, their scores against all anchors and their rotation into each
-// frame: what faiss_vlc/model/model.h's Query does for one query. Everything is exact or a float made by
-// the same operations in the same order, each of them rounded.
+// frame: what faiss_vlc/query/query.h's Query does for one query. Everything is exact or a float
+// made by the same operations in the same order, each of them rounded.
 //
 // Options: DOT4_PTX (NVIDIA's 4-way product), DOT4_KHR (cl_khr_integer_dot_product), or neither.
 #pragma OPENCL FP_CONTRACT OFF
@@ -40,24 +40,24 @@ inline int round_even(float v) {
     return as_int(v + 12582912.0f) - 0x4b400000;
 }
 
-// One work-item per query and component, padding included. head: of QueryHead, see rank.h. planes: a
-// component for rotation is 256 * signed byte + unsigned byte; the first plane holds the signed
-// ones.
-__kernel void prepare_queries(__global const float* x, __global const float* mean, float scale,
-                              __global const float8* head, int n, int d, int dp,
-                              __global float* lattice, __global char* rank8,
-                              __global char* planes) {
+// One work-item per query and component, padding included. planes: a component for rotation is
+// 256 * signed byte + unsigned byte; the first plane holds the signed ones.
+__kernel void prepare_queries(RankShape shape, __global const float* x, __global const float* mean,
+                              __global const Head* heads, __global float* lattice,
+                              __global char* rank8, __global char* planes) {
     const size_t at = get_global_id(0);
-    if (at >= (size_t)n * dp) {
+    const int d = shape.d;
+    const int dp = shape.dp;
+    if (at >= (size_t)shape.n * dp) {
         return;
     }
     const size_t query = at / dp;
     const int k = (int)(at % dp);
-    const float u = k < d ? (x[query * d + k] - mean[k]) * scale : 0.0f;
-    const float8 own = head[query];
+    const float u = k < d ? (x[query * d + k] - mean[k]) * shape.scale : 0.0f;
+    const Head head = heads[query];
     lattice[at] = u;
-    rank8[at] = (char)round_even(min(127.0f, max(-127.0f, u * own.s0)));
-    const int wide = k < d ? (short)round_even(u * own.s1) : 0;
+    rank8[at] = (char)round_even(min(127.0f, max(-127.0f, u * head.rank_scale)));
+    const int wide = k < d ? (short)round_even(u * head.rotation_scale) : 0;
     planes[query * 2 * dp + k] = (char)(wide >> 8);
     planes[query * 2 * dp + dp + k] = (char)(wide & 255);
 }
@@ -106,14 +106,19 @@ inline void multiply_tile(__global const uint* from_a, __global const uint* from
     }
 }
 
-// scores (int n x stride, a multiple of TILE): offset_j + factor <q, a_j> - |q| reach_j. A
+// scores (int n x score_stride, a multiple of TILE): offset_j + factor <q, a_j> - |q| reach_j. A
 // work-group of 64 takes TILE queries and TILE anchors.
-__kernel void score_anchors(__global const uint* queries, __global const uint* anchors,
-                            __global const int* offset, __global const float* reach,
-                            __global const float8* head, int factor, int n, int m, int words,
-                            int stride, __global int* scores) {
+__kernel void score_anchors(RankShape shape, __global const uint* queries,
+                            __global const uint* anchors, __global const int* offset,
+                            __global const float* reach, __global const Head* heads,
+                            __global int* scores) {
     __local uint tile_a[STEP * TILE];
     __local uint tile_b[STEP * TILE];
+    const int n = shape.n;
+    const int m = shape.m;
+    const int words = shape.dp / 4;
+    const int stride = shape.score_stride;
+    const int factor = shape.factor;
     const int tiles = stride / TILE;
     const int first_query = (int)get_group_id(0) / tiles * TILE;
     const int first_anchor = (int)get_group_id(0) % tiles * TILE;
@@ -138,7 +143,7 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
         const int query = first_query + id / 8 * 8 + r;
         if (query < n) {
             __global int* to = scores + (size_t)query * stride + column;
-            const float norm = head[query].s4;
+            const float norm = heads[query].rank_norm;
             const int4 gain0 = convert_int4(norm * vload4(0, gain) + 0.5f);
             const int4 gain1 = convert_int4(norm * vload4(1, gain) + 0.5f);
             vstore4(vload4(0, start) + factor * vload4(2 * r, acc) - gain0, 0, to);
@@ -147,17 +152,20 @@ __kernel void score_anchors(__global const uint* queries, __global const uint* a
     }
 }
 
-// rotated (float n x frames x stride, a multiple of TILE): the queries along the `slots` axes of
-// each frame that they need, whose norms are 1 / inverse_norm. frame_queries: `most` for each
-// frame.
-__kernel void rotate_queries(__global const uint* planes, __global const uint* axes,
-                             __global const float* inverse_norm, __global const float8* head,
-                             __global const uint* frame_count, __global const uint* frame_queries,
-                             int most, int frames, int slots, int words, int stride,
-                             __global float* rotated) {
+// rotated (float n x frames x rotated_stride, a multiple of TILE): the queries along the `slots`
+// axes of each frame that they need, whose norms are 1 / inverse_norm. frame_queries: `most` for
+// each frame.
+__kernel void rotate_queries(RankShape shape, __global const uint* planes,
+                             __global const uint* axes, __global const float* inverse_norm,
+                             __global const Head* heads, __global const uint* frame_count,
+                             __global const uint* frame_queries, __global float* rotated) {
     __local uint tile_a[STEP * TILE];
     __local uint tile_b[STEP * TILE];
     __local uint query[TILE];
+    const int frames = shape.frames;
+    const int slots = shape.slots;
+    const int words = shape.dp / 4;
+    const int stride = shape.rotated_stride;
     const int tiles = stride / TILE;
     const int frame = (int)get_group_id(0) / tiles % frames;
     const int first_axis = (int)get_group_id(0) % tiles * TILE;
@@ -171,7 +179,7 @@ __kernel void rotate_queries(__global const uint* planes, __global const uint* a
         acc[i] = 0;
     }
     const int id = (int)get_local_id(0);
-    query[id] = frame_queries[(size_t)frame * most + min(first + id, count - 1)];
+    query[id] = frame_queries[(size_t)frame * shape.most + min(first + id, count - 1)];
     __global const uint* plane = planes + (size_t)query[id] * 2 * words;
     __global const uint* axis =
             axes + ((size_t)frame * slots + min(first_axis + id, slots - 1)) * words;
@@ -190,7 +198,7 @@ __kernel void rotate_queries(__global const uint* planes, __global const uint* a
     for (int r = 0; r < 8; r++) {
         const int row = id / 8 * 8 + r;
         if (first + row < count) {
-            const float unit = head[query[row]].s2;
+            const float unit = heads[query[row]].unit;
             __global float* to = rotated + ((size_t)query[row] * frames + frame) * stride + column;
             vstore4(convert_float4(vload4(2 * r, acc)) * (unit * vload4(0, inverse)), 0, to);
             vstore4(convert_float4(vload4(2 * r + 1, acc)) * (unit * vload4(1, inverse)), 1, to);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <faiss_vlc/model/model.h>
+#include <opencl/search_records.h>
 #include <opencl/select.h>
 
 namespace faiss_vlc {
@@ -11,19 +12,18 @@ namespace faiss_vlc {
 class RankStage {
 public:
     static constexpr int kTile = 64; ///< rows of scores and rotated queries are padded to this
-    static constexpr int kHead = 8;  ///< floats of a query's head
 
     RankStage(const SearchKernels& kernels, const Model& model);
 
-    int score_stride() const { return (m_ + kTile - 1) / kTile * kTile; }
-    int rotated_stride() const { return (slots_ + kTile - 1) / kTile * kTile; }
-    int frames() const { return frames_; }
+    int score_stride() const { return shape_.score_stride; }
+    int rotated_stride() const { return shape_.rotated_stride; }
+    int frames() const { return shape_.frames; }
 
     /// A block of queries, for at most `most` of them.
     struct Queries {
         Queries(Device& device, const RankStage& stage, int64_t most);
-        Buffer x;    ///< float n x d
-        Buffer head; ///< float n x kHead, of QueryHead: rank_scale, scale, unit, penalty, rank_norm
+        Buffer x;       ///< float n x d
+        Buffer head;    ///< records::Head n
         Buffer lattice; ///< float n x dp
         Buffer rank8;   ///< int8 n x dp
         Buffer planes;  ///< int8 n x 2 dp
@@ -38,9 +38,7 @@ public:
 private:
     std::shared_ptr<Device> device_;
     size_t group_;
-    int d_, dp_, m_, factor_;
-    int frames_, slots_;
-    float scale_;
+    records::RankShape shape_{};
     Kernel& prepare_;
     Kernel& score_;
     Kernel& rotate_;

@@ -1,5 +1,6 @@
 // Estimates of distances, list by list: each list's codes are read once for QUERIES queries that
-// probe it. faiss_vlc/kernels/list_scan.h and model.h's Query::list specify them, number by number.
+// probe it. faiss_vlc/kernels/list_scan.h and query/query.h's Query::list specify them, number by
+// number.
 
 #define QUERIES 8   // of a task
 #define VECTORS 4   // of a work-item, at a time
@@ -12,22 +13,25 @@
 
 // Pairs of a query and a list by list: where each list's begin, and its tasks. One work-group.
 // A task is up to QUERIES pairs and `chunk` vectors of a list.
-__kernel void lay_out_tasks(__global const uint* list_count, __global const uint* list_size, int m,
-                            uint chunk, __local uint* sums, __global uint* pair_begin,
-                            __global uint* task_begin, __global uint* task_count) {
+__kernel void lay_out_tasks(ScanShape shape, __global const uint* list_count,
+                            __global const uint* list_size, __local uint* sums,
+                            __global uint* pair_begin, __global uint* task_begin,
+                            __global uint* task_count) {
+    const uint m = (uint)shape.m;
+    const uint chunk = shape.chunk;
     const uint id = (uint)get_local_id(0);
     const uint size = (uint)get_local_size(0);
     uint pairs = 0;
     uint tasks = 0;
-    for (uint first = 0; first < (uint)m; first += size) {
+    for (uint first = 0; first < m; first += size) {
         const uint j = first + id;
-        const uint count = j < (uint)m ? list_count[j] : 0;
-        const uint length = j < (uint)m ? list_size[j] : 0;
+        const uint count = j < m ? list_count[j] : 0;
+        const uint length = j < m ? list_size[j] : 0;
         const uint own = (count + QUERIES - 1) / QUERIES * ((length + chunk - 1) / chunk);
         const uint pairs_to = group_prefix(sums, count);
         const uint all_pairs = sums[size - 1];
         const uint tasks_to = group_prefix(sums, own);
-        if (j < (uint)m) {
+        if (j < m) {
             pair_begin[j] = pairs + pairs_to - count;
             task_begin[j] = tasks + tasks_to - own;
         }
@@ -40,24 +44,40 @@ __kernel void lay_out_tasks(__global const uint* list_count, __global const uint
 }
 
 // One work-item per pair: pairs of a list lie together.
-__kernel void gather_pairs(__global const int* probes, __global const uint* slots, uint pairs,
-                           __global const uint* pair_begin, __global uint* pair) {
+__kernel void gather_pairs(ScanShape shape, uint count, __global const int* probes,
+                           __global const uint* slots, __global const uint* starts,
+                           __global const uint* pair_begin, __global Pair* pairs) {
     const uint i = (uint)get_global_id(0);
-    if (i < pairs) {
-        pair[pair_begin[probes[i]] + slots[i]] = i;
+    if (i < count) {
+        __global Pair* to = pairs + pair_begin[probes[i]] + slots[i];
+        to->query = i / (uint)shape.nprobe;
+        to->start = starts[i];
     }
 }
 
-// One work-item per list: its tasks, as (list, number).
-__kernel void list_tasks(__global const uint* list_count, __global const uint* list_size, int m,
-                         uint chunk, __global const uint* task_begin, __global uint2* tasks) {
+// One work-item per list: its tasks.
+__kernel void list_tasks(ScanShape shape, __global const uint* list_count,
+                         __global const uint* list_size, __global const uint* list_block,
+                         __global const uint* pair_begin, __global const uint* task_begin,
+                         __global Task* tasks) {
     const uint j = (uint)get_global_id(0);
-    if (j < (uint)m) {
-        const uint own =
-                (list_count[j] + QUERIES - 1) / QUERIES * ((list_size[j] + chunk - 1) / chunk);
-        for (uint t = 0; t < own; t++) {
-            tasks[task_begin[j] + t] = (uint2)(j, t);
-        }
+    if (j >= (uint)shape.m) {
+        return;
+    }
+    const uint count = list_count[j];
+    const uint size = list_size[j];
+    const uint chunks = (size + shape.chunk - 1) / shape.chunk;
+    const uint own = (count + QUERIES - 1) / QUERIES * chunks;
+    for (uint t = 0; t < own; t++) {
+        const uint pair = t / chunks * QUERIES;
+        const uint first = t % chunks * shape.chunk;
+        __global Task* to = tasks + task_begin[j] + t;
+        to->list = j;
+        to->block = list_block[j];
+        to->pair = pair_begin[j] + pair;
+        to->pairs = min((uint)QUERIES, count - pair);
+        to->first = first;
+        to->last = min(size, first + shape.chunk);
     }
 }
 
@@ -72,31 +92,39 @@ inline float4 weigh(__global const float* y, __global const float* b, __global c
     return (vload4(field, y) - vload4(field, b)) * vload4(field, step);
 }
 
-// The code bytes of a row, as far as it has lanes.
-inline uint load_row(__global const uchar* block, uint4 field, uint lane) {
-    const uint lanes = field.y >> 16;
-    __global const uchar* row = block + field.x;
-    return lanes == 4   ? ((__global const uint*)row)[lane]
-           : lanes == 2 ? (uint)((__global const ushort*)row)[lane]
-                        : (uint)row[lane];
+// A PackedField, which takes one load, by name.
+typedef struct {
+    uint row;
+    uint lanes;
+    uint shift;
+    uint is_first;
+    uint mask;
+    uint index;
+} Field;
+
+inline Field unpack_field(uint4 packed) {
+    const Field field = {packed.s0,          packed.s1 >> 16, packed.s1 & 7,
+                         packed.s1 >> 8 & 1, packed.s2,       packed.s3};
+    return field;
 }
 
-// fields, by row: (offset of the row in a block, lanes << 16 | is the row's first << 8 | shift,
-// mask of the shifted codes, index). gammas: per step 1 - gamma, what rho alone adds, and what the
-// dot product is taken times. keys: query x stride. Work-groups take tasks in turn.
-__kernel void scan_lists(__global const uint4* fields, __global const uchar* codes,
-                         __global const uint* list_block, __global const uint* list_size,
-                         __global const uint2* tasks, __global const uint* task_count,
-                         __global const uint* pair_begin, __global const uint* list_count,
-                         __global const uint* pairs, __global const uint* starts,
-                         __global const float8* head, __global const float* lattice,
-                         __global const float* anchors, __global const float* rotated,
-                         __global const float* anchor_rotated, __global const float* steps,
-                         __global const uchar* group, __global const float* spread,
-                         __global const float* gammas, int n_fields, int code_size, int code_bytes,
-                         int dp, int slots, int nprobe, int inner_product, uint chunk, int frames,
-                         int rotated_stride, float energy, float c, __local uint* query8,
-                         ulong stride, __global int* keys) {
+// The code bytes of a row, as far as it has lanes.
+inline uint load_row(__global const uchar* block, Field field, uint lane) {
+    __global const uchar* row = block + field.row;
+    return field.lanes == 4   ? ((__global const uint*)row)[lane]
+           : field.lanes == 2 ? (uint)((__global const ushort*)row)[lane]
+                              : (uint)row[lane];
+}
+
+// fields: of PackedField, row by row. keys: query x stride. Work-groups take tasks in turn.
+__kernel void scan_lists(ScanShape shape, __global const uint4* fields,
+                         __global const GammaStep* gammas, __global const ListTraits* lists,
+                         __global const float* anchors, __global const float* anchor_rotated,
+                         __global const float* steps, __global const uchar* codes,
+                         __global const Head* heads, __global const float* lattice,
+                         __global const float* rotated, __global const Pair* pairs,
+                         __global const Task* tasks, __global const uint* task_count,
+                         __local uint* query8, __global int* keys) {
     __local float part[SCANNERS];
     __local float distances[SCANNERS];
     __local int halves[SCANNERS];
@@ -104,29 +132,34 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
     __local float penalty[QUERIES];
     __local float times[QUERIES];
     __local ulong target[QUERIES];
-    __local float table[3 * GAMMAS];
+    __local GammaStep table[GAMMAS];
     const uint id = (uint)get_local_id(0);
-    for (uint i = id; i < 3 * GAMMAS; i += SCANNERS) {
+    const int n_fields = shape.fields;
+    const int slots = shape.slots;
+    const int dp = shape.dp;
+    const int code_size = shape.code_size;
+    const int inner_product = shape.inner_product;
+    const float energy = shape.energy;
+    for (uint i = id; i < GAMMAS; i += SCANNERS) {
         table[i] = gammas[i];
     }
     const uint all_tasks = task_count[0];
     for (uint task = (uint)get_group_id(0); task < all_tasks; task += (uint)get_num_groups(0)) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        const uint list = tasks[task].s0;
-        const uint size = list_size[list];
-        const uint chunks = (size + chunk - 1) / chunk;
-        const uint first_pair = tasks[task].s1 / chunks * QUERIES;
-        const uint first = tasks[task].s1 % chunks * chunk;
-        const uint last = min(size, first + chunk);
-        const int in_task = (int)min((uint)QUERIES, list_count[list] - first_pair);
+        const uint list = tasks[task].list;
+        const uint first = tasks[task].first;
+        const uint last = tasks[task].last;
+        const int in_task = (int)tasks[task].pairs;
+        const float spread = lists[list].spread;
 
         // the queries' residuals; there are PER_QUERY work-items for each
         const int q = (int)id / PER_QUERY;
         const int t = (int)id % PER_QUERY;
-        const uint pair = pairs[pair_begin[list] + first_pair + min(q, in_task - 1)];
-        const uint query = pair / (uint)nprobe;
-        const uint frame = group[list];
-        __global const float* y = rotated + ((size_t)query * frames + frame) * rotated_stride;
+        const uint pair = tasks[task].pair + min(q, in_task - 1);
+        const uint query = pairs[pair].query;
+        const uint frame = lists[list].frame;
+        __global const float* y =
+                rotated + ((size_t)query * shape.frames + frame) * shape.rotated_stride;
         __global const float* b = anchor_rotated + (size_t)list * slots;
         __global const float* step = steps + (size_t)frame * slots;
         float largest = 0;
@@ -156,23 +189,24 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
         const float scale = largest > SMALLEST_QUERY ? 127.0f / largest : 0.0f;
         int half_sum = 0;
         for (int f = t; f < n_fields; f += PER_QUERY) {
-            const uint4 field = fields[f];
-            const float4 w = weigh(y, b, step, field.w) * scale;
+            const Field field = unpack_field(fields[f]);
+            const float4 w = weigh(y, b, step, field.index) * scale;
             const int4 v =
                     (int4)(round_even(w.s0), round_even(w.s1), round_even(w.s2), round_even(w.s3));
             query8[f * QUERIES + q] = as_uint(convert_char4(v));
-            half_sum += (v.s0 + v.s1 + v.s2 + v.s3) * (int)(field.z & 255);
+            half_sum += (v.s0 + v.s1 + v.s2 + v.s3) * (int)(field.mask & 255);
         }
         halves[id] = half_sum;
         if (t == 0) {
             __local const float* sums = distances + q * PER_QUERY;
             const float sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
                               ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-            const float dot_scale = largest * spread[list] * (0.5f / 127.0f);
+            const float dot_scale = largest * spread * (0.5f / 127.0f);
             base[q] = inner_product ? -sum : sum;
-            penalty[q] = inner_product ? head[query].s3 : c * sum / (energy > 0 ? energy : 1.0f);
+            penalty[q] = inner_product ? heads[query].penalty
+                                       : shape.c * sum / (energy > 0 ? energy : 1.0f);
             times[q] = inner_product ? dot_scale : 2.0f * dot_scale;
-            target[q] = query * stride + starts[pair];
+            target[q] = query * shape.stride + pairs[pair].start;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (t == 0) {
@@ -184,9 +218,9 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
         }
         barrier(CLK_LOCAL_MEM_FENCE);
 
-        const float unit = energy * spread[list] * spread[list];
+        const float unit = energy * spread * spread;
         const uint lane = id % 16;
-        __global const uchar* blocks = codes + (size_t)list_block[list] * 16 * code_size;
+        __global const uchar* blocks = codes + (size_t)tasks[task].block * 16 * code_size;
         for (uint at = first; at < last; at += SCANNERS * VECTORS) {
             int acc[VECTORS * QUERIES];
 #pragma unroll
@@ -197,13 +231,13 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
             uint word[VECTORS];
 #pragma unroll
             for (int i = 0; i < VECTORS; i++) {
-                const uint number = min(at + i * SCANNERS + id, size - 1) / 16;
+                const uint number = min(at + i * SCANNERS + id, last - 1) / 16;
                 block[i] = blocks + (size_t)number * 16 * code_size;
                 word[i] = 0;
             }
             for (int f = 0; f < n_fields; f++) {
-                const uint4 field = fields[f];
-                if (field.y >> 8 & 1) {
+                const Field field = unpack_field(fields[f]);
+                if (field.is_first) {
 #pragma unroll
                     for (int i = 0; i < VECTORS; i++) {
                         word[i] = load_row(block[i], field, lane);
@@ -214,7 +248,7 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
                 vstore4(vload4(0, query8 + f * QUERIES + 4), 0, own + 4);
 #pragma unroll
                 for (int i = 0; i < VECTORS; i++) {
-                    const uint level = (word[i] >> (field.y & 7)) & field.z;
+                    const uint level = (word[i] >> field.shift) & field.mask;
 #pragma unroll
                     for (int r = 0; r < QUERIES; r++) {
                         acc[i * QUERIES + r] = dot_unsigned(level, own[r], acc[i * QUERIES + r]);
@@ -227,16 +261,15 @@ __kernel void scan_lists(__global const uint4* fields, __global const uchar* cod
                 if (v >= last) {
                     continue;
                 }
-                const uint factors = ((__global const ushort*)(block[i] + 16 * code_bytes))[lane];
+                const uint factors =
+                        ((__global const ushort*)(block[i] + 16 * shape.code_bytes))[lane];
                 const uint gamma = factors & (GAMMAS - 1);
                 const float rho = as_float(((factors >> 5) << 17) + RHO_BIAS) - RHO_ZERO;
-                const float miss = table[3 * gamma];
-                const float own = table[3 * gamma + 1];
-                const float share = table[3 * gamma + 2];
+                const GammaStep gamma_step = table[gamma];
 #pragma unroll
                 for (int r = 0; r < QUERIES; r++) {
-                    const float add = unit * (own + penalty[r] * miss);
-                    const float mul = times[r] * share;
+                    const float add = unit * (gamma_step.own + penalty[r] * gamma_step.miss);
+                    const float mul = times[r] * gamma_step.share;
                     const int dot2 = 2 * acc[i * QUERIES + r] - halves[r * PER_QUERY];
                     const float estimate = (base[r] + rho * add) - mul * (float)dot2;
                     if (r < in_task) {

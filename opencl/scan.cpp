@@ -11,9 +11,9 @@ namespace {
 
 constexpr size_t kPiece = size_t(32) << 20; ///< bytes uploaded at a time
 
-/// Fields by row, as scan.cl has them.
-std::vector<uint32_t> field_table(const Layout& layout) {
-    std::vector<uint32_t> table;
+/// Fields by row.
+std::vector<records::PackedField> field_table(const Layout& layout) {
+    std::vector<records::PackedField> table;
     for (int row = 0; row < int(layout.row_lanes.size()); row++) {
         uint32_t is_first = 1;
         for (size_t i = 0; i < layout.fields.size(); i++) {
@@ -21,11 +21,12 @@ std::vector<uint32_t> field_table(const Layout& layout) {
             if (field.row != row) {
                 continue;
             }
-            const uint32_t mask = ((1u << field.width) - 1) * 0x01010101u;
-            table.insert(table.end(),
-                         {uint32_t(layout.row_offset[row] * kBlock),
-                          uint32_t(field.lanes) << 16 | is_first << 8 | uint32_t(field.shift), mask,
-                          uint32_t(i)});
+            records::PackedField packed{};
+            packed.row = uint32_t(layout.row_offset[row] * kBlock);
+            packed.bits = uint32_t(field.lanes) << 16 | is_first << 8 | uint32_t(field.shift);
+            packed.mask = ((1u << field.width) - 1) * 0x01010101u;
+            packed.index = uint32_t(i);
+            table.push_back(packed);
             is_first = 0;
         }
     }
@@ -98,8 +99,8 @@ ScanStage::Tasks::Tasks(Device& device, int64_t most_pairs, int64_t m, int64_t m
     : pair_begin(device.allocate<uint32_t>(m, "search tasks")),
       task_begin(device.allocate<uint32_t>(m, "search tasks")),
       count(device.allocate<uint32_t>(1, "search tasks")),
-      pair(device.allocate<uint32_t>(most_pairs, "search tasks")),
-      task(device.allocate<uint64_t>(most_tasks, "search tasks")) {}
+      pair(device.allocate<records::Pair>(most_pairs, "search tasks")),
+      task(device.allocate<records::Task>(most_tasks, "search tasks")) {}
 
 int64_t ScanStage::most_tasks(int64_t pairs, int64_t m, int64_t largest_list) {
     const int64_t chunks = (largest_list + kChunk - 1) / kChunk;
@@ -107,56 +108,69 @@ int64_t ScanStage::most_tasks(int64_t pairs, int64_t m, int64_t largest_list) {
 }
 
 ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
-    : kernels_(kernels), m_(model.m), dp_(model.dp()), slots_(model.slots()),
-      frames_(int(model.frames.size())), fields_count_(int(model.layout.fields.size())),
-      code_size_(model.layout.code_size()), code_bytes_(model.layout.code_bytes),
-      inner_product_(model.metric == faiss::METRIC_INNER_PRODUCT), energy_(model.estimator.energy),
-      c_(model.estimator.c), lay_out_(kernels.get("lay_out_tasks")),
+    : kernels_(kernels), lay_out_(kernels.get("lay_out_tasks")),
       gather_(kernels.get("gather_pairs")), list_tasks_(kernels.get("list_tasks")),
       scan_(kernels.get("scan_lists")) {
-    std::vector<float> anchors = model.anchor_lattice;
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    shape_.m = model.m;
+    shape_.fields = int(model.layout.fields.size());
+    shape_.code_size = model.layout.code_size();
+    shape_.code_bytes = model.layout.code_bytes;
+    shape_.dp = model.dp();
+    shape_.slots = model.slots();
+    shape_.frames = int(model.frames.size());
+    shape_.inner_product = inner_product;
+    shape_.chunk = kChunk;
+    shape_.energy = model.estimator.energy;
+    shape_.c = model.estimator.c;
+
+    const Derived& derived = model.derived();
+    std::vector<float> anchors = derived.anchor_lattice;
     if (model.grid == AnchorGrid::int8) {
         anchors.assign(model.anchors8.begin(), model.anchors8.end());
     }
-    std::vector<float> gammas;
+    std::vector<records::GammaStep> gammas;
     for (int i = 0; i < kGammaSteps; i++) {
-        const Estimator::Step step = model.estimator.step(inner_product_, i);
-        gammas.insert(gammas.end(), {step.miss, step.own, step.share});
+        const Estimator::Step step = model.estimator.step(inner_product, i);
+        gammas.push_back({step.miss, step.own, step.share});
+    }
+    std::vector<records::ListTraits> traits;
+    for (int j = 0; j < model.m; j++) {
+        traits.push_back({model.spread[j], model.group[j]});
     }
     Device& device = *kernels_.device;
     fields_ = upload(device, field_table(model.layout), "fields");
+    gammas_ = upload(device, gammas, "estimator");
+    traits_ = upload(device, traits, "spreads");
     anchors_ = upload(device, anchors, "anchors");
     anchor_rotated_ = upload(device,
-                             inner_product_ ? std::vector<float>(model.anchor_rotated.size())
-                                            : model.anchor_rotated,
+                             inner_product ? std::vector<float>(derived.anchor_rotated.size())
+                                           : derived.anchor_rotated,
                              "rotated anchors");
-    steps_ = upload(device, model.step, "steps");
-    group_ = upload(device, model.group, "groups");
-    spread_ = upload(device, model.spread, "spreads");
-    gammas_ = upload(device, gammas, "estimator");
+    steps_ = upload(device, derived.step, "steps");
 }
 
 void ScanStage::scan(const DeviceLists& lists, const ProbedLists& probed, const Queries& queries,
-                     int64_t n, int nprobe, Tasks& tasks, uint64_t stride, Buffer& key) {
+                     int64_t n, Tasks& tasks, Estimates& estimates) {
     Device& device = *kernels_.device;
     const size_t group = kernels_.group;
-    const uint32_t pairs = uint32_t(n * nprobe);
-    device.launch(lay_out_, group, group, probed.counts, lists.size, int32_t(m_), kChunk,
+    const size_t pairs = size_t(n) * probed.nprobe;
+    records::ScanShape shape = shape_;
+    shape.stride = estimates.stride;
+    shape.nprobe = probed.nprobe;
+    shape.rotated_stride = queries.rotated_stride;
+    device.launch(lay_out_, group, group, shape, probed.counts, lists.size,
                   LocalMemory{group * sizeof(uint32_t)}, tasks.pair_begin, tasks.task_begin,
                   tasks.count);
-    device.launch(gather_, pairs, group, probed.probes, probed.slots, pairs, tasks.pair_begin,
-                  tasks.pair);
-    device.launch(list_tasks_, size_t(m_), group, probed.counts, lists.size, int32_t(m_), kChunk,
-                  tasks.task_begin, tasks.task);
-    const size_t most = std::min<size_t>(size_t(pairs) + 1, device.info().compute_units * 64);
-    device.launch(scan_, most * kScanners, kScanners, fields_, lists.codes, lists.block, lists.size,
-                  tasks.task, tasks.count, tasks.pair_begin, probed.counts, tasks.pair,
-                  probed.starts, queries.head, queries.lattice, anchors_, queries.rotated,
-                  anchor_rotated_, steps_, group_, spread_, gammas_, int32_t(fields_count_),
-                  int32_t(code_size_), int32_t(code_bytes_), int32_t(dp_), int32_t(slots_),
-                  int32_t(nprobe), int32_t(inner_product_), kChunk, int32_t(frames_),
-                  int32_t(queries.rotated_stride), energy_, c_,
-                  LocalMemory{size_t(fields_count_) * kQueries * sizeof(uint32_t)}, stride, key);
+    device.launch(gather_, pairs, group, shape, uint32_t(pairs), probed.probes, probed.slots,
+                  probed.starts, tasks.pair_begin, tasks.pair);
+    device.launch(list_tasks_, size_t(shape.m), group, shape, probed.counts, lists.size,
+                  lists.block, tasks.pair_begin, tasks.task_begin, tasks.task);
+    const size_t most = std::min<size_t>(pairs + 1, device.info().compute_units * 64);
+    device.launch(scan_, most * kScanners, kScanners, shape, fields_, gammas_, traits_, anchors_,
+                  anchor_rotated_, steps_, lists.codes, queries.head, queries.lattice,
+                  queries.rotated, tasks.pair, tasks.task, tasks.count,
+                  LocalMemory{size_t(shape.fields) * kQueries * sizeof(uint32_t)}, estimates.key);
 }
 
 } // namespace faiss_vlc

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <faiss_vlc/search/lists.h>
+#include <opencl/search_records.h>
 #include <opencl/select.h>
 
 namespace faiss_vlc {
@@ -32,8 +33,8 @@ public:
         Buffer pair_begin; ///< uint32 m
         Buffer task_begin; ///< uint32 m
         Buffer count;      ///< uint32 1
-        Buffer pair;       ///< uint32, the pairs of each list together
-        Buffer task;       ///< (list, number)
+        Buffer pair;       ///< records::Pair, those of each list together
+        Buffer task;       ///< records::Task
     };
     /// Tasks that there can be at most.
     static int64_t most_tasks(int64_t pairs, int64_t m, int64_t largest_list);
@@ -44,10 +45,13 @@ public:
         const Buffer& rotated;
         int rotated_stride;
     };
-    /// Estimates of all vectors in the probed lists, as integers of the same order: key (int32
-    /// n x stride).
+    /// Estimates of all vectors in the probed lists, as integers of the same order.
+    struct Estimates {
+        uint64_t stride; ///< of a query
+        Buffer key;      ///< int32 n x stride
+    };
     void scan(const DeviceLists& lists, const ProbedLists& probed, const Queries& queries,
-              int64_t n, int nprobe, Tasks& tasks, uint64_t stride, Buffer& key);
+              int64_t n, Tasks& tasks, Estimates& estimates);
 
 private:
     static constexpr uint32_t kChunk = 2048; ///< vectors of a task
@@ -55,14 +59,17 @@ private:
     static constexpr int kScanners = 64;     ///< work-items of a task
 
     SearchKernels kernels_;
-    int m_, dp_, slots_, frames_, fields_count_, code_size_, code_bytes_;
-    bool inner_product_;
-    float energy_, c_;
+    records::ScanShape shape_{};
     Kernel& lay_out_;
     Kernel& gather_;
     Kernel& list_tasks_;
     Kernel& scan_;
-    Buffer fields_, anchors_, anchor_rotated_, steps_, group_, spread_, gammas_;
+    Buffer fields_;         ///< records::PackedField, row by row
+    Buffer gammas_;         ///< records::GammaStep
+    Buffer traits_;         ///< records::ListTraits m
+    Buffer anchors_;        ///< float m x dp
+    Buffer anchor_rotated_; ///< float m x slots; zeros for inner products
+    Buffer steps_;          ///< float frames x slots
 };
 
 } // namespace faiss_vlc

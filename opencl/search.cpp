@@ -29,6 +29,17 @@ uint64_t largest_sum(std::vector<uint32_t> sizes, int count) {
     return sum;
 }
 
+/// Where the parts of Block::fetched lie.
+struct Fetched {
+    Fetched(const HostMemory& memory, int64_t n, int k)
+        : labels(memory.as<int64_t>()), keys(reinterpret_cast<int32_t*>(labels + n * k)),
+          found(reinterpret_cast<uint32_t*>(keys + n * k)), totals(found + n) {}
+    int64_t* labels;
+    int32_t* keys;
+    uint32_t* found;
+    uint32_t* totals;
+};
+
 } // namespace
 
 /// All that is on the device.
@@ -50,16 +61,26 @@ struct DeviceSearch::State {
         Block(const State& state, int64_t most_in, int nprobe_in, int k_in);
         int64_t most;
         int nprobe, k;
-        uint64_t stride; ///< estimates of a query
         RankStage::Queries queries;
         ProbedLists probed;
         ScanStage::Tasks tasks;
-        Buffer estimates, best, labels, found;
-        HostMemory sent;    ///< float x (n x d), then heads (n x RankStage::kHead)
+        ScanStage::Estimates estimates;
+        SelectStage::Best best;
+        HostMemory sent;    ///< float x (n x d), then records::Head n
         HostMemory fetched; ///< labels, keys, found, totals
         std::vector<QueryHead> heads;
     };
     std::unique_ptr<Block> block;
+
+    /// Searches for at most block->most queries. Returns the vectors scanned; the numbers of those
+    /// left out go to `left`.
+    size_t search(const Request& request, std::vector<int64_t>& left);
+
+    // Its steps.
+    void send(const Request& request);
+    void run(const Request& request);
+    void fetch(const Request& request);
+    size_t finish(const Request& request, std::vector<int64_t>& left);
 
     uint64_t stride(int nprobe) const { return largest_sum(lists.sizes, nprobe); }
     /// Queries that are searched together at most.
@@ -80,20 +101,18 @@ struct DeviceSearch::State {
 };
 
 DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprobe_in, int k_in)
-    : most(most_in), nprobe(nprobe_in), k(k_in), stride(state.stride(nprobe)),
-      queries(*state.kernels.device, state.rank, most),
+    : most(most_in), nprobe(nprobe_in), k(k_in), queries(*state.kernels.device, state.rank, most),
       probed(*state.kernels.device, most, state.model->m, nprobe, state.rank.frames()),
       tasks(*state.kernels.device, most * nprobe, state.model->m,
             ScanStage::most_tasks(
                     most * nprobe, state.model->m,
-                    *std::max_element(state.lists.sizes.begin(), state.lists.sizes.end()))) {
+                    *std::max_element(state.lists.sizes.begin(), state.lists.sizes.end()))),
+      estimates{state.stride(nprobe), state.kernels.device->allocate<int32_t>(
+                                              uint64_t(most) * state.stride(nprobe), "estimates")},
+      best(*state.kernels.device, most, k) {
     Device& device = *state.kernels.device;
-    estimates = device.allocate<int32_t>(uint64_t(most) * stride, "estimates");
-    best = device.allocate<int32_t>(most * k, "results");
-    labels = device.allocate<int64_t>(most * k, "results");
-    found = device.allocate<uint32_t>(most, "results");
     sent = device.allocate_host(
-            uint64_t(most) * (state.model->d + RankStage::kHead) * sizeof(float), "queries");
+            uint64_t(most) * (state.model->d * sizeof(float) + sizeof(records::Head)), "queries");
     fetched = device.allocate_host(uint64_t(most) * (k * 12 + 8), "results");
     heads.resize(most);
 }
@@ -112,26 +131,37 @@ int DeviceSearch::most_results() {
     return SelectStage::kMostResults;
 }
 
+void DeviceSearch::prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
+                           const Request& request) {
+    if (!state_ || state_->model != model) {
+        state_.reset();
+        state_ = std::make_unique<State>(open_device(spec_), model, lists);
+    } else if (state_->lists.stamp != lists.stamp()) {
+        state_->block.reset();
+        Device& device = *state_->kernels.device;
+        state_->lists = DeviceLists(device, lists);
+    }
+    state_->prepare(request.n, request.nprobe, request.k);
+}
+
 size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
-                            const VLCInvertedLists& lists, int64_t n, const float* x, int nprobe,
-                            int k, bool as_places, float* distances, int64_t* labels,
+                            const VLCInvertedLists& lists, const Request& request,
                             std::vector<int64_t>& left) {
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {
-        if (!state_ || state_->model != model) {
-            state_.reset();
-            state_ = std::make_unique<State>(open_device(spec_), model, lists);
-        } else if (state_->lists.stamp != lists.stamp()) {
-            state_->block.reset();
-            Device& device = *state_->kernels.device;
-            state_->lists = DeviceLists(device, lists);
-        }
-        state_->prepare(n, nprobe, k);
-        for (int64_t first = 0; first < n; first += state_->block->most) {
-            const int64_t some = std::min(state_->block->most, n - first);
-            search_block(*model, first, some, x + first * model->d, nprobe, k, as_places,
-                         distances + first * k, labels + first * k, left, scanned);
+        prepare(model, lists, request);
+        for (int64_t first = 0; first < request.n; first += state_->block->most) {
+            Request some = request;
+            some.n = std::min(state_->block->most, request.n - first);
+            some.x += first * model->d;
+            some.distances += first * request.k;
+            some.labels += first * request.k;
+            const size_t left_before = left.size();
+            scanned += state_->search(some, left);
+            for (size_t i = left_before; i < left.size(); i++) {
+                left[i] += first;
+            }
         }
     } catch (...) {
         try {
@@ -147,91 +177,105 @@ size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
     return scanned;
 }
 
-void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, const float* x,
-                                int nprobe, int k, bool as_places, float* distances,
-                                int64_t* labels, std::vector<int64_t>& left, size_t& scanned) {
-    State& state = *state_;
-    State::Block& block = *state.block;
-    Device& device = *state.kernels.device;
+size_t DeviceSearch::State::search(const Request& request, std::vector<int64_t>& left) {
+    send(request);
+    run(request);
+    fetch(request);
+    kernels.device->finish();
+    return finish(request, left);
+}
 
-    std::vector<QueryHead>& heads = block.heads;
-    const size_t row = size_t(model.d) * sizeof(float);
-    float* const sent_x = block.sent.as<float>();
-    float* const sent_head = sent_x + block.most * model.d;
+/// Queries and their heads.
+void DeviceSearch::State::send(const Request& request) {
+    const int64_t n = request.n;
+    const int d = model->d;
+    const size_t row = size_t(d) * sizeof(float);
+    float* const sent_x = block->sent.as<float>();
+    auto* const sent_heads = reinterpret_cast<records::Head*>(sent_x + block->most * d);
     for (int64_t part = 0; part < n; part += kPart) { // while one is sent, the next is made
         const int64_t end = std::min(n, part + kPart);
         Rescue rescue;
 #pragma omp parallel if (end - part > 64)
         {
             std::unique_ptr<Query> query;
-            rescue.run([&] { query = std::make_unique<Query>(model); });
+            rescue.run([&] { query = std::make_unique<Query>(*model); });
 #pragma omp for schedule(static)
             for (int64_t i = part; i < end; i++) {
                 if (query) {
-                    heads[i] = query->head(x + i * model.d);
-                    std::memcpy(sent_x + i * model.d, x + i * model.d, row);
-                    const float head[RankStage::kHead] = {heads[i].rank_scale,
-                                                          heads[i].rotation_scale, heads[i].unit,
-                                                          heads[i].penalty, heads[i].rank_norm};
-                    std::memcpy(sent_head + RankStage::kHead * i, head, sizeof(head));
+                    const float* x = request.x + i * d;
+                    const QueryHead head = query->head(x);
+                    block->heads[i] = head;
+                    std::memcpy(sent_x + i * d, x, row);
+                    sent_heads[i] = {head.rank_scale, head.rank_norm, head.rotation_scale,
+                                     head.unit, head.penalty};
                 }
             }
         }
         rescue.rethrow();
-        device.send(block.sent, part * row, block.queries.x, (end - part) * row, part * row);
+        kernels.device->send(block->sent, part * row, block->queries.x, (end - part) * row,
+                             part * row);
     }
-    device.send(block.sent, block.most * row, block.queries.head,
-                n * RankStage::kHead * sizeof(float));
+    kernels.device->send(block->sent, block->most * row, block->queries.head,
+                         n * sizeof(records::Head));
+}
 
-    state.rank.rank(block.queries, n);
-    state.select.nearest_lists(block.queries.scores, state.rank.score_stride(), n, model.m, nprobe,
-                               state.lists.size, block.probed);
-    state.rank.rotate(block.queries, block.probed, n);
-    state.scan.scan(state.lists, block.probed,
-                    {block.queries.head, block.queries.lattice, block.queries.rotated,
-                     state.rank.rotated_stride()},
-                    n, nprobe, block.tasks, block.stride, block.estimates);
-    state.select.best_hits({block.estimates, block.stride, state.lists.block, state.lists.ids,
-                            state.lists.wide_ids},
-                           block.probed, n, nprobe, k, as_places, block.best, block.labels,
-                           block.found);
+void DeviceSearch::State::run(const Request& request) {
+    const int64_t n = request.n;
+    rank.rank(block->queries, n);
+    select.nearest_lists({block->queries.scores, rank.score_stride(), lists.size}, n,
+                         block->probed);
+    rank.rotate(block->queries, block->probed, n);
+    scan.scan(lists, block->probed,
+              {block->queries.head, block->queries.lattice, block->queries.rotated,
+               rank.rotated_stride()},
+              n, block->tasks, block->estimates);
+    select.best_hits(
+            {block->estimates.key, block->estimates.stride, lists.block, lists.ids, lists.wide_ids},
+            block->probed, n, request.k, request.as_places, block->best);
+}
 
-    const size_t results = size_t(n) * k;
-    const int64_t* const fetched_labels = block.fetched.as<int64_t>();
-    const int32_t* const keys = reinterpret_cast<const int32_t*>(fetched_labels + results);
-    const uint32_t* const found = reinterpret_cast<const uint32_t*>(keys + results);
-    const uint32_t* const totals = found + n;
-    device.fetch(block.labels, block.fetched, 0, results * 8);
-    device.fetch(block.best, block.fetched, results * 8, results * 4);
-    device.fetch(block.found, block.fetched, results * 12, n * sizeof(uint32_t));
-    device.fetch(block.probed.totals, block.fetched, results * 12 + n * sizeof(uint32_t),
+void DeviceSearch::State::fetch(const Request& request) {
+    Device& device = *kernels.device;
+    const size_t n = size_t(request.n), results = n * request.k;
+    device.fetch(block->best.label, block->fetched, 0, results * 8);
+    device.fetch(block->best.key, block->fetched, results * 8, results * 4);
+    device.fetch(block->best.found, block->fetched, results * 12, n * sizeof(uint32_t));
+    device.fetch(block->probed.totals, block->fetched, results * 12 + n * sizeof(uint32_t),
                  n * sizeof(uint32_t));
-    device.finish();
+}
 
-    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+size_t DeviceSearch::State::finish(const Request& request, std::vector<int64_t>& left) {
+    const int64_t n = request.n;
+    const int k = request.k;
+    const std::vector<QueryHead>& heads = block->heads;
+    const Fetched fetched(block->fetched, n, k);
+    const bool inner_product = model->metric == faiss::METRIC_INNER_PRODUCT;
     const float worst = (inner_product ? -1.0f : 1.0f) * std::numeric_limits<float>::max();
-    const MetricDistance in_metric(model);
-#pragma omp parallel for schedule(static) if (results > 1000)
+    const MetricDistance in_metric(*model);
+#pragma omp parallel for schedule(static) if (n * k > 1000)
     for (int64_t i = 0; i < n; i++) {
         const bool usual = heads[i].kind == QueryHead::kUsual;
-        const int hits = usual && found[i] != SelectStage::kTooMany ? int(found[i]) : 0;
+        const bool too_many = fetched.found[i] == SelectStage::kTooMany;
+        const int hits = usual && !too_many ? int(fetched.found[i]) : 0;
         for (int r = 0; r < k; r++) {
             const size_t at = size_t(i) * k + r;
-            const int32_t bits = keys[at] ^ ((keys[at] >> 31) & 0x7fffffff);
+            const int32_t bits = fetched.keys[at] ^ ((fetched.keys[at] >> 31) & 0x7fffffff);
             float estimate;
             std::memcpy(&estimate, &bits, 4);
-            distances[at] = r < hits ? in_metric(heads[i].base, estimate) : worst;
-            labels[at] = r < hits ? fetched_labels[at] : -1;
+            request.distances[at] = r < hits ? in_metric(heads[i].base, estimate) : worst;
+            request.labels[at] = r < hits ? fetched.labels[at] : -1;
         }
     }
+    size_t scanned = 0;
     for (int64_t i = 0; i < n; i++) {
         if (heads[i].kind == QueryHead::kExtreme ||
-            (heads[i].kind == QueryHead::kUsual && found[i] == SelectStage::kTooMany)) {
-            left.push_back(first + i);
+            (heads[i].kind == QueryHead::kUsual && fetched.found[i] == SelectStage::kTooMany)) {
+            left.push_back(i);
         } else if (heads[i].kind == QueryHead::kUsual) {
-            scanned += totals[i];
+            scanned += fetched.totals[i];
         }
     }
+    return scanned;
 }
 
 } // namespace faiss_vlc

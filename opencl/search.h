@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {
@@ -26,13 +26,19 @@ public:
     /// The largest k.
     static int most_results();
 
-    /// n queries (float n x d), k results each, padded with -1 and the metric's worst distance;
-    /// as_places: list << 32 | offset as labels. Leaves out queries that hold extreme values, or
-    /// where too many estimates are equal: their numbers go to `left`. Returns the vectors scanned
-    /// for the others.
+    struct Request {
+        int64_t n;
+        const float* x; ///< n x d
+        int nprobe;
+        int k;
+        bool as_places;   ///< list << 32 | offset as labels
+        float* distances; ///< n x k results, padded with the metric's worst distance
+        int64_t* labels;  ///< n x k, padded with -1
+    };
+    /// Leaves out queries that hold extreme values, or where too many estimates are equal: their
+    /// numbers go to `left`. Returns the vectors scanned for the others.
     size_t search(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
-                  int64_t n, const float* x, int nprobe, int k, bool as_places, float* distances,
-                  int64_t* labels, std::vector<int64_t>& left);
+                  const Request& request, std::vector<int64_t>& left);
 
 private:
     struct State;
@@ -40,9 +46,8 @@ private:
     std::mutex mutex_;
     std::unique_ptr<State> state_;
 
-    void search_block(const Model& model, int64_t first, int64_t n, const float* x, int nprobe,
-                      int k, bool as_places, float* distances, int64_t* labels,
-                      std::vector<int64_t>& left, size_t& scanned);
+    void prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
+                 const Request& request);
 };
 
 } // namespace faiss_vlc

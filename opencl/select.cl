@@ -69,11 +69,10 @@ inline uint narrow(__local uint* bins, __local uint* cell, __global const int* k
 // one's estimates start among the query's, how many these are, and the place of the pair among
 // those of its list, which list_count counts. frame_queries (`most` for each frame) are the queries
 // that need a frame, as many as frame_count says.
-__kernel void nearest_lists(__global const int* scores, int stride, int m, int nprobe,
-                            __global const uint* list_size, __local uint* bins,
-                            __global int* probes, __global uint* starts, __global uint* totals,
-                            __global uint* list_count, __global uint* slots,
-                            __global const uchar* group, int frames, int most_queries,
+__kernel void nearest_lists(ProbeShape shape, __global const int* scores,
+                            __global const uint* list_size, __global const uchar* group,
+                            __local uint* bins, __global int* probes, __global uint* starts,
+                            __global uint* totals, __global uint* list_count, __global uint* slots,
                             __global uint* frame_count, __global uint* frame_queries) {
     __local uint cell[4];
     __local uint needed[2]; // a bit for each frame, 64 at most
@@ -82,7 +81,9 @@ __kernel void nearest_lists(__global const int* scores, int stride, int m, int n
     const uint id = (uint)get_local_id(0);
     const uint size = (uint)get_local_size(0);
     const size_t query = get_group_id(0);
-    __global const int* own = scores + query * stride;
+    const int m = shape.m;
+    const int nprobe = shape.nprobe;
+    __global const int* own = scores + query * shape.score_stride;
     if (id == 0) {
         least = INT_MAX;
         most = INT_MIN;
@@ -132,10 +133,10 @@ __kernel void nearest_lists(__global const int* scores, int stride, int m, int n
         }
         total += bins[size - 1];
     }
-    for (uint f = id; f < (uint)frames; f += size) {
+    for (uint f = id; f < (uint)shape.frames; f += size) {
         if (needed[f / 32] >> (f % 32) & 1) {
             const uint at = atomic_inc(&frame_count[f]);
-            frame_queries[(size_t)f * most_queries + at] = (uint)query;
+            frame_queries[(size_t)f * shape.most + at] = (uint)query;
         }
     }
     if (id == 0) {
@@ -145,19 +146,22 @@ __kernel void nearest_lists(__global const int* scores, int stride, int m, int n
 
 // The k hits of least (key, id, list, offset) in order, at most those there are: found says how
 // many, or ~0 if more than `capacity` would have to be compared, so that another must look.
-__kernel void best_hits(__global const int* keys, ulong stride, __global const uint* totals,
-                        __global const uint* starts, __global const int* probes, int nprobe,
-                        __global const uint* list_block, __global const uint* ids, int wide_ids,
-                        int k, int capacity, int as_places, __local uint* bins,
-                        __local int* hit_key, __local ulong* hit_id, __local ulong* hit_place,
-                        __global int* best_key, __global ulong* best_label, __global uint* found) {
+__kernel void best_hits(HitShape shape, __global const int* keys, __global const uint* totals,
+                        __global const uint* starts, __global const int* probes,
+                        __global const uint* list_block, __global const uint* ids,
+                        __local uint* bins, __local int* hit_key, __local ulong* hit_id,
+                        __local ulong* hit_place, __global int* best_key,
+                        __global ulong* best_label, __global uint* found) {
     __local uint cell[4];
     __local int least;
     __local int most;
     const uint id = (uint)get_local_id(0);
     const uint size = (uint)get_local_size(0);
     const size_t query = get_group_id(0);
-    __global const int* own = keys + query * stride;
+    const int nprobe = shape.nprobe;
+    const int k = shape.k;
+    const int capacity = shape.capacity;
+    __global const int* own = keys + query * shape.stride;
     const uint total = totals[query];
     if (id == 0) {
         least = INT_MAX;
@@ -225,8 +229,8 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
                 const size_t place = (size_t)list_block[list] * 16 + offset;
                 hit_key[at] = key;
                 hit_place[at] = (ulong)list << 32 | offset;
-                hit_id[at] =
-                        wide_ids ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place] : ids[place];
+                hit_id[at] = shape.wide_ids ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place]
+                                            : ids[place];
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -262,7 +266,7 @@ __kernel void best_hits(__global const int* keys, ulong stride, __global const u
         }
         if (rank < (uint)k) {
             best_key[query * k + rank] = key;
-            best_label[query * k + rank] = as_places ? place : (ulong)label;
+            best_label[query * k + rank] = shape.as_places ? place : (ulong)label;
         }
     }
     if (id == 0) {

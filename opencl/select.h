@@ -9,8 +9,9 @@ namespace faiss_vlc {
 
 /// Pairs of a query and a list that it probes, for at most `most` queries.
 struct ProbedLists {
-    ProbedLists(Device& device, int64_t most, int64_t m, int64_t nprobe, int frames);
+    ProbedLists(Device& device, int64_t most, int64_t m, int nprobe, int frames);
     int64_t most;
+    int nprobe;
     Buffer probes;        ///< int32 n x nprobe: lists, in no order
     Buffer starts;        ///< uint32 n x nprobe: where the list's estimates begin among the query's
     Buffer totals;        ///< uint32 n: estimates of a query
@@ -25,9 +26,14 @@ class SelectStage {
 public:
     SelectStage(const SearchKernels& kernels, const Model& model);
 
-    /// The nprobe lists of least (score, number). scores int32 n x stride, sizes uint32 m.
-    void nearest_lists(const Buffer& scores, int stride, int64_t n, int m, int nprobe,
-                       const Buffer& sizes, ProbedLists& lists);
+    /// What nearest_lists reads.
+    struct Scores {
+        const Buffer& scores; ///< int32 n x stride
+        int stride;
+        const Buffer& sizes; ///< uint32 m, of the lists
+    };
+    /// The lists of least (score, number), as many as `lists` is made for.
+    void nearest_lists(const Scores& scores, int64_t n, ProbedLists& lists);
 
     /// What best_hits reads, see scan.h.
     struct Hits {
@@ -37,10 +43,16 @@ public:
         const Buffer& ids;
         bool wide_ids;
     };
-    /// The best k hits of each query by (estimate, id, place): key int32 and label uint64 n x k,
-    /// found uint32 n, where kTooMany stands for more ties than can be compared.
-    void best_hits(const Hits& hits, const ProbedLists& lists, int64_t n, int nprobe, int k,
-                   bool as_places, Buffer& key, Buffer& label, Buffer& found);
+    /// The best k hits of each query by (estimate, id, place).
+    struct Best {
+        Best(Device& device, int64_t most, int k);
+        Buffer key;   ///< int32 n x k
+        Buffer label; ///< int64 n x k
+        Buffer found; ///< uint32 n; kTooMany stands for more ties than can be compared
+    };
+    /// as_places: list << 32 | offset as labels.
+    void best_hits(const Hits& hits, const ProbedLists& lists, int64_t n, int k, bool as_places,
+                   Best& best);
 
     static constexpr uint32_t kTooMany = ~uint32_t(0);
     /// Hits that are compared with each other, beyond k.
@@ -53,7 +65,7 @@ private:
     Kernel& nearest_lists_;
     Kernel& best_hits_;
     Buffer group_; ///< uint8 m: frame of each list
-    int frames_;
+    int m_, frames_;
 };
 
 } // namespace faiss_vlc

@@ -9,6 +9,7 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/query/query.h>
 
 namespace faiss_vlc {
 
@@ -26,7 +27,7 @@ void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* l
             for (int i = 0; i < count; i++) {
                 model.lattice.encode_row(x + (first + i) * model.d, &x8[size_t(i) * dp]);
             }
-            model.nearest(count, x8.data(), labels);
+            AnchorRanking::assign(model, count, x8.data(), labels);
             std::copy_n(labels, count, list_nos + first);
         }
     });

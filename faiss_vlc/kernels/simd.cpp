@@ -2,68 +2,96 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc {
 
-extern const Simd kPortable;
-extern const Simd kAvx2;
-extern const Simd kAvx512;
-extern const Simd kNeon;
-
 namespace {
 
-constexpr int kMostLevels = 3;
-
+/// All levels of this build's processor, better ones later.
+const Level kLevels[] = {
+        {"portable", [] { return true; }, nullptr,
+         [](Simd& simd) {
+             portable::patch_search(simd);
+             portable::patch_encode(simd);
+             portable::patch_nearest(simd);
+         }},
 #if defined(__x86_64__)
-bool has_avx512() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni");
-}
+        {"avx2", [] { return bool(__builtin_cpu_supports("avx2")); }, "portable",
+         [](Simd& simd) {
+             avx2::patch_search(simd);
+             avx2::patch_encode(simd);
+             avx2::patch_nearest(simd);
+         }},
+        {"avx512",
+         [] {
+             return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vnni");
+         },
+         "avx2",
+         [](Simd& simd) {
+             avx512::patch_search(simd);
+             avx512::patch_encode(simd);
+             avx512::patch_nearest(simd);
+         }},
 #elif defined(__aarch64__)
-bool has_dot_products() {
+        {"neon",
+         [] {
 #if defined(__linux__)
-    constexpr unsigned long kAsimdDp = 1ul << 20; // HWCAP_ASIMDDP
-    return getauxval(AT_HWCAP) & kAsimdDp;
+             constexpr unsigned long kAsimdDp = 1ul << 20; // HWCAP_ASIMDDP
+             return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
 #else
-    return true; // Apple's have them all
+             return true; // Apple's have them all
 #endif
-}
+         },
+         "portable",
+         [](Simd& simd) {
+             neon::patch_search(simd);
+             neon::patch_nearest(simd);
+         }},
 #endif
+};
 
 /// The levels that this CPU has, the best one last.
-struct Levels {
-    const Simd* level[kMostLevels] = {};
-    const char* name[kMostLevels + 1] = {};
-    int count = 0;
-
+class Levels {
+public:
     Levels() {
-        add(kPortable);
-#if defined(__x86_64__)
-        if (__builtin_cpu_supports("avx2")) {
-            add(kAvx2);
+        for (const Level& level : kLevels) {
+            const Simd* base = level.base ? find(level.base) : nullptr;
+            if ((level.base && !base) || !level.has()) {
+                continue;
+            }
+            Simd& simd = simd_[count_];
+            simd = base ? *base : Simd{};
+            simd.name = names_[count_] = level.name;
+            level.patch(simd);
+            count_++;
         }
-        if (has_avx512()) {
-            add(kAvx512);
-        }
-#elif defined(__aarch64__)
-        if (has_dot_products()) {
-            add(kNeon);
-        }
-#endif
     }
-    void add(const Simd& simd) {
-        level[count] = &simd;
-        name[count] = simd.name;
-        count++;
+    const Simd* find(const char* name) const {
+        for (int i = 0; i < count_; i++) {
+            if (!std::strcmp(name, names_[i])) {
+                return &simd_[i];
+            }
+        }
+        return nullptr;
     }
+    const Simd& best() const { return simd_[count_ - 1]; }
+    const char* const* names() const { return names_; }
+
+private:
+    Simd simd_[std::size(kLevels)] = {};
+    const char* names_[std::size(kLevels) + 1] = {};
+    int count_ = 0;
 };
 
 const Levels& levels() {
@@ -85,7 +113,7 @@ const Simd& choose() {
         }
         return *level;
     }
-    return *levels().level[levels().count - 1];
+    return levels().best();
 }
 
 } // namespace
@@ -96,16 +124,11 @@ const Simd& simd() {
 }
 
 const Simd* find_simd(const char* name) {
-    for (int i = 0; i < levels().count; i++) {
-        if (!std::strcmp(name, levels().name[i])) {
-            return levels().level[i];
-        }
-    }
-    return nullptr;
+    return levels().find(name);
 }
 
 const char* const* simd_levels() {
-    return levels().name;
+    return levels().names();
 }
 
 } // namespace faiss_vlc

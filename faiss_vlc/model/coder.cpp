@@ -24,10 +24,15 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
     residual_square = model.anchor_distance(lattice, j);
     const float spread = model.spread[j];
     const int n = model.slots();
-    residual_dot = simd().encode->levels(n, rotated, &model.anchor_rotated[size_t(j) * n],
-                                         &model.inverse_step[size_t(model.group[j]) * n],
-                                         model.steps_of(j), model.levels_less_one.data(), spread,
-                                         spread > 0 ? 1.0f / spread : 0.0f, level.data());
+    const Derived& derived = model.derived();
+    const LevelGrid grid{n,
+                         &derived.anchor_rotated[size_t(j) * n],
+                         &derived.inverse_step[size_t(model.group[j]) * n],
+                         model.steps_of(j),
+                         derived.levels_less_one.data(),
+                         spread,
+                         spread > 0 ? 1.0f / spread : 0.0f};
+    residual_dot = simd().encode.levels(grid, rotated, level.data());
     pack_code(model.layout, level.data(), code);
     const uint16_t factors = model.estimator.encode(residual_square, residual_dot, spread);
     code[model.layout.code_bytes] = uint8_t(factors);

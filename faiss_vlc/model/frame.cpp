@@ -98,7 +98,7 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
 }
 
 Frame::Scaling Frame::scaling(int d, const float* x) {
-    const double norm = std::sqrt(simd().encode->square_sum(d, x));
+    const double norm = std::sqrt(simd().encode.square_sum(d, x));
     if (!(norm > double(kSmallestQuery))) {
         return {0, 0};
     }
@@ -111,7 +111,7 @@ float Frame::quantize(int d, const float* x, int16_t* q) {
         std::fill_n(q, d + d % 2, int16_t(0));
         return 0;
     }
-    simd().encode->round_scaled(d, x, by.scale, q);
+    simd().encode.round_scaled(d, x, by.scale, q);
     if (d % 2) {
         q[d] = 0;
     }
@@ -120,7 +120,7 @@ float Frame::quantize(int d, const float* x, int16_t* q) {
 
 void Frame::rotate(const int16_t* q, float unit, float* y) const {
     const int pairs = (d + 1) / 2;
-    const auto rotate_tile = simd().rotate_tile;
+    const auto rotate_tile = simd().rotate.tile;
     for (int t = 0; t < slots() / 16; t++) {
         int32_t sums[16];
         rotate_tile(pairs, q, &packed_[size_t(t) * pairs * 32], sums);
@@ -141,7 +141,7 @@ void Frame::rotate_together(int count, const int16_t* const* q, const float* uni
         x[v] = q[from];
         sums[v] = reinterpret_cast<int32_t*>(y[from]);
     }
-    simd().rotate_together(n / 16, (d + 1) / 2, x, packed_.data(), sums);
+    simd().rotate.together(n / 16, (d + 1) / 2, x, packed_.data(), sums);
     for (int v = 0; v < count; v++) {
         for (int s = 0; s < n; s++) {
             int32_t sum;

@@ -126,7 +126,7 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
 }
 
 void Lattice::encode_row(const float* row, int8_t* out) const {
-    simd().encode->quantize_row(d, row, mean.data(), scale, out);
+    simd().encode.quantize_row(d, row, mean.data(), scale, out);
     std::fill(out + d, out + padded_dim(d), int8_t(0));
 }
 

@@ -12,12 +12,10 @@ int QueryGroup::size_for(int64_t n, int threads) {
     return int(std::min<int64_t>({kLargestGroup, std::max<int64_t>(share, kTogether), n}));
 }
 
-QueryGroup::QueryGroup(const Model& model, int size) : model_(model), is_set_(size), lists_(size) {
-    for (int q = 0; q < std::min(size, kTogether); q++) {
-        scratch_.push_back(std::make_unique<RankScratch>(model));
-    }
+QueryGroup::QueryGroup(const Model& model, int size)
+    : model_(model), ranking_(model, std::min(size, kTogether)), is_set_(size), lists_(size) {
     for (int q = 0; q < size; q++) {
-        queries_.push_back(std::make_unique<Query>(model, scratch_[q % kTogether].get()));
+        queries_.push_back(std::make_unique<Query>(model, &ranking_));
     }
 }
 
@@ -32,7 +30,11 @@ void QueryGroup::rank(int probes) {
     probes_ = probes;
     for (int q = 0; q < n_; q++) {
         if (q % kTogether == 0 && q + kTogether <= n_) {
-            Query::score_together(&queries_[q]);
+            const RoundedQuery* together[kTogether];
+            for (int i = 0; i < kTogether; i++) {
+                together[i] = &queries_[q + i]->rounded();
+            }
+            ranking_.score(kTogether, together);
         }
         lists_[q] = queries_[q]->rank(probes).data();
     }

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/query.h>
 
 namespace faiss_vlc {
 
@@ -41,7 +41,7 @@ public:
 
 private:
     const Model& model_;
-    std::vector<std::unique_ptr<RankScratch>> scratch_; ///< of those that are ranked together
+    AnchorRanking ranking_;
     std::vector<std::unique_ptr<Query>> queries_;
     std::vector<uint8_t> is_set_;
     std::vector<const int64_t*> lists_;

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
 
 namespace faiss_vlc {
@@ -26,7 +26,7 @@ public:
             vectors_.prefetch(size_t(list(l + 1)));
         }
         if (j >= 0) {
-            model_.prefetch(int(j));
+            Query::prefetch(model_, int(j));
             const size_t bytes = vectors_.list_bytes(size_t(j));
             at_ = vectors_.blocks(j);
             end_ = at_ + std::min(bytes, kFetched);

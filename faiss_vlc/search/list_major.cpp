@@ -32,10 +32,10 @@ void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const
         }
         ahead.fetch(kScanBatch * code_size);
         if (count == kScanTogether) {
-            simd().scan_blocks_together(lists, codes, some, bounds, estimate, close);
+            simd().scan.blocks_together(lists, codes, some, bounds, estimate, close);
         } else {
             for (int q = 0; q < count; q++) {
-                close[q] = simd().scan_blocks(*lists[q], codes, some, bounds[q], estimate[q]);
+                close[q] = simd().scan.blocks(*lists[q], codes, some, bounds[q], estimate[q]);
             }
         }
         for (int q = 0; q < count; q++) {

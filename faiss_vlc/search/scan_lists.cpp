@@ -78,7 +78,7 @@ void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
 template <class Hits>
 Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
              int64_t following, Hits& hits) {
-    const auto scan_blocks = simd().scan_blocks;
+    const auto scan_blocks = simd().scan.blocks;
     const size_t code_size = scope.lists.code_size;
     Scanned scanned;
     Ahead ahead(scope.model, scope.lists, count, lists, following);

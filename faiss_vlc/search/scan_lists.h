@@ -8,7 +8,7 @@
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/IDSelector.h>
 
-#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/search/top_k.h>
 

@@ -37,7 +37,8 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const float* steps = model.steps_of(j);
             for (int s = 0; s < slots; s++) {
                 decoded[size_t(i) * slots + s] =
-                        float(2 * coder.level[s] - model.levels_less_one[s]) * (steps[s] * unit);
+                        float(2 * coder.level[s] - model.derived().levels_less_one[s]) *
+                        (steps[s] * unit);
             }
         }
     }
@@ -69,7 +70,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                 const int i = trial.candidate[at];
                 const int j = anchors.label[trial.base[i]];
                 const float* y = &rotated[size_t(model.group[j]) * slots];
-                const float* b = &model.anchor_rotated[size_t(j) * slots];
+                const float* b = &model.derived().anchor_rotated[size_t(j) * slots];
                 for (int s = 0; s < slots; s++) {
                     residual[s] = inner_product ? y[s] : y[s] - b[s];
                 }

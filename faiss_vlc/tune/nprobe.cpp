@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

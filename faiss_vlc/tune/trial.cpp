@@ -43,6 +43,7 @@ Trial make_trial(const Sample& sample, const Model& model) {
     const int tiles = (n + 15) / 16;
     std::vector<int8_t> packed(size_t(tiles) * groups * 64, 0);
     std::vector<int32_t> norm(tiles * 16, 0), sums(tiles * 16, 0);
+    const AnchorTiles rows{tiles, groups, packed.data(), sums.data(), norm.data()};
     std::vector<int8_t> x8(shape.dp);
     for (int i = 0; i < n; i++) {
         sample.lattice.encode_row(sample.vector(trial.base[i]), x8.data());
@@ -86,8 +87,7 @@ Trial make_trial(const Sample& sample, const Model& model) {
                 std::vector<int32_t> scores(tiles * 16);
                 std::vector<int8_t> query8(shape.dp);
                 sample.lattice.encode_row(sample.vector(trial.queries[q]), query8.data());
-                simd().rank_tiles(tiles, groups, query8.data(), packed.data(), sums.data(),
-                                  norm.data(), -2, scores.data());
+                simd().rank.tiles(rows, query8.data(), -2, scores.data());
                 for (int i = 0; i < n; i++) {
                     order[i] = {float(scores[i]), i};
                 }

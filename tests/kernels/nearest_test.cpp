@@ -31,6 +31,7 @@ TEST(Nearest, EveryLevelAgreesWithTheReference) {
                     packed[(size_t(j / 16) * (dp / 4) + k / 4) * 64 + j % 16 * 4 + k % 4] = a;
                 }
             }
+            const AnchorTiles tiles{padded / 16, dp / 4, packed.data(), sums.data(), norms.data()};
             for (int rows : {1, 5, 6, 7, 14}) {
                 std::vector<int8_t> x(size_t(rows) * dp);
                 for (size_t i = 0; i < x.size(); i++) {
@@ -41,8 +42,7 @@ TEST(Nearest, EveryLevelAgreesWithTheReference) {
                             expected.data(), dist.data());
                 for (const Simd* level : levels()) {
                     SCOPED_TRACE(level->name);
-                    level->nearest(rows, padded / 16, dp / 4, x.data(), packed.data(), sums.data(),
-                                   norms.data(), label.data());
+                    level->nearest.rows(tiles, rows, x.data(), label.data());
                     EXPECT_EQ(label, expected);
                 }
             }

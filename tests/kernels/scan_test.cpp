@@ -36,6 +36,22 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
     EXPECT_EQ(find_simd(""), nullptr);
 }
 
+// A level has all loops, its own or those that it took over.
+TEST(Levels, AreWhole) {
+    for (const Simd* level : levels()) {
+        SCOPED_TRACE(level->name);
+        const Simd& own = *level;
+        EXPECT_TRUE(own.rank.tiles && own.rank.together && own.rank.group_minima &&
+                    own.rank.select_within);
+        EXPECT_TRUE(own.rotate.tile && own.rotate.together);
+        EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.blocks &&
+                    own.scan.blocks_together);
+        EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
+                    own.encode.levels);
+        EXPECT_TRUE(own.nearest.rows);
+    }
+}
+
 TEST(LevelsChild, DISABLED_Name) {
     try {
         report(simd().name);
@@ -88,7 +104,7 @@ TEST(RotateTile, MatchesIntegers) {
             }
             for (const Simd* level : levels()) {
                 std::vector<int32_t> sums(16, 99);
-                level->rotate_tile(pairs, x.data(), rows.data(), sums.data());
+                level->rotate.tile(pairs, x.data(), rows.data(), sums.data());
                 ASSERT_EQ(sums, expected) << level->name << " " << pairs;
             }
         }
@@ -113,12 +129,12 @@ TEST(RotateTogether, MatchesOneByOne) {
                     x[v] = vectors[v].data();
                     out[v] = sums[v].data();
                 }
-                level->rotate_together(tiles, pairs, x, rows.data(), out);
+                level->rotate.together(tiles, pairs, x, rows.data(), out);
                 for (int v = 0; v < kTogether; v++) {
                     for (int t = 0; t < tiles; t++) {
                         int32_t expected[16];
                         find_simd("portable")
-                                ->rotate_tile(pairs, x[v], &rows[size_t(t) * pairs * 32], expected);
+                                ->rotate.tile(pairs, x[v], &rows[size_t(t) * pairs * 32], expected);
                         ASSERT_TRUE(std::equal(expected, expected + 16, &sums[v][t * 16]))
                                 << level->name << " " << tiles << " " << pairs;
                     }
@@ -162,15 +178,15 @@ TEST(RankTiles, MatchesIntegers) {
                 for (int j = 0; j < tiles * 16; j++) {
                     wanted[j] = offsets[j] + factor * expected[j];
                 }
+                const AnchorTiles anchors{tiles, groups, packed.data(), sums.data(),
+                                          offsets.data()};
                 for (const Simd* level : levels()) {
                     std::vector<int32_t> scores(tiles * 16, 99);
-                    level->rank_tiles(tiles, groups, x.data(), packed.data(), sums.data(),
-                                      offsets.data(), factor, scores.data());
+                    level->rank.tiles(anchors, x.data(), factor, scores.data());
                     ASSERT_EQ(scores, wanted) << level->name << " " << tiles << " " << groups;
                     std::vector<int8_t> others = random.values<int8_t>(x.size(), -127, 127);
                     std::vector<int32_t> alone(tiles * 16);
-                    level->rank_tiles(tiles, groups, others.data(), packed.data(), sums.data(),
-                                      offsets.data(), factor, alone.data());
+                    level->rank.tiles(anchors, others.data(), factor, alone.data());
                     std::vector<std::vector<int32_t>> each(kTogether,
                                                            std::vector<int32_t>(tiles * 16, 99));
                     const int8_t* queries[kTogether] = {x.data(), others.data(), x.data(),
@@ -179,8 +195,7 @@ TEST(RankTiles, MatchesIntegers) {
                     for (int q = 0; q < kTogether; q++) {
                         out[q] = each[q].data();
                     }
-                    level->rank_together(tiles, groups, queries, packed.data(), sums.data(),
-                                         offsets.data(), factor, out);
+                    level->rank.together(anchors, queries, factor, out);
                     for (int q = 0; q < kTogether; q++) {
                         ASSERT_EQ(each[q], q % 2 ? alone : wanted) << level->name << " " << tiles;
                     }
@@ -206,10 +221,10 @@ TEST(Ranking, MinimaAndSelection) {
             }
             for (const Simd* level : levels()) {
                 std::vector<int32_t> minima(groups, 7);
-                level->group_minima(n, scores.data(), groups, minima.data());
+                level->rank.group_minima(n, scores.data(), groups, minima.data());
                 EXPECT_EQ(minima, least) << level->name << " " << n << " " << groups;
                 std::vector<uint64_t> found(n);
-                found.resize(level->select_within(n, scores.data(), bound, found.data()));
+                found.resize(level->rank.select_within(n, scores.data(), bound, found.data()));
                 EXPECT_EQ(found, keys) << level->name << " " << n << " bound " << bound;
             }
         }
@@ -231,10 +246,10 @@ TEST(AnchorDistance, IsTheSameAndNearTheExact) {
             for (int k = 0; k < dp; k++) {
                 expected += (double(q[k]) - a[k]) * (double(q[k]) - a[k]);
             }
-            const float first = levels()[0]->anchor_distance(dp, q.data(), a.data());
+            const float first = levels()[0]->scan.anchor_distance(dp, q.data(), a.data());
             EXPECT_NEAR(first, expected, 1e-5 * expected);
             for (const Simd* level : levels()) {
-                EXPECT_EQ(level->anchor_distance(dp, q.data(), a.data()), first)
+                EXPECT_EQ(level->scan.anchor_distance(dp, q.data(), a.data()), first)
                         << level->name << dp;
             }
         }
@@ -268,8 +283,8 @@ TEST(QuantizeQuery, IsTheSameAndRounds) {
             for (const Simd* level : levels()) {
                 std::vector<float> w(n, 99);
                 std::vector<int8_t> q8(n, 99);
-                const float largest = level->quantize_query(n, y.data(), b.data(), step.data(),
-                                                            w.data(), q8.data());
+                const float largest = level->scan.quantize_query(n, y.data(), b.data(), step.data(),
+                                                                 w.data(), q8.data());
                 EXPECT_NEAR(largest, most, 1e-6 * most + 1e-44);
                 for (int i = 0; i < n; i++) {
                     ASSERT_NEAR(w[i], exact[i], 1e-6 * most + 1e-44);
@@ -311,7 +326,7 @@ void check_together(const ListScan* const* lists, const uint8_t* blocks, int cou
     static_assert(kScanTogether == 2);
     float alone[kScanTogether][kScanBatch];
     for (int q = 0; q < kScanTogether; q++) {
-        levels()[0]->scan_blocks(*lists[q], blocks, count, 0, alone[q]);
+        levels()[0]->scan.blocks(*lists[q], blocks, count, 0, alone[q]);
     }
     for (const Simd* level : levels()) {
         for (float high : {alone[1][count / 2], -1e30f, NAN}) {
@@ -319,7 +334,7 @@ void check_together(const ListScan* const* lists, const uint8_t* blocks, int cou
             float together[kScanTogether][kScanBatch];
             float* distances[] = {together[0], together[1]};
             uint64_t within[] = {99, 99};
-            level->scan_blocks_together(lists, blocks, count, bounds, distances, within);
+            level->scan.blocks_together(lists, blocks, count, bounds, distances, within);
             for (int q = 0; q < kScanTogether; q++) {
                 ASSERT_EQ(std::memcmp(alone[q], together[q], size_t(count) * sizeof(float)), 0)
                         << level->name << " " << count << " query " << q;
@@ -394,7 +409,7 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
     std::vector<float> first;
     for (const Simd* level : levels()) {
         std::vector<float> distance(kScanBatch, 0);
-        level->scan_blocks(list, block.data(), count, 0, distance.data());
+        level->scan.blocks(list, block.data(), count, 0, distance.data());
         distance.resize(count);
         if (first.empty()) {
             first = distance;
@@ -407,7 +422,7 @@ void check_scan(const Layout& layout, int count, int kind, Random& random) {
         for (float bound : {distance[count / 2], float(expected[0] + 1), -1e30f, 1e30f, NAN}) {
             std::vector<float> again(kScanBatch);
             const uint64_t within =
-                    level->scan_blocks(list, block.data(), count, bound, again.data());
+                    level->scan.blocks(list, block.data(), count, bound, again.data());
             uint64_t wanted = 0;
             for (int v = 0; v < count; v++) {
                 wanted |= uint64_t(first[v] <= bound) << v;

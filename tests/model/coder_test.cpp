@@ -32,7 +32,7 @@ TEST(EncodeLoops, VectorsAreTheSameOnAllLevels) {
             std::vector<float> x = normal(d, scale, random), mean = normal(d, scale, random);
             x[d / 2] = 0.5f * scale; // rounds to even
             x[d / 3] = d % 3 ? 1e30f : -kInfinity;
-            const EncodeLoops& portable = *levels()[0]->encode;
+            const Simd::Encode& portable = levels()[0]->encode;
             const double square = portable.square_sum(d, x.data());
             std::vector<int8_t> row(d + 1, 99);
             portable.quantize_row(d, x.data(), mean.data(), 1 / scale, row.data());
@@ -45,13 +45,13 @@ TEST(EncodeLoops, VectorsAreTheSameOnAllLevels) {
             }
             for (const Simd* level : levels()) {
                 SCOPED_TRACE(std::string(level->name) + ", d = " + std::to_string(d));
-                const double met = level->encode->square_sum(d, x.data());
+                const double met = level->encode.square_sum(d, x.data());
                 EXPECT_EQ(std::memcmp(&met, &square, sizeof met), 0);
                 std::vector<int8_t> q8(d + 1, 99);
-                level->encode->quantize_row(d, x.data(), mean.data(), 1 / scale, q8.data());
+                level->encode.quantize_row(d, x.data(), mean.data(), 1 / scale, q8.data());
                 EXPECT_EQ(q8, row); // what lies behind it too
                 std::vector<int16_t> q16(d + 1, 99);
-                level->encode->round_scaled(d, within.data(), 0.5f, q16.data());
+                level->encode.round_scaled(d, within.data(), 0.5f, q16.data());
                 EXPECT_EQ(q16, words);
             }
         }
@@ -73,9 +73,9 @@ TEST(EncodeLoops, LevelsAreTheSameOnAllLevels) {
             }
             const float inverse = spread > 0 ? 1 / spread : 0.0f;
             std::vector<uint8_t> expected(n);
-            const float dot = levels()[0]->encode->levels(
-                    n, y.data(), b.data(), inverse_step.data(), step.data(), most.data(), spread,
-                    inverse, expected.data());
+            const LevelGrid grid{n,      b.data(), inverse_step.data(), step.data(), most.data(),
+                                 spread, inverse};
+            const float dot = levels()[0]->encode.levels(grid, y.data(), expected.data());
             double exact = 0;
             for (int s = 0; s < n; s++) {
                 ASSERT_LE(expected[s], most[s]);
@@ -89,9 +89,7 @@ TEST(EncodeLoops, LevelsAreTheSameOnAllLevels) {
             EXPECT_NEAR(dot, exact, 1e-4 * (std::fabs(exact) + double(spread) * spread));
             for (const Simd* level : levels()) {
                 std::vector<uint8_t> found(n, 99);
-                const float met = level->encode->levels(n, y.data(), b.data(), inverse_step.data(),
-                                                        step.data(), most.data(), spread, inverse,
-                                                        found.data());
+                const float met = level->encode.levels(grid, y.data(), found.data());
                 EXPECT_EQ(found, expected) << level->name << " " << n;
                 EXPECT_EQ(std::memcmp(&met, &dot, sizeof met), 0) << level->name << " " << n;
             }

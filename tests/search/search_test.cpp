@@ -234,12 +234,13 @@ double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size
     std::vector<double> w(model.slots());
     double most = 0, dot = 0;
     for (int s = 0; s < model.slots(); s++) {
-        const float b = ip ? 0 : model.anchor_rotated[j * model.slots() + s];
+        const float b = ip ? 0 : model.derived().anchor_rotated[j * model.slots() + s];
         w[s] = (y[s] - b) * model.steps_of(int(j))[s];
         most = std::max(most, std::fabs(w[s]));
     }
     for (int s = 0; s < model.layout.slots(); s++) {
-        dot += std::round(w[s] * 127 / most) * (level[s] - 0.5 * model.levels_less_one[s]);
+        dot += std::round(w[s] * 127 / most) *
+               (level[s] - 0.5 * model.derived().levels_less_one[s]);
     }
     dot *= most / 127 * model.spread[j] / (ip ? scale : scale * scale);
 

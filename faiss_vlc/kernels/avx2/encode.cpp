@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // AVX2: 8 floats a register, so the 16 lanes of a canonical sum are two. What is clamped comes
@@ -66,11 +66,13 @@ void quantize_row(int d, const float* x, const float* mean, float scale, int8_t*
     }
 }
 
-float levels(int n, const float* y, const float* b, const float* inverse_step, const float* step,
-             const int16_t* most, float spread, float inverse_spread, uint8_t* level) {
-    const __m256 by = _mm256_set1_ps(spread), inverse = _mm256_set1_ps(inverse_spread);
+float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
+    const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
+    const int slots = grid.slots;
+    const int16_t* most = grid.most;
+    const __m256 by = _mm256_set1_ps(grid.spread), inverse = _mm256_set1_ps(grid.inverse_spread);
     __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (int s = 0; s < n; s += kLanes) {
+    for (int s = 0; s < slots; s += kLanes) {
         __m256 found[2];
         for (int h = 0; h < 2; h++) {
             const int at = s + 8 * h;
@@ -100,7 +102,11 @@ float levels(int n, const float* y, const float* b, const float* inverse_step, c
 
 } // namespace
 
-extern const EncodeLoops kEncodeAvx2;
-const EncodeLoops kEncodeAvx2 = {square_sum, round_scaled, quantize_row, levels};
+void avx2::patch_encode(Simd& simd) {
+    simd.encode.square_sum = square_sum;
+    simd.encode.round_scaled = round_scaled;
+    simd.encode.quantize_row = quantize_row;
+    simd.encode.levels = levels;
+}
 
 } // namespace faiss_vlc

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/kernels/levels.h>
 
 // AVX2: two registers for the 16 lanes of a tile.
 
@@ -36,13 +36,14 @@ int32_t first_of_smallest(const Best& best) {
 
 /// `R` rows meet a tile. vpmaddubsw takes |x| as unsigned and gives its sign to the anchors.
 template <int R>
-void meet(int tile, int groups, const int8_t* x, const int8_t* packed, const int32_t* norms,
-          Best* best) {
+void meet(const AnchorTiles& anchors, int tile, const int8_t* x, Best* best) {
+    const int groups = anchors.groups;
+    const int32_t* norms = anchors.offsets + tile * 16;
     __m256i acc[R][2];
     for (int r = 0; r < R; r++) {
         acc[r][0] = acc[r][1] = _mm256_setzero_si256();
     }
-    const int8_t* from = packed + int64_t(tile) * groups * 64;
+    const int8_t* from = anchors.packed + int64_t(tile) * groups * 64;
     const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
     const __m256i ones = _mm256_set1_epi16(1);
     for (int g = 0; g < groups; g++) {
@@ -58,8 +59,8 @@ void meet(int tile, int groups, const int8_t* x, const int8_t* packed, const int
     }
     for (int r = 0; r < R; r++) {
         for (int h = 0; h < 2; h++) {
-            const __m256i score = _mm256_sub_epi32(load(norms + tile * 16 + h * 8),
-                                                   _mm256_slli_epi32(acc[r][h], 1));
+            const __m256i score =
+                    _mm256_sub_epi32(load(norms + h * 8), _mm256_slli_epi32(acc[r][h], 1));
             const __m256i better = _mm256_cmpgt_epi32(best[r].score[h], score);
             best[r].tile[h] = _mm256_blendv_epi8(best[r].tile[h], _mm256_set1_epi32(tile), better);
             best[r].score[h] = _mm256_min_epi32(best[r].score[h], score);
@@ -68,8 +69,7 @@ void meet(int tile, int groups, const int8_t* x, const int8_t* packed, const int
 }
 
 template <int R>
-void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                     const int32_t* norms, int32_t* label) {
+void nearest_of_some(const AnchorTiles& anchors, const int8_t* x, int32_t* label) {
     Best best[R];
     for (int r = 0; r < R; r++) {
         for (int h = 0; h < 2; h++) {
@@ -77,25 +77,29 @@ void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packe
             best[r].tile[h] = _mm256_setzero_si256();
         }
     }
-    for (int t = 0; t < tiles; t++) {
-        meet<R>(t, groups, x, packed, norms, best);
+    for (int t = 0; t < anchors.tiles; t++) {
+        meet<R>(anchors, t, x, best);
     }
     for (int r = 0; r < R; r++) {
         label[r] = first_of_smallest(best[r]);
     }
 }
 
-} // namespace
-
-void nearest_avx2(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
-                  const int32_t* /*component_sums*/, const int32_t* norms, int32_t* label) {
+void nearest_rows(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label) {
+    const int64_t size = int64_t(anchors.groups) * 4;
     int r = 0;
     for (; r + 4 <= rows; r += 4) {
-        nearest_of_some<4>(tiles, groups, x + int64_t(r) * groups * 4, packed, norms, label + r);
+        nearest_of_some<4>(anchors, x + r * size, label + r);
     }
     for (; r < rows; r++) {
-        nearest_of_some<1>(tiles, groups, x + int64_t(r) * groups * 4, packed, norms, label + r);
+        nearest_of_some<1>(anchors, x + r * size, label + r);
     }
+}
+
+} // namespace
+
+void avx2::patch_nearest(Simd& simd) {
+    simd.nearest.rows = nearest_rows;
 }
 
 } // namespace faiss_vlc

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // AVX-512: the 16 lanes of a canonical sum are one register, ragged ends are masked. As in
@@ -45,11 +45,13 @@ void quantize_row(int d, const float* x, const float* mean, float scale, int8_t*
     }
 }
 
-float levels(int n, const float* y, const float* b, const float* inverse_step, const float* step,
-             const int16_t* most, float spread, float inverse_spread, uint8_t* level) {
-    const __m512 by = _mm512_set1_ps(spread), inverse = _mm512_set1_ps(inverse_spread);
+float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
+    const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
+    const int slots = grid.slots;
+    const int16_t* most = grid.most;
+    const __m512 by = _mm512_set1_ps(grid.spread), inverse = _mm512_set1_ps(grid.inverse_spread);
     __m512 sum = _mm512_setzero_ps();
-    for (int s = 0; s < n; s += kLanes) {
+    for (int s = 0; s < slots; s += kLanes) {
         const __m256i most16 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(most + s));
         const __m512 top = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(most16));
         const __m512 middle = _mm512_mul_ps(top, _mm512_set1_ps(0.5f));
@@ -72,7 +74,11 @@ float levels(int n, const float* y, const float* b, const float* inverse_step, c
 
 } // namespace
 
-extern const EncodeLoops kEncodeAvx512;
-const EncodeLoops kEncodeAvx512 = {square_sum, round_scaled, quantize_row, levels};
+void avx512::patch_encode(Simd& simd) {
+    simd.encode.square_sum = square_sum;
+    simd.encode.round_scaled = round_scaled;
+    simd.encode.quantize_row = quantize_row;
+    simd.encode.levels = levels;
+}
 
 } // namespace faiss_vlc

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/lib/limits.h>
 
 // AVX-512 with VNNI: as many sums at once as there are registers.
@@ -32,15 +32,15 @@ void add_products(__m512i& sum, __m512i q, __m512i a) {
 /// `R` rows meet `T` tiles, the first of which is `tile`. Rows enter as x + 128, unsigned, which
 /// makes each dot product 128 sums too large.
 template <int R, int T>
-void meet(int tile, int groups, const uint8_t* x, const int8_t* packed, const int32_t* sums,
-          const int32_t* norms, Best* best) {
+void meet(const AnchorTiles& anchors, int tile, const uint8_t* x, Best* best) {
+    const int groups = anchors.groups;
     __m512i acc[R][T];
     for (int r = 0; r < R; r++) {
         for (int t = 0; t < T; t++) {
             acc[r][t] = _mm512_setzero_si512();
         }
     }
-    const int8_t* from = packed + int64_t(tile) * groups * 64;
+    const int8_t* from = anchors.packed + int64_t(tile) * groups * 64;
     const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
     for (int g = 0; g < groups; g++) {
         __m512i a[T];
@@ -57,8 +57,9 @@ void meet(int tile, int groups, const uint8_t* x, const int8_t* packed, const in
     }
     for (int t = 0; t < T; t++) {
         const int at = (tile + t) * 16;
-        const __m512i own = _mm512_add_epi32(_mm512_loadu_si512(norms + at),
-                                             _mm512_slli_epi32(_mm512_loadu_si512(sums + at), 8));
+        const __m512i own = _mm512_add_epi32(
+                _mm512_loadu_si512(anchors.offsets + at),
+                _mm512_slli_epi32(_mm512_loadu_si512(anchors.component_sums + at), 8));
         const __m512i number = _mm512_set1_epi32(tile + t);
         for (int r = 0; r < R; r++) {
             const __m512i score = _mm512_sub_epi32(own, _mm512_slli_epi32(acc[r][t], 1));
@@ -70,10 +71,9 @@ void meet(int tile, int groups, const uint8_t* x, const int8_t* packed, const in
 }
 
 template <int R>
-void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                     const int32_t* sums, const int32_t* norms, int32_t* label) {
+void nearest_of_some(const AnchorTiles& anchors, const int8_t* x, int32_t* label) {
     alignas(64) uint8_t moved[R * kMaxDim];
-    const int bytes = R * groups * 4;
+    const int bytes = R * anchors.groups * 4;
     for (int k = 0; k < bytes; k += 64) {
         const __mmask64 some = bytes - k >= 64 ? ~0ull : (1ull << (bytes - k)) - 1;
         const __m512i v = _mm512_maskz_loadu_epi8(some, x + k);
@@ -84,30 +84,32 @@ void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packe
         best[r] = {_mm512_set1_epi32(INT32_MAX), _mm512_setzero_si512()};
     }
     int t = 0;
-    for (; t + 4 <= tiles; t += 4) {
-        meet<R, 4>(t, groups, moved, packed, sums, norms, best);
+    for (; t + 4 <= anchors.tiles; t += 4) {
+        meet<R, 4>(anchors, t, moved, best);
     }
-    for (; t < tiles; t++) {
-        meet<R, 1>(t, groups, moved, packed, sums, norms, best);
+    for (; t < anchors.tiles; t++) {
+        meet<R, 1>(anchors, t, moved, best);
     }
     for (int r = 0; r < R; r++) {
         label[r] = first_of_smallest(best[r]);
     }
 }
 
-} // namespace
-
-void nearest_avx512(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
-                    const int32_t* component_sums, const int32_t* norms, int32_t* label) {
+void nearest_rows(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label) {
+    const int64_t size = int64_t(anchors.groups) * 4;
     int r = 0;
     for (; r + 6 <= rows; r += 6) {
-        nearest_of_some<6>(tiles, groups, x + int64_t(r) * groups * 4, packed, component_sums,
-                           norms, label + r);
+        nearest_of_some<6>(anchors, x + r * size, label + r);
     }
     for (; r < rows; r++) {
-        nearest_of_some<1>(tiles, groups, x + int64_t(r) * groups * 4, packed, component_sums,
-                           norms, label + r);
+        nearest_of_some<1>(anchors, x + r * size, label + r);
     }
+}
+
+} // namespace
+
+void avx512::patch_nearest(Simd& simd) {
+    simd.nearest.rows = nearest_rows;
 }
 
 } // namespace faiss_vlc

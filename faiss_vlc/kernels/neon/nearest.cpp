@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/kernels/levels.h>
 
 // ARM with dot products: four registers for the 16 lanes of a tile.
 
@@ -36,8 +36,9 @@ int32_t first_of_smallest(const Best& best) {
 
 /// `R` rows meet a tile.
 template <int R>
-void meet(int tile, int groups, const int8_t* x, const int8_t* packed, const int32_t* norms,
-          Best* best) {
+void meet(const AnchorTiles& anchors, int tile, const int8_t* x, Best* best) {
+    const int groups = anchors.groups;
+    const int32_t* norms = anchors.offsets + tile * 16;
     int32x4_t acc[R][kParts];
     for (int r = 0; r < R; r++) {
         for (int p = 0; p < kParts; p++) {
@@ -45,19 +46,19 @@ void meet(int tile, int groups, const int8_t* x, const int8_t* packed, const int
         }
     }
     for (int g = 0; g < groups; g++) {
-        const int8x16x4_t anchors = vld1q_s8_x4(packed + (int64_t(tile) * groups + g) * 64);
+        const int8x16x4_t a = vld1q_s8_x4(anchors.packed + (int64_t(tile) * groups + g) * 64);
         for (int r = 0; r < R; r++) {
             int32_t bytes;
             std::memcpy(&bytes, x + (int64_t(r) * groups + g) * 4, 4);
             const int8x16_t row = vreinterpretq_s8_s32(vdupq_n_s32(bytes));
             for (int p = 0; p < kParts; p++) {
-                acc[r][p] = vdotq_s32(acc[r][p], anchors.val[p], row);
+                acc[r][p] = vdotq_s32(acc[r][p], a.val[p], row);
             }
         }
     }
     for (int r = 0; r < R; r++) {
         for (int p = 0; p < kParts; p++) {
-            const int32x4_t norm = vld1q_s32(norms + tile * 16 + 4 * p);
+            const int32x4_t norm = vld1q_s32(norms + 4 * p);
             const int32x4_t score = vsubq_s32(norm, vshlq_n_s32(acc[r][p], 1));
             const uint32x4_t better = vcgtq_s32(best[r].score[p], score);
             best[r].tile[p] = vbslq_s32(better, vdupq_n_s32(tile), best[r].tile[p]);
@@ -67,8 +68,7 @@ void meet(int tile, int groups, const int8_t* x, const int8_t* packed, const int
 }
 
 template <int R>
-void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                     const int32_t* norms, int32_t* label) {
+void nearest_of_some(const AnchorTiles& anchors, const int8_t* x, int32_t* label) {
     Best best[R];
     for (int r = 0; r < R; r++) {
         for (int p = 0; p < kParts; p++) {
@@ -76,25 +76,29 @@ void nearest_of_some(int tiles, int groups, const int8_t* x, const int8_t* packe
             best[r].tile[p] = vdupq_n_s32(0);
         }
     }
-    for (int t = 0; t < tiles; t++) {
-        meet<R>(t, groups, x, packed, norms, best);
+    for (int t = 0; t < anchors.tiles; t++) {
+        meet<R>(anchors, t, x, best);
     }
     for (int r = 0; r < R; r++) {
         label[r] = first_of_smallest(best[r]);
     }
 }
 
-} // namespace
-
-void nearest_neon(int rows, int tiles, int groups, const int8_t* x, const int8_t* packed,
-                  const int32_t* /*component_sums*/, const int32_t* norms, int32_t* label) {
+void nearest_rows(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label) {
+    const int64_t size = int64_t(anchors.groups) * 4;
     int r = 0;
     for (; r + 4 <= rows; r += 4) {
-        nearest_of_some<4>(tiles, groups, x + int64_t(r) * groups * 4, packed, norms, label + r);
+        nearest_of_some<4>(anchors, x + r * size, label + r);
     }
     for (; r < rows; r++) {
-        nearest_of_some<1>(tiles, groups, x + int64_t(r) * groups * 4, packed, norms, label + r);
+        nearest_of_some<1>(anchors, x + r * size, label + r);
     }
+}
+
+} // namespace
+
+void neon::patch_nearest(Simd& simd) {
+    simd.nearest.rows = nearest_rows;
 }
 
 } // namespace faiss_vlc

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // The specification of the loops that the other instruction sets have too.
@@ -36,10 +36,13 @@ void quantize_row(int d, const float* x, const float* mean, float scale, int8_t*
     }
 }
 
-float levels(int n, const float* y, const float* b, const float* inverse_step, const float* step,
-             const int16_t* most, float spread, float inverse_spread, uint8_t* level) {
+float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
+    const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
+    const int slots = grid.slots;
+    const int16_t* most = grid.most;
+    const float spread = grid.spread, inverse_spread = grid.inverse_spread;
     float lane[kLanes] = {};
-    for (int s = 0; s < n; s += kLanes) {
+    for (int s = 0; s < slots; s += kLanes) {
         for (int i = 0; i < kLanes; i++) {
             const float top = float(most[s + i]);
             const float residual = y[s + i] - b[s + i];
@@ -54,7 +57,11 @@ float levels(int n, const float* y, const float* b, const float* inverse_step, c
 
 } // namespace
 
-extern const EncodeLoops kEncodePortable;
-const EncodeLoops kEncodePortable = {square_sum, round_scaled, quantize_row, levels};
+void portable::patch_encode(Simd& simd) {
+    simd.encode.square_sum = square_sum;
+    simd.encode.round_scaled = round_scaled;
+    simd.encode.quantize_row = quantize_row;
+    simd.encode.levels = levels;
+}
 
 } // namespace faiss_vlc

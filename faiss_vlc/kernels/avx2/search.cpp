@@ -1,7 +1,7 @@
 #include <immintrin.h>
 
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // AVX2: as avx512/scan.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by
@@ -62,8 +62,11 @@ void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t
 }
 
 template <int T>
-void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* offsets,
-               int32_t factor, int32_t* scores) {
+void rank_some(const AnchorTiles& anchors, int tile, const int32_t* x4, int32_t factor,
+               int32_t* scores) {
+    const int groups = anchors.groups;
+    const int8_t* packed = anchors.packed + int64_t(tile) * groups * 64;
+    const int32_t* offsets = anchors.offsets + tile * 16;
     __m256i acc[2 * T];
     for (int t = 0; t < 2 * T; t++) {
         acc[t] = _mm256_setzero_si256();
@@ -77,6 +80,7 @@ void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_
             acc[t] = _mm256_add_epi32(acc[t], widen(products));
         }
     }
+    scores += tile * 16;
     for (int t = 0; t < 2 * T; t++) {
         const __m256i scaled = _mm256_mullo_epi32(acc[t], _mm256_set1_epi32(factor));
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(scores + t * 8),
@@ -84,26 +88,21 @@ void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_
     }
 }
 
-void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
-                int32_t* scores) {
+void rank_tiles(const AnchorTiles& anchors, const int8_t* x, int32_t factor, int32_t* scores) {
     const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
     int t = 0;
-    for (; t + 4 <= tiles; t += 4) {
-        rank_some<4>(groups, x4, packed + int64_t(t) * groups * 64, offsets + t * 16, factor,
-                     scores + t * 16);
+    for (; t + 4 <= anchors.tiles; t += 4) {
+        rank_some<4>(anchors, t, x4, factor, scores);
     }
-    for (; t < tiles; t++) {
-        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, offsets + t * 16, factor,
-                     scores + t * 16);
+    for (; t < anchors.tiles; t++) {
+        rank_some<1>(anchors, t, x4, factor, scores);
     }
 }
 
-void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
-                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+void rank_together(const AnchorTiles& anchors, const int8_t* const* x, int32_t factor,
                    int32_t* const* scores) {
     for (int q = 0; q < kTogether; q++) {
-        rank_tiles(tiles, groups, x[q], packed, component_sums, offsets, factor, scores[q]);
+        rank_tiles(anchors, x[q], factor, scores[q]);
     }
 }
 
@@ -303,20 +302,17 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 } // namespace
 
-extern const EncodeLoops kEncodeAvx2; // encode.cpp
-extern const Simd kAvx2;
-const Simd kAvx2 = {"avx2",
-                    rotate_tile,
-                    rotate_together,
-                    rank_tiles,
-                    rank_together,
-                    group_minima,
-                    select_within,
-                    anchor_distance,
-                    quantize_query,
-                    scan_blocks,
-                    scan_for<1, kScanTogether>,
-                    nearest_avx2,
-                    &kEncodeAvx2};
+void avx2::patch_search(Simd& simd) {
+    simd.rotate.tile = rotate_tile;
+    simd.rotate.together = rotate_together;
+    simd.rank.tiles = rank_tiles;
+    simd.rank.together = rank_together;
+    simd.rank.group_minima = group_minima;
+    simd.rank.select_within = select_within;
+    simd.scan.anchor_distance = anchor_distance;
+    simd.scan.quantize_query = quantize_query;
+    simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_together = scan_for<1, kScanTogether>;
+}
 
 } // namespace faiss_vlc

@@ -2,8 +2,8 @@
 
 #include <cstring>
 
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // ARM with dot products (ARMv8.2, "asimddp"): four registers for 16 lanes; vdotq_s32 multiplies and
@@ -75,46 +75,43 @@ int8x16_t four(const int8_t* x) {
 
 /// One tile of anchors for Q queries.
 template <int Q>
-void rank_for(int groups, const int8_t* const* x, const int8_t* packed, const int32_t* offsets,
-              int32_t factor, int32_t* const* scores, int at) {
+void rank_for(const AnchorTiles& anchors, int tile, const int8_t* const* x, int32_t factor,
+              int32_t* const* scores) {
+    const int8_t* packed = anchors.packed + int64_t(tile) * anchors.groups * 64;
+    const int at = tile * 16;
     int32x4_t acc[Q][kParts];
     for (int q = 0; q < Q; q++) {
         for (int p = 0; p < kParts; p++) {
             acc[q][p] = vdupq_n_s32(0);
         }
     }
-    for (int g = 0; g < groups; g++) {
-        const int8x16x4_t anchors = vld1q_s8_x4(packed + int64_t(g) * 64);
+    for (int g = 0; g < anchors.groups; g++) {
+        const int8x16x4_t a = vld1q_s8_x4(packed + int64_t(g) * 64);
         for (int q = 0; q < Q; q++) {
             const int8x16_t query = four(x[q] + g * 4);
             for (int p = 0; p < kParts; p++) {
-                acc[q][p] = vdotq_s32(acc[q][p], anchors.val[p], query);
+                acc[q][p] = vdotq_s32(acc[q][p], a.val[p], query);
             }
         }
     }
     for (int q = 0; q < Q; q++) {
         for (int p = 0; p < kParts; p++) {
-            const int32x4_t offset = vld1q_s32(offsets + at + 4 * p);
+            const int32x4_t offset = vld1q_s32(anchors.offsets + at + 4 * p);
             vst1q_s32(scores[q] + at + 4 * p, vmlaq_n_s32(offset, acc[q][p], factor));
         }
     }
 }
 
-void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
-                int32_t* scores) {
-    for (int t = 0; t < tiles; t++) {
-        rank_for<1>(groups, &x, packed + int64_t(t) * groups * 64, offsets, factor, &scores,
-                    t * 16);
+void rank_tiles(const AnchorTiles& anchors, const int8_t* x, int32_t factor, int32_t* scores) {
+    for (int t = 0; t < anchors.tiles; t++) {
+        rank_for<1>(anchors, t, &x, factor, &scores);
     }
 }
 
-void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
-                   const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
+void rank_together(const AnchorTiles& anchors, const int8_t* const* x, int32_t factor,
                    int32_t* const* scores) {
-    for (int t = 0; t < tiles; t++) {
-        rank_for<kTogether>(groups, x, packed + int64_t(t) * groups * 64, offsets, factor, scores,
-                            t * 16);
+    for (int t = 0; t < anchors.tiles; t++) {
+        rank_for<kTogether>(anchors, t, x, factor, scores);
     }
 }
 
@@ -303,12 +300,17 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 } // namespace
 
-// Compilers vectorise the portable loops for NEON, which every 64-bit ARM has.
-extern const EncodeLoops kEncodePortable;
-extern const Simd kNeon;
-const Simd kNeon = {"neon",          rotate_tile,  rotate_together,         rank_tiles,
-                    rank_together,   group_minima, select_within,           anchor_distance,
-                    quantize_query,  scan_blocks,  scan_for<kScanTogether>, nearest_neon,
-                    &kEncodePortable};
+void neon::patch_search(Simd& simd) {
+    simd.rotate.tile = rotate_tile;
+    simd.rotate.together = rotate_together;
+    simd.rank.tiles = rank_tiles;
+    simd.rank.together = rank_together;
+    simd.rank.group_minima = group_minima;
+    simd.rank.select_within = select_within;
+    simd.scan.anchor_distance = anchor_distance;
+    simd.scan.quantize_query = quantize_query;
+    simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_together = scan_for<kScanTogether>;
+}
 
 } // namespace faiss_vlc

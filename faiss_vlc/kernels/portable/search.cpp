@@ -1,5 +1,5 @@
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
-#include <faiss_vlc/kernels/simd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -31,13 +31,12 @@ void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t
     }
 }
 
-void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* /*component_sums*/, const int32_t* offsets, int32_t factor,
-                int32_t* scores) {
-    for (int t = 0; t < tiles; t++) {
+void rank_tiles(const AnchorTiles& anchors, const int8_t* x, int32_t factor, int32_t* scores) {
+    const int groups = anchors.groups;
+    for (int t = 0; t < anchors.tiles; t++) {
         int32_t acc[16] = {};
         for (int g = 0; g < groups; g++) {
-            const int8_t* a = packed + (int64_t(t) * groups + g) * 64;
+            const int8_t* a = anchors.packed + (int64_t(t) * groups + g) * 64;
             for (int j = 0; j < 16; j++) {
                 for (int i = 0; i < 4; i++) {
                     acc[j] += int16_t(a[j * 4 + i]) * int16_t(x[g * 4 + i]);
@@ -45,16 +44,15 @@ void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
             }
         }
         for (int j = 0; j < 16; j++) {
-            scores[t * 16 + j] = offsets[t * 16 + j] + factor * acc[j];
+            scores[t * 16 + j] = anchors.offsets[t * 16 + j] + factor * acc[j];
         }
     }
 }
 
-void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
-                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+void rank_together(const AnchorTiles& anchors, const int8_t* const* x, int32_t factor,
                    int32_t* const* scores) {
     for (int q = 0; q < kTogether; q++) {
-        rank_tiles(tiles, groups, x[q], packed, component_sums, offsets, factor, scores[q]);
+        rank_tiles(anchors, x[q], factor, scores[q]);
     }
 }
 
@@ -168,11 +166,17 @@ void scan_blocks_together(const ListScan* const* lists, const uint8_t* blocks, i
 
 } // namespace
 
-extern const EncodeLoops kEncodePortable; // encode_portable.cpp
-extern const Simd kPortable;
-const Simd kPortable = {"portable",      rotate_tile,  rotate_together,      rank_tiles,
-                        rank_together,   group_minima, select_within,        anchor_distance,
-                        quantize_query,  scan_blocks,  scan_blocks_together, nearest_portable,
-                        &kEncodePortable};
+void portable::patch_search(Simd& simd) {
+    simd.rotate.tile = rotate_tile;
+    simd.rotate.together = rotate_together;
+    simd.rank.tiles = rank_tiles;
+    simd.rank.together = rank_together;
+    simd.rank.group_minima = group_minima;
+    simd.rank.select_within = select_within;
+    simd.scan.anchor_distance = anchor_distance;
+    simd.scan.quantize_query = quantize_query;
+    simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_together = scan_blocks_together;
+}
 
 } // namespace faiss_vlc

@@ -1,7 +1,7 @@
 #include <immintrin.h>
 
+#include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // AVX-512 with VNNI: 16 vectors (or anchors, or frame rows) are the 16 lanes of a register, and one
@@ -79,8 +79,12 @@ void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t
 
 /// Scores `T` tiles at once, so that one broadcast of the query serves them and latencies overlap.
 template <int T>
-void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_t* component_sums,
-               const int32_t* offsets, int32_t factor, int32_t* scores) {
+void rank_some(const AnchorTiles& anchors, int tile, const int32_t* x4, int32_t factor,
+               int32_t* scores) {
+    const int groups = anchors.groups;
+    const int8_t* packed = anchors.packed + int64_t(tile) * groups * 64;
+    const int32_t* component_sums = anchors.component_sums + tile * 16;
+    const int32_t* offsets = anchors.offsets + tile * 16;
     __m512i acc[T];
     for (int t = 0; t < T; t++) {
         // the query enters as x + 128, unsigned
@@ -96,31 +100,30 @@ void rank_some(int groups, const int32_t* x4, const int8_t* packed, const int32_
     }
     for (int t = 0; t < T; t++) {
         const __m512i scaled = _mm512_mullo_epi32(acc[t], _mm512_set1_epi32(factor));
-        _mm512_storeu_si512(scores + t * 16,
+        _mm512_storeu_si512(scores + (tile + t) * 16,
                             _mm512_add_epi32(scaled, _mm512_loadu_si512(offsets + t * 16)));
     }
 }
 
-void rank_tiles(int tiles, int groups, const int8_t* x, const int8_t* packed,
-                const int32_t* component_sums, const int32_t* offsets, int32_t factor,
-                int32_t* scores) {
+void rank_tiles(const AnchorTiles& anchors, const int8_t* x, int32_t factor, int32_t* scores) {
     const int32_t* x4 = reinterpret_cast<const int32_t*>(x);
     int t = 0;
-    for (; t + 8 <= tiles; t += 8) {
-        rank_some<8>(groups, x4, packed + int64_t(t) * groups * 64, component_sums + t * 16,
-                     offsets + t * 16, factor, scores + t * 16);
+    for (; t + 8 <= anchors.tiles; t += 8) {
+        rank_some<8>(anchors, t, x4, factor, scores);
     }
-    for (; t < tiles; t++) {
-        rank_some<1>(groups, x4, packed + int64_t(t) * groups * 64, component_sums + t * 16,
-                     offsets + t * 16, factor, scores + t * 16);
+    for (; t < anchors.tiles; t++) {
+        rank_some<1>(anchors, t, x4, factor, scores);
     }
 }
 
 /// Scores `T` tiles for kTogether queries.
 template <int T>
-void rank_some_together(int groups, const int8_t* const* x, const int8_t* packed,
-                        const int32_t* component_sums, const int32_t* offsets, int32_t factor,
-                        int32_t* const* scores, int at) {
+void rank_some_together(const AnchorTiles& anchors, int tile, const int8_t* const* x,
+                        int32_t factor, int32_t* const* scores) {
+    const int groups = anchors.groups;
+    const int8_t* packed = anchors.packed + int64_t(tile) * groups * 64;
+    const int32_t* component_sums = anchors.component_sums + tile * 16;
+    const int32_t* offsets = anchors.offsets + tile * 16;
     __m512i acc[T][kTogether];
     for (int t = 0; t < T; t++) {
         const __m512i sums = _mm512_loadu_si512(component_sums + t * 16);
@@ -129,14 +132,14 @@ void rank_some_together(int groups, const int8_t* const* x, const int8_t* packed
         }
     }
     for (int g = 0; g < groups; g++) {
-        __m512i anchors[T];
+        __m512i a[T];
         for (int t = 0; t < T; t++) {
-            anchors[t] = _mm512_loadu_si512(packed + (int64_t(t) * groups + g) * 64);
+            a[t] = _mm512_loadu_si512(packed + (int64_t(t) * groups + g) * 64);
         }
         for (int q = 0; q < kTogether; q++) {
             const int32_t four = reinterpret_cast<const int32_t*>(x[q])[g] ^ int32_t(0x80808080);
             for (int t = 0; t < T; t++) {
-                acc[t][q] = _mm512_dpbusd_epi32(acc[t][q], _mm512_set1_epi32(four), anchors[t]);
+                acc[t][q] = _mm512_dpbusd_epi32(acc[t][q], _mm512_set1_epi32(four), a[t]);
             }
         }
     }
@@ -144,22 +147,19 @@ void rank_some_together(int groups, const int8_t* const* x, const int8_t* packed
         const __m512i offset = _mm512_loadu_si512(offsets + t * 16);
         for (int q = 0; q < kTogether; q++) {
             const __m512i scaled = _mm512_mullo_epi32(acc[t][q], _mm512_set1_epi32(factor));
-            _mm512_storeu_si512(scores[q] + at + t * 16, _mm512_add_epi32(scaled, offset));
+            _mm512_storeu_si512(scores[q] + (tile + t) * 16, _mm512_add_epi32(scaled, offset));
         }
     }
 }
 
-void rank_together(int tiles, int groups, const int8_t* const* x, const int8_t* packed,
-                   const int32_t* component_sums, const int32_t* offsets, int32_t factor,
+void rank_together(const AnchorTiles& anchors, const int8_t* const* x, int32_t factor,
                    int32_t* const* scores) {
     int t = 0;
-    for (; t + 4 <= tiles; t += 4) {
-        rank_some_together<4>(groups, x, packed + int64_t(t) * groups * 64, component_sums + t * 16,
-                              offsets + t * 16, factor, scores, t * 16);
+    for (; t + 4 <= anchors.tiles; t += 4) {
+        rank_some_together<4>(anchors, t, x, factor, scores);
     }
-    for (; t < tiles; t++) {
-        rank_some_together<1>(groups, x, packed + int64_t(t) * groups * 64, component_sums + t * 16,
-                              offsets + t * 16, factor, scores, t * 16);
+    for (; t < anchors.tiles; t++) {
+        rank_some_together<1>(anchors, t, x, factor, scores);
     }
 }
 
@@ -341,11 +341,17 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
 
 } // namespace
 
-extern const EncodeLoops kEncodeAvx512; // encode.cpp
-extern const Simd kAvx512;
-const Simd kAvx512 = {"avx512",       rotate_tile,  rotate_together,         rank_tiles,
-                      rank_together,  group_minima, select_within,           anchor_distance,
-                      quantize_query, scan_blocks,  scan_for<kScanTogether>, nearest_avx512,
-                      &kEncodeAvx512};
+void avx512::patch_search(Simd& simd) {
+    simd.rotate.tile = rotate_tile;
+    simd.rotate.together = rotate_together;
+    simd.rank.tiles = rank_tiles;
+    simd.rank.together = rank_together;
+    simd.rank.group_minima = group_minima;
+    simd.rank.select_within = select_within;
+    simd.scan.anchor_distance = anchor_distance;
+    simd.scan.quantize_query = quantize_query;
+    simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_together = scan_for<kScanTogether>;
+}
 
 } // namespace faiss_vlc

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/model/rank_tables.h>
+
+namespace faiss_vlc {
+
+/// What search and encoding read of a model, computed once from what is stored.
+struct Derived {
+    RankTables ranks;
+    std::vector<float> anchor_lattice; ///< m x dp in lattice coordinates, grid float16 only
+    std::vector<float> anchor_rotated; ///< m x slots
+    std::vector<float> step;           ///< frames x slots: sigma * step of the width, 0 where empty
+    std::vector<float> inverse_step;   ///< frames x slots, 0 where empty
+    std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
+
+    Derived() = default;
+    /// The model's frames have to be arranged for its layout.
+    explicit Derived(const Model& model);
+
+    /// Bytes of memory beyond this object.
+    size_t memory() const;
+
+private:
+    void set_steps(const Model& model);
+    void rotate_anchors(const Model& model);
+};
+
+} // namespace faiss_vlc

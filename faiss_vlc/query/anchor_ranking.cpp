@@ -1,0 +1,109 @@
+#include <faiss_vlc/query/anchor_ranking.h>
+
+#include <algorithm>
+
+#include <faiss_vlc/kernels/simd.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// Of a dot product in an anchor's score: |q - a|^2 less |q|^2, or -<q, a>.
+int32_t rank_factor(const Model& model) {
+    return model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2;
+}
+
+} // namespace
+
+AnchorRanking::AnchorRanking(const Model& model, int most)
+    : model_(model), scored_(most), found_(model.derived().ranks.padded()) {
+    for (Scored& scored : scored_) {
+        scored.score.resize(found_.size());
+    }
+    minima_.reserve(found_.size());
+}
+
+void AnchorRanking::score(int count, const RoundedQuery* const* queries) {
+    const RankTables& ranks = model_.derived().ranks;
+    const AnchorTiles anchors = ranks.tiles(ranks.offset);
+    const int8_t* x[kTogether];
+    int32_t* scores[kTogether];
+    for (int q = 0; q < count; q++) {
+        x[q] = queries[q]->x.data();
+        scores[q] = scored_[q].score.data();
+        scored_[q].query = queries[q];
+    }
+    if (count == kTogether) {
+        simd().rank.together(anchors, x, rank_factor(model_), scores);
+    } else {
+        for (int q = 0; q < count; q++) {
+            simd().rank.tiles(anchors, x[q], rank_factor(model_), scores[q]);
+        }
+    }
+    for (int q = 0; q < count; q++) {
+        add_reach(scored_[q]);
+    }
+}
+
+/// For inner products: what wide lists gain over their anchor.
+void AnchorRanking::add_reach(Scored& scored) const {
+    const std::vector<float>& reach = model_.derived().ranks.reach;
+    const float norm = scored.query->norm;
+    for (size_t j = 0; j < reach.size(); j++) {
+        scored.score[j] -= int32_t(norm * reach[j] + 0.5f);
+    }
+}
+
+AnchorRanking::Scored* AnchorRanking::find(const RoundedQuery& query) {
+    for (Scored& scored : scored_) {
+        if (scored.query == &query) {
+            return &scored;
+        }
+    }
+    return nullptr;
+}
+
+void AnchorRanking::forget(const RoundedQuery& query) {
+    if (Scored* scored = find(query)) {
+        scored->query = nullptr;
+    }
+}
+
+void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_t>& order) {
+    const Scored* scored = find(query);
+    if (!scored) {
+        const RoundedQuery* alone = &query;
+        score(1, &alone);
+        scored = &scored_[0];
+    }
+    const std::vector<int32_t>& scores = scored->score;
+    const int padded = int(scores.size());
+    n = std::min(n, model_.m);
+
+    // The n-th smallest minimum of groups bounds the n-th smallest score: what lies within it is
+    // little more than what is wanted. Group g is the scores g modulo the number of groups.
+    int32_t bound = INT32_MAX;
+    int groups = 64;
+    while (groups < 4 * n) {
+        groups *= 2;
+    }
+    if (groups * 2 <= padded) {
+        minima_.resize(groups);
+        simd().rank.group_minima(padded, scores.data(), groups, minima_.data());
+        std::nth_element(minima_.begin(), minima_.begin() + n - 1, minima_.end());
+        bound = minima_[n - 1];
+    }
+    const int count = simd().rank.select_within(padded, scores.data(), bound, found_.data());
+    std::partial_sort(found_.begin(), found_.begin() + n, found_.begin() + count);
+    order.resize(n);
+    for (int i = 0; i < n; i++) {
+        order[i] = int64_t(uint32_t(found_[i]));
+    }
+}
+
+void AnchorRanking::assign(const Model& model, int rows, const int8_t* x, int32_t* label) {
+    const RankTables& ranks = model.derived().ranks;
+    simd().nearest.rows(ranks.tiles(ranks.norm), rows, x, label);
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,213 @@
+#include <faiss_vlc/query/query.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+void prefetch_bytes(const void* from, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(static_cast<const char*>(from) + at);
+    }
+}
+
+} // namespace
+
+Query::Query(const Model& model, AnchorRanking* ranking)
+    : model_(model), in_metric_(model),
+      steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
+      lattice_(model.dp()), scaled_(model.d + model.d % 2),
+      rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
+      weighted_(model.slots()), zero_(model.slots()),
+      query8_(model.slots() + 4), rounded_{std::vector<int8_t>(model.dp()), 0},
+      own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
+      ranking_(ranking ? *ranking : *own_ranking_) {
+    scan_.layout = &model.layout;
+}
+
+int32_t Query::half_of(const int8_t* q8) const {
+    int32_t half = 0;
+    for (int s = 0; s < model_.slots(); s++) {
+        half += q8[s] * model_.derived().levels_less_one[s];
+    }
+    return half;
+}
+
+/// Sets lattice_ and rank_scale_; false if a component is NaN or infinite.
+bool Query::set_lattice(const float* x) {
+    const bool inner_product = model_.metric == faiss::METRIC_INNER_PRODUCT;
+    const int d = model_.d;
+    constexpr float kMost = std::numeric_limits<float>::max();
+    const float with_mean = inner_product ? 0.0f : 1.0f;
+    int finite = 1;
+    for (int k = 0; k < d; k++) {
+        finite &= int(std::fabs(x[k]) <= kMost);
+        lattice_[k] = (x[k] - with_mean * model_.lattice.mean[k]) * model_.lattice.scale;
+    }
+    if (!finite) {
+        return false;
+    }
+    rank_scale_ = 1;
+    if (inner_product) {
+        float largest = 0;
+        for (int k = 0; k < d; k++) {
+            largest = std::max(largest, std::fabs(lattice_[k]));
+        }
+        rank_scale_ = largest > kSmallestQuery ? 127.0f / largest : 0.0f;
+    }
+    return true;
+}
+
+void Query::set_product_terms() {
+    const int d = model_.d;
+    norm_ = std::sqrt(canonical_dot(d, lattice_.data(), lattice_.data()));
+    float lane[kLanes] = {};
+    for (int k = 0; k < d; k++) {
+        lane[k % kLanes] += lattice_[k] * (model_.lattice.mean[k] * model_.lattice.scale);
+    }
+    base_ = add_lanes(lane);
+}
+
+void Query::round_to_ranks() {
+    for (int k = 0; k < model_.d; k++) {
+        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
+        rounded_.x[k] = int8_t(round_even(v));
+    }
+    if (!model_.derived().ranks.reach.empty()) {
+        int32_t square = 0;
+        for (int k = 0; k < model_.d; k++) {
+            square += rounded_.x[k] * rounded_.x[k];
+        }
+        rounded_.norm = std::sqrt(float(square));
+    }
+}
+
+bool Query::set(const float* x) {
+    const int d = model_.d;
+    if (!set_lattice(x)) {
+        return false;
+    }
+    round_to_ranks();
+    ranking_.forget(rounded_);
+    unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
+    std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
+    frame_ = -1;
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        set_product_terms();
+    }
+    return true;
+}
+
+QueryHead Query::head(const float* x) {
+    constexpr float kLargestUnit = 1e13f; // squares and sums of such queries stay finite
+    QueryHead head;
+    if (!set_lattice(x)) {
+        head.kind = QueryHead::kUnusable;
+        return head;
+    }
+    const Frame::Scaling by = Frame::scaling(model_.d, lattice_.data());
+    if (!(by.unit < kLargestUnit)) {
+        head.kind = QueryHead::kExtreme;
+        return head;
+    }
+    head.rank_scale = rank_scale_;
+    head.rotation_scale = by.scale;
+    head.unit = by.unit;
+    if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
+        set_product_terms();
+        round_to_ranks();
+        head.rank_norm = rounded_.norm;
+        head.penalty = model_.estimator.product_penalty(norm_);
+        head.base = base_;
+    }
+    return head;
+}
+
+const std::vector<int64_t>& Query::rank(int nprobe) {
+    ranking_.nearest(rounded_, nprobe, order_);
+    return order_;
+}
+
+void Query::want(int j) {
+    Rotation& rotation = rotation_[model_.group[j]];
+    if (rotation == Rotation::none) {
+        rotation = Rotation::wanted;
+    }
+}
+
+void Query::rotate_together(int count, Query* const* queries, int frame) {
+    const Model& model = queries[0]->model_;
+    const int16_t* x[kTogether];
+    float unit[kTogether];
+    float* y[kTogether];
+    for (int q = 0; q < count; q++) {
+        x[q] = queries[q]->scaled_.data();
+        unit[q] = queries[q]->unit_;
+        y[q] = queries[q]->rotation(frame);
+        queries[q]->rotation_[frame] = Rotation::done;
+    }
+    model.frames[frame].rotate_together(count, x, unit, y);
+}
+
+const float* Query::rotated(int frame) {
+    float* y = rotation(frame);
+    if (rotation_[frame] != Rotation::done) {
+        model_.frames[frame].rotate(scaled_.data(), unit_, y);
+        rotation_[frame] = Rotation::done;
+    }
+    return y;
+}
+
+void Query::prefetch(const Model& model, int j) {
+    prefetch_bytes(&model.anchors8[size_t(j) * model.dp()], size_t(model.dp()));
+    prefetch_bytes(&model.derived().anchor_rotated[size_t(j) * model.slots()],
+                   model.slots() * sizeof(float));
+}
+
+void Query::prefetch(int j) const {
+    prefetch_bytes(rotation(model_.group[j]), model_.slots() * sizeof(float));
+    prefetch_bytes(lattice_.data(), lattice_.size() * sizeof(float));
+}
+
+const ListScan& Query::list(int j) {
+    const Model& model = model_;
+    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const float spread = model.spread[j];
+    const int frame = model.group[j];
+    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
+    if (inner_product) {
+        if (frame != frame_) {
+            largest_ =
+                    simd().scan.quantize_query(model.slots(), rotated(frame), zero_.data(),
+                                               model.steps_of(j), weighted_.data(), query8_.data());
+            scan_.half = half_of(query8_.data());
+            frame_ = frame;
+        }
+        scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
+        model.estimator.tables(steps_, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
+                               scan_.add, scan_.mul);
+        return scan_;
+    }
+    scan_.list_distance = model.anchor_distance(lattice_.data(), j);
+    const float largest =
+            simd().scan.quantize_query(model.slots(), rotated(frame),
+                                       &model.derived().anchor_rotated[size_t(j) * model.slots()],
+                                       model.steps_of(j), weighted_.data(), query8_.data());
+    scan_.half = half_of(query8_.data());
+    model.estimator.tables(steps_, scan_.list_distance, 0, spread,
+                           largest * spread * (0.5f / 127.0f), scan_.add, scan_.mul);
+    return scan_;
+}
+
+float Query::estimate(float distance) const {
+    const double scaled = distance * (double(model_.lattice.scale) * model_.lattice.scale);
+    return float(model_.metric == faiss::METRIC_INNER_PRODUCT ? base_ - scaled : scaled);
+}
+
+} // namespace faiss_vlc

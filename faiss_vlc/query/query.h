@@ -1,0 +1,119 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include <faiss_vlc/codec/estimator.h>
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/anchor_ranking.h>
+
+namespace faiss_vlc {
+
+/// What goes by a whole query; with it each component can be prepared by itself, as a device does.
+struct QueryHead {
+    enum Kind {
+        kUsual,
+        kExtreme,  ///< too large for arithmetic that is the same everywhere
+        kUnusable, ///< NaN or infinite
+    };
+    Kind kind = kUsual;
+    float rank_scale = 0;     ///< makes the int8 components that are ranked by
+    float rank_norm = 0;      ///< of these
+    float rotation_scale = 0; ///< see Frame::scaling
+    float unit = 0;
+    float penalty = 0; ///< see Estimator::product_penalty
+    float base = 0;    ///< <q, mean> in squared lattice units, inner products
+};
+
+/// Turns estimates of the scan into the metric's distance in the data's units; base: the query's.
+class MetricDistance {
+public:
+    explicit MetricDistance(const Model& model)
+        : inner_product_(model.metric == faiss::METRIC_INNER_PRODUCT),
+          unit_(1.0 / (double(model.lattice.scale) * model.lattice.scale)) {}
+
+    float operator()(float base, float estimate) const {
+        constexpr double kMost = std::numeric_limits<float>::max();
+        const double met = inner_product_ ? double(base) - estimate : std::max(0.0f, estimate);
+        return float(std::min(kMost, std::max(-kMost, met * unit_)));
+    }
+
+private:
+    bool inner_product_;
+    double unit_;
+};
+
+/// One query against a model: ranks anchors and prepares lists. Holds scratch; one per thread.
+class Query {
+public:
+    /// Ranks with the given ranking of the same model, which has to live on, or with one of its
+    /// own.
+    explicit Query(const Model& model, AnchorRanking* ranking = nullptr);
+
+    /// float d; false if a component is NaN or infinite.
+    bool set(const float* x);
+
+    /// The same vector's head. Leaves nothing set.
+    QueryHead head(const float* x);
+
+    /// What it is ranked by, to be scored together with others'.
+    const RoundedQuery& rounded() const { return rounded_; }
+
+    /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
+    /// the smaller number.
+    const std::vector<int64_t>& rank(int nprobe);
+
+    /// Says that list j will be asked for, so that its frame may be rotated into before; whether
+    /// that is still to be done; and does it for 2 to kTogether queries that are set.
+    void want(int j);
+    bool wants(int frame) const { return rotation_[frame] == Rotation::wanted; }
+    static void rotate_together(int count, Query* const* queries, int frame);
+
+    /// Fetches into the cache what list(j) will read of this query's; and of the model's, whichever
+    /// query it is.
+    void prefetch(int j) const;
+    static void prefetch(const Model& model, int j);
+
+    /// Prepares a scan of list j, see list_scan.h. Valid until the next call.
+    const ListScan& list(int j);
+
+    float distance(float estimate) const { return in_metric_(base_, estimate); }
+    /// And back (a bound for range_search).
+    float estimate(float distance) const;
+
+private:
+    const Model& model_;
+    MetricDistance in_metric_;
+    Estimator::Steps steps_;
+    std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
+    float rank_scale_ = 1;
+    std::vector<int16_t> scaled_; ///< see Frame::quantize
+    float unit_ = 0;
+    std::unique_ptr<float[]> rotated_; ///< frames x slots, as far as lists have asked for it
+    enum class Rotation : uint8_t { none, wanted, done };
+    std::vector<Rotation> rotation_; ///< per frame
+    std::vector<float> weighted_, zero_;
+    std::vector<int8_t> query8_;
+    RoundedQuery rounded_;
+    std::unique_ptr<AnchorRanking> own_ranking_;
+    AnchorRanking& ranking_;
+    std::vector<int64_t> order_;
+    float norm_ = 0;    ///< |q|, inner products
+    float base_ = 0;    ///< <q, mean> in squared lattice units, inner products
+    float largest_ = 0; ///< max|w| of the query itself, inner products
+    int frame_ = -1;    ///< that query8_ is made for, inner products
+    ListScan scan_{};
+
+    bool set_lattice(const float* x);
+    void round_to_ranks();
+    void set_product_terms();
+    float* rotation(int frame) const { return &rotated_[size_t(frame) * model_.slots()]; }
+    const float* rotated(int frame);
+    int32_t half_of(const int8_t* q8) const;
+};
+
+} // namespace faiss_vlc

@@ -1,0 +1,101 @@
+// What kernels that search take by value, and the records that their buffers hold. The host
+// includes this file too (search_records.h), so that both mean the same: only int, uint, ulong and
+// float, the widest first.
+
+// Queries and what they are ranked by and rotated into.
+typedef struct {
+    float scale;      // of the lattice
+    int n;            // queries
+    int d;            // components
+    int dp;           // with padding
+    int m;            // anchors
+    int factor;       // of dot products in scores
+    int score_stride; // a query's scores, padded to TILE
+    int frames;
+    int slots;          // axes of a frame, some of them empty
+    int rotated_stride; // these padded to TILE
+    int most;           // queries that a frame has room for in frame_queries
+} RankShape;
+
+// Lists, and the choice of those that are probed.
+typedef struct {
+    int m;
+    int nprobe;
+    int score_stride;
+    int frames;
+    int most; // queries that a frame has room for in frame_queries
+} ProbeShape;
+
+// Lists of codes, and how distances to them are estimated.
+typedef struct {
+    ulong stride; // estimates of a query
+    int m;
+    int nprobe;
+    int fields;
+    int code_size;
+    int code_bytes; // without factors
+    int dp;
+    int slots;
+    int frames;
+    int rotated_stride;
+    int inner_product;
+    uint chunk;   // vectors of a task
+    float energy; // of the estimator, as c
+    float c;
+} ScanShape;
+
+// The choice of the best hits.
+typedef struct {
+    ulong stride; // estimates of a query
+    int nprobe;
+    int k;
+    int capacity; // hits that are compared with each other
+    int wide_ids;
+    int as_places; // labels are list << 32 | offset
+} HitShape;
+
+// What goes by a whole query, of QueryHead.
+typedef struct {
+    float rank_scale;
+    float rank_norm;
+    float rotation_scale;
+    float unit;
+    float penalty;
+} Head;
+
+// A field of the codes.
+typedef struct {
+    uint row;   // offset of its row in a block
+    uint bits;  // the row's lanes << 16 | whether it is the row's first << 8 | shift of the codes
+    uint mask;  // of the shifted codes
+    uint index; // among the fields, and so where its slots are
+} PackedField;
+
+// What a step of gamma contributes.
+typedef struct {
+    float miss;  // 1 - gamma
+    float own;   // what rho alone adds
+    float share; // what the dot product is taken times
+} GammaStep;
+
+// A list, whatever it holds.
+typedef struct {
+    float spread;
+    uint frame;
+} ListTraits;
+
+// A query that probes a list.
+typedef struct {
+    uint query;
+    uint start; // of the list's estimates among the query's
+} Pair;
+
+// Some pairs of a list and some of its vectors.
+typedef struct {
+    uint list;
+    uint block; // the list's first
+    uint pair;  // the first one
+    uint pairs;
+    uint first; // vector
+    uint last;  // one beyond
+} Task;

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace faiss_vlc {
+
+/// The records of search_records.cl: the program's text and this are one file.
+namespace records {
+using uint = uint32_t;
+using ulong = uint64_t;
+#include <opencl/search_records.cl>
+
+// As OpenCL lays them out: without gaps, but for one at the end that 8-byte fields ask for.
+static_assert(sizeof(RankShape) == 11 * 4 && offsetof(RankShape, most) == 40);
+static_assert(sizeof(ProbeShape) == 5 * 4);
+static_assert(sizeof(ScanShape) == 8 + 14 * 4 && offsetof(ScanShape, c) == 56);
+static_assert(sizeof(HitShape) == 8 + 6 * 4 && offsetof(HitShape, as_places) == 24);
+static_assert(sizeof(Head) == 5 * 4);
+static_assert(sizeof(PackedField) == 4 * 4);
+static_assert(sizeof(GammaStep) == 3 * 4);
+static_assert(sizeof(ListTraits) == 2 * 4);
+static_assert(sizeof(Pair) == 2 * 4);
+static_assert(sizeof(Task) == 6 * 4);
+} // namespace records
+
+} // namespace faiss_vlc
