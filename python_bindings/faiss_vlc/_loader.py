@@ -27,12 +27,32 @@ def faiss_extension():
     return getattr(module, "_" + module.__name__.rpartition(".")[2])
 
 
+def link_to(extension):
+    """Lets our extension see the symbols of FAISS's, and of the libraries that it has loaded: there is one
+    copy of each in the process. They stay local to it. Made global, they would be taken for those of
+    libraries that are loaded later, PyTorch's BLAS for one.
+
+    Our extension needs a library faiss_vlc_link.so. Each of ours that has this name needs FAISS's extension
+    by one of the names that it can have; what bears the name already is not looked for in files."""
+    path, folder = extension.__file__, os.path.dirname(__file__)
+    loaded = ctypes.CDLL(path, mode=os.RTLD_NOLOAD)._handle
+    for name in (os.path.basename(path), extension.__name__.rpartition(".")[2] + ".so"):
+        link = os.path.join(folder, name.replace("_swigfaiss", "to_faiss"))
+        try:
+            if os.path.exists(link) and ctypes.CDLL(name, mode=os.RTLD_NOLOAD)._handle == loaded:
+                return ctypes.CDLL(link)
+        except OSError: # nothing of this name is loaded
+            pass
+    raise ImportError(f"faiss_vlc cannot be bound to {path}: expected one of FAISS's own builds, whose name as a "
+                      "library (SONAME) is _swigfaiss.so or _swigfaiss.abi3.so, with _avx2 or the like")
+
+
 def load():
-    """Our extension leaves FAISS's and OpenMP's symbols open, so that there is one copy of each in the
-    process; Python loads extensions with local symbols, so FAISS's are made global first."""
+    """Binds our extension to FAISS's, or says why it can't."""
     check_version()
-    path = faiss_extension().__file__
-    ctypes.CDLL(path, mode=os.RTLD_GLOBAL | os.RTLD_NOLOAD | os.RTLD_NOW)
+    extension = faiss_extension()
+    path = extension.__file__
+    link_to(extension)
     try:
         from faiss_vlc import swigvlc
     except ImportError as error:
