@@ -9,14 +9,17 @@ import faiss
 from faiss_vlc._build import FAISS_VERSION, VERSION
 
 
+_DEBIANS = {"1.7.3": 12, "1.11.0": 13} # whose python3-faiss is of a version that PyPI's can't stand in for
+
+
 def _where_from(version):
     """Which FAISS of a version lets other libraries call it."""
     if tuple(int(part) for part in version.split(".")[:2]) >= (1, 13):
         return f"pip install faiss-cpu=={version}"
     advice = "conda-forge's or one that you build: PyPI's faiss-cpu before 1.13 keeps its functions to itself"
-    if version == "1.7.3":
-        advice = ("Debian 12's python3-faiss, for /usr/bin/python3 and for a venv that /usr/bin/python3 -m venv "
-                  "--system-site-packages makes, without another faiss in it; else " + advice)
+    if version in _DEBIANS:
+        advice = (f"Debian {_DEBIANS[version]}'s python3-faiss, for /usr/bin/python3 and for a venv that /usr/bin/python3 "
+                  "-m venv --system-site-packages makes, without another faiss in it; else " + advice)
     return advice
 
 
