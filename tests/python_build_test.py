@@ -47,8 +47,11 @@ class Build(unittest.TestCase):
                      f"tag v{faiss.__version__} hold the headers", "FAISS_INCLUDE_DIR=<"):
             self.assertIn(part, text)
 
-    def test_what_pip_hides_is_found(self): # as its builds are told to look elsewhere
-        status, text = check("1.2.3", environment={"PYTHONPATH": os.path.dirname(self.python)})
+    def test_what_pip_puts_first_is_not_asked(self): # while it builds, PYTHONPATH names a folder of its own
+        folder = os.path.dirname(self.python)
+        pathlib.Path(folder, "faiss.py").write_text("__version__ = '1.2.3'\n", encoding="utf-8")
+        status, text = check("1.2.3", environment={"PYTHONPATH": folder})
+        self.assertNotEqual(status, 0)
         self.assertIn(f"is FAISS {faiss.__version__}", text)
 
     def test_before_pypi_showed_functions(self):
