@@ -9,6 +9,20 @@ import faiss
 from faiss_vlc._build import FAISS_VERSION, VERSION
 
 
+_DEBIANS = {"1.7.3": 12, "1.11.0": 13} # whose python3-faiss is of a version that PyPI's can't stand in for
+
+
+def _where_from(version):
+    """Which FAISS of a version lets other libraries call it."""
+    if tuple(int(part) for part in version.split(".")[:2]) >= (1, 13):
+        return f"pip install faiss-cpu=={version}"
+    advice = "conda-forge's or one that you build: PyPI's faiss-cpu before 1.13 keeps its functions to itself"
+    if version in _DEBIANS:
+        advice = (f"Debian {_DEBIANS[version]}'s python3-faiss, for /usr/bin/python3 and for a venv that /usr/bin/python3 "
+                  "-m venv --system-site-packages makes, without another faiss in it; else " + advice)
+    return advice
+
+
 def check_version(found=None):
     """Raises ImportError unless FAISS is of the version that this was compiled for: its classes change
     even between patch releases."""
@@ -16,9 +30,9 @@ def check_version(found=None):
     if found != FAISS_VERSION:
         raise ImportError(
             f"faiss_vlc {VERSION} was built for FAISS {FAISS_VERSION}, but {os.path.dirname(faiss.__file__)} "
-            f"is FAISS {found}. Install FAISS {FAISS_VERSION} (Debian 12's python3-faiss is 1.7.3, "
-            f"PyPI has faiss-cpu=={FAISS_VERSION} if it was released there), or build faiss_vlc for "
-            f"FAISS {found}: FAISS_INCLUDE_DIR=<its headers> pip install <the sources of faiss_vlc>")
+            f"is FAISS {found}. Install FAISS {FAISS_VERSION} ({_where_from(FAISS_VERSION)}), or build faiss_vlc for "
+            f"FAISS {found} ({_where_from(found)}): FAISS_INCLUDE_DIR=<its headers, those of its sources' tag v{found}> "
+            "pip install <the sources of faiss_vlc>")
 
 
 def faiss_extension():
@@ -27,22 +41,43 @@ def faiss_extension():
     return getattr(module, "_" + module.__name__.rpartition(".")[2])
 
 
+def link_to(extension):
+    """Lets our extension see the symbols of FAISS's, and of the libraries that it has loaded: there is one
+    copy of each in the process. They stay local to it. Made global, they would be taken for those of
+    libraries that are loaded later, PyTorch's BLAS for one.
+
+    Our extension needs a library faiss_vlc_link.so. Each of ours that has this name needs FAISS's extension
+    by one of the names that it can have; what bears the name already is not looked for in files."""
+    path, folder = extension.__file__, os.path.dirname(__file__)
+    loaded = ctypes.CDLL(path, mode=os.RTLD_NOLOAD)._handle
+    for name in (os.path.basename(path), extension.__name__.rpartition(".")[2] + ".so"):
+        link = os.path.join(folder, name.replace("_swigfaiss", "to_faiss"))
+        try:
+            if os.path.exists(link) and ctypes.CDLL(name, mode=os.RTLD_NOLOAD)._handle == loaded:
+                return ctypes.CDLL(link)
+        except OSError: # nothing of this name is loaded
+            pass
+    raise ImportError(_hidden(path))
+
+
+def _hidden(path):
+    return (f"faiss_vlc cannot be bound to {path}: either it keeps FAISS's functions to itself, or it is another build "
+            f"than the headers that faiss_vlc was compiled with, or its name as a library (SONAME) is not one of FAISS's "
+            f"own builds, as _swigfaiss.so is. What can be used of FAISS {FAISS_VERSION}: {_where_from(FAISS_VERSION)}.")
+
+
 def load():
-    """Our extension leaves FAISS's and OpenMP's symbols open, so that there is one copy of each in the
-    process; Python loads extensions with local symbols, so FAISS's are made global first."""
+    """Binds our extension to FAISS's, or says why it can't."""
     check_version()
-    path = faiss_extension().__file__
-    ctypes.CDLL(path, mode=os.RTLD_GLOBAL | os.RTLD_NOLOAD | os.RTLD_NOW)
+    extension = faiss_extension()
+    path = extension.__file__
+    link_to(extension)
     try:
         from faiss_vlc import swigvlc
     except ImportError as error:
         if "undefined symbol" not in str(error):
             raise
-        raise ImportError(
-            f"faiss_vlc cannot be bound to {path}, which keeps FAISS's functions to itself (as PyPI's faiss-cpu "
-            "1.11 does) or is another build of FAISS than the headers that faiss_vlc was compiled with. Install "
-            f"another build of FAISS {FAISS_VERSION}, such as Debian's or conda's, or one of the versions in the "
-            f"README's table. ({error})") from error
+        raise ImportError(f"{_hidden(path)} ({error})") from error
     try:
         swigvlc.downcast_index(faiss.IndexFlat(1))
     except TypeError as error:

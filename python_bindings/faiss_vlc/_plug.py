@@ -8,10 +8,14 @@ import numpy as np
 
 from faiss_vlc import swigvlc
 from faiss_vlc._index import PARAMETERS, IndexVLC
+from faiss_vlc._loader import faiss_extension
 
-_stock = {name: getattr(faiss, name) for name in (
-    "ParameterSpace", "clone_index", "downcast_index", "extract_index_ivf", "index_factory", "read_index",
-    "try_extract_index_ivf", "write_index")}
+# FAISS's Python functions look these up in its extension at each call.
+_stock = {name: getattr(faiss_extension(), name) for name in (
+    "clone_index", "downcast_index", "extract_index_ivf", "index_factory", "read_index", "try_extract_index_ivf",
+    "write_index")}
+_StockSpace = faiss.ParameterSpace
+_stock_methods = {name: getattr(_StockSpace, name) for name in ("set_index_parameter", "set_index_parameters")}
 
 
 def vlcs_in(index):
@@ -129,14 +133,14 @@ def _is_ours(name):
     return name == "max_probes" or name.startswith("vlc_")
 
 
-class ParameterSpace(_stock["ParameterSpace"]):
+class ParameterSpace(_StockSpace):
     """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes and the parameters of
     training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30"."""
 
     def set_index_parameter(self, index, name, value):
         """Sets one parameter by name."""
         if not _is_ours(name):
-            super().set_index_parameter(index, name, value)
+            _stock_methods["set_index_parameter"](self, index, name, value)
             return
         field = name[len("vlc_"):] if name.startswith("vlc_") else None
         found = vlcs_in(index)
@@ -154,7 +158,7 @@ class ParameterSpace(_stock["ParameterSpace"]):
         """Sets parameters from "name=value,name=value", or those of a combination by its number."""
         if not isinstance(parameters, str) or not any(
                 _is_ours(setting) for setting in re.split("[=, ]+", parameters)):
-            super().set_index_parameters(index, parameters)
+            _stock_methods["set_index_parameters"](self, index, parameters)
             return
         for setting in filter(None, parameters.replace(" ", ",").split(",")):
             name, _, value = setting.partition("=")
@@ -173,8 +177,13 @@ def _reduce_ex(self, protocol):
 
 
 def install():
-    """Puts these functions into the faiss package; done when faiss_vlc is imported."""
+    """Puts these functions into the faiss package; done when faiss_vlc is imported. Those of FAISS that were
+    imported by name before, as `from faiss import read_index` does, come upon them in its extension."""
     for name in _stock:
+        setattr(faiss_extension(), name, globals()[name])
         setattr(faiss, name, globals()[name])
+    for name in _stock_methods:
+        setattr(_StockSpace, name, getattr(ParameterSpace, name))
+    faiss.ParameterSpace = ParameterSpace
     faiss.Index.__reduce_ex__ = _reduce_ex
     swigvlc.register_hooks()

@@ -105,6 +105,20 @@ class Order(unittest.TestCase):
                 "index.ntotal)")
             self.assertEqual(printed, "True 500", modules)
 
+    def test_torch_computes_with_its_own_functions(self): # its BLAS is not FAISS's, whoever comes first
+        for modules in ("faiss, faiss_vlc, torch", "torch, faiss, faiss_vlc", "faiss, torch, faiss_vlc"):
+            printed = fresh_process(
+                f"import {modules}, numpy\n"
+                "z = torch.tensor([1+2j, 3+4j])\n"
+                "x = torch.arange(12.).reshape(3, 4)\n"
+                "print(torch.vdot(z, z).item(), torch.dot(x[0], x[1]).item(), (x @ x.T)[2].tolist())\n"
+                "x = numpy.random.RandomState(1).rand(500, 8).astype('float32')\n"
+                "index = faiss.index_factory(8, 'VLC4x8')\n"
+                "index.train(x)\n"
+                "index.add(x)\n"
+                "print((index.search(x, 1)[1][:, 0] == numpy.arange(500)).mean() > .9)")
+            self.assertEqual(printed.split("\n"), ["(30+0j) 38.0 [62.0, 214.0, 366.0]", "True"], modules)
+
 
 if __name__ == "__main__":
     unittest.main()
