@@ -44,6 +44,14 @@ std::vector<uint8_t> more_parameters_section(const VLCParameters& p) {
     return w.take();
 }
 
+void add_parameters(SectionWriter& sections, const VLCParameters& p) {
+    sections.add(section::kParameters, kRequired, parameters_section(p));
+    const std::vector<uint8_t> more = more_parameters_section(p);
+    if (!more.empty()) {
+        sections.add(section::kMoreParameters, kOptional, more);
+    }
+}
+
 /// The fixed fields: what an index is, without what it learned.
 struct Head {
     int d;
@@ -193,11 +201,7 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
                                      : size_t(index.parameters.code_size(index.d)),
                     with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
-    sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
-    const std::vector<uint8_t> more = more_parameters_section(index.parameters);
-    if (!more.empty()) {
-        sections.add(section::kMoreParameters, kOptional, more);
-    }
+    add_parameters(sections, index.parameters);
     if (index.is_trained) {
         add_model(sections, *index.model);
         add_lists(sections, index.lists());
@@ -223,7 +227,7 @@ SectionWriter lists_sections(const VLCInvertedLists& lists) {
                     lists.code_size,
                     faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
-    sections.add(section::kParameters, kRequired, parameters_section(lists.parameters));
+    add_parameters(sections, lists.parameters);
     add_model(sections, model);
     add_lists(sections, lists);
     return sections;
