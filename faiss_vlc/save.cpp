@@ -176,6 +176,14 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
     });
 }
 
+/// FAISS leaves an array behind that it refused to fill: readers would refuse it, too.
+faiss::DirectMap::Type savable_map(const IndexVLC& index) {
+    const faiss::DirectMap::Type type = index.direct_map.type;
+    const bool fits =
+            type != faiss::DirectMap::Array || index.lists().ids_below(size_t(index.ntotal));
+    return fits ? type : faiss::DirectMap::NoMap;
+}
+
 } // namespace
 
 SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
@@ -199,7 +207,7 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
                     index.max_codes,
                     index.is_trained ? index.code_size
                                      : size_t(index.parameters.code_size(index.d)),
-                    with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
+                    with_direct_map ? savable_map(index) : faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
     add_parameters(sections, index.parameters);
     if (index.is_trained) {

@@ -101,6 +101,7 @@ enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 %ignore faiss_vlc::IndexVLC::model;
 %ignore faiss_vlc::IndexVLC::lists;
 %ignore faiss_vlc::IndexVLC::train_distributed;
+%ignore faiss_vlc::IndexVLC::below_id_map;
 %ignore faiss_vlc::IndexVLC::IndexVLC(std::shared_ptr<const Model>, const VLCParameters&);
 %rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
 %define INHERITED(method)
@@ -160,6 +161,11 @@ faiss::Index* vlc_in_tree(faiss::Index* index, int i) {
         collect(*index);
     }
     return i >= 0 && i < int(found.size()) ? found[i] : nullptr;
+}
+
+/// See tree.h.
+void mark_id_maps(faiss::Index* index) {
+    faiss_vlc::mark_id_maps(*index);
 }
 
 /// The OpenCL devices that training can use, GPUs first, one "name (platform)" a line.

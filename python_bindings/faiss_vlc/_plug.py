@@ -1,5 +1,6 @@
 """FAISS's functions, taught to handle IndexVLC, and their installation in the faiss package."""
 
+import functools
 import os
 import re
 
@@ -163,9 +164,21 @@ def _reduce_ex(self, protocol):
     return object.__reduce_ex__(self, protocol)
 
 
+def _marking(init):
+    """An IDMap's constructor, which also tells an IndexVLC below."""
+    @functools.wraps(init)
+    def with_mark(self, *args):
+        init(self, *args)
+        if args and _has_vlc(self):
+            swigvlc.mark_id_maps(self)
+    return with_mark
+
+
 def install():
     """Puts these functions into the faiss package; done when faiss_vlc is imported."""
     for name in _stock:
         setattr(faiss, name, globals()[name])
+    for id_map in (faiss.IndexIDMap, faiss.IndexIDMap2):
+        id_map.__init__ = _marking(id_map.__init__)
     faiss.Index.__reduce_ex__ = _reduce_ex
     swigvlc.register_hooks()
