@@ -26,7 +26,7 @@ namespace faiss_vlc {
 /// are released, these lists change or are destroyed, whichever is first. Whoever asks for the same
 /// between two changes gets the same copy, and the last release frees it. Those that nobody
 /// releases, as ArrayInvertedLists' need not be, are used again and freed with these lists: all of
-/// them keep less than four times what the codes and ids took when they were most, 8 bytes an id.
+/// them keep less than five times what the codes and ids took when they were most, 8 bytes an id.
 ///
 /// Thread-safety: any number of readers; writers to different lists may run side by side as long as
 /// no id needs 8 bytes for the first time (prepare_ids).
