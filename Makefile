@@ -45,8 +45,9 @@ debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under
 crash: build ## kill 1000 processes (CRASH_SAVES) while they save
 	VLC_CRASH_SAVES=$(or $(CRASH_SAVES),1000) build/release/tests/crash_test
 
-soak: build ## ten minutes (SOAK_SECONDS) of random changes against a plain model
+soak: build ## twice ten minutes (SOAK_SECONDS) of random changes against a plain model
 	VLC_SOAK_SECONDS=$(or $(SOAK_SECONDS),600) build/release/tests/soak_test
+	VLC_SOAK_SECONDS=$(or $(SOAK_SECONDS),600) build/release/tests/tree_soak_test
 
 fuzz: deps ## each libFuzzer target for a minute (FUZZ_SECONDS); FUZZ_TARGETS names some
 	cmake --preset fuzz

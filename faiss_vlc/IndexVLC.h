@@ -75,6 +75,9 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// was. Not stored in files.
     std::string search_device;
     std::shared_ptr<const Model> model; ///< null until trained
+    /// Whether ids are positions in the table of an IDMap above. The factory, readers, clone_index
+    /// and mark_id_maps() (tree.h) set it, and an IDMap's remove_ids(); adding with ids ends it.
+    bool below_id_map = false;
     std::string trained_on; ///< device of the last train() in this process, or "2 x <device>"
 
     const VLCInvertedLists& lists() const;
@@ -140,11 +143,16 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// Puts other vectors in the place of those with these ids; needs a direct map.
     void update_vectors(int n, const idx_t* ids, const float* x) override;
 
-    /// Any selector without a direct map; with one, what FAISS's DirectMap supports.
+    /// Any selector without a direct map; with one, what FAISS's DirectMap supports. The vectors
+    /// that stay keep their ids. But when an IDMap above removes, which knows vectors by their
+    /// position, they are numbered anew, 0 to ntotal - 1 in the order of their ids, and any
+    /// selector works beside any direct map; if there are other ids than positions, or more vectors
+    /// than labels, that is an error, and nothing is removed.
     size_t remove_ids(const faiss::IDSelector& sel) override;
 
     void check_compatible_for_merge(const faiss::Index& other) const override;
-    /// Moves all vectors of an index of the same training here; other is empty afterwards.
+    /// Moves all vectors of an index of the same training here; other is empty afterwards. Below an
+    /// IDMap, which passes 0 for add_id whatever is here, ids go on from ntotal.
     void merge_from(faiss::Index& other, idx_t add_id) override;
 
     /// Bytes of memory: lists, model and what is derived from it.
@@ -154,6 +162,7 @@ private:
     class SearchDevice;
     std::shared_ptr<SearchDevice> searcher_; ///< never null; each index has its own
 
+    size_t remove_rows(const faiss::IDSelector& sel, size_t labels);
     void set_model(std::shared_ptr<const Model> trained);
     std::vector<float> given_anchors() const;
     void require_trained(const char* what) const;

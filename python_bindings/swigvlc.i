@@ -98,6 +98,7 @@ static PyObject* index_object(faiss::Index* index, int flags) {
 %ignore faiss_vlc::IndexVLC::model;
 %ignore faiss_vlc::IndexVLC::lists;
 %ignore faiss_vlc::IndexVLC::train_distributed;
+%ignore faiss_vlc::IndexVLC::below_id_map;
 %ignore faiss_vlc::IndexVLC::IndexVLC(std::shared_ptr<const Model>, const VLCParameters&);
 %rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
 %define INHERITED(method)
@@ -171,6 +172,11 @@ std::string parameter_lines() {
 /// Sets a number among them by name.
 void set_parameter(faiss_vlc::VLCParameters* parameters, const std::string& name, double value) {
     faiss_vlc::set_parameter(*parameters, name, value);
+}
+
+/// See tree.h.
+void mark_id_maps(faiss::Index* index) {
+    faiss_vlc::mark_id_maps(*index);
 }
 
 /// The OpenCL devices that training can use, GPUs first, one "name (platform)" a line.

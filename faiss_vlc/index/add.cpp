@@ -1,8 +1,11 @@
 #include <faiss_vlc/IndexVLC.h>
 
 #include <algorithm>
+#include <cstring>
+#include <typeinfo>
 #include <unordered_map>
 
+#include <faiss/IndexIDMap.h>
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/lib/error.h>
@@ -57,6 +60,72 @@ private:
     std::vector<idx_t> places_;
     std::unordered_map<idx_t, idx_t> fresh_;
 };
+
+/// The table of labels if an IDMap's remove_ids() made this selector, else null.
+const std::vector<int64_t>* labels_of(const faiss::IDSelector& sel) {
+#if FAISS_VLC_FAISS_VERSION >= 10800
+    const auto* translated = dynamic_cast<const faiss::IDSelectorTranslated*>(&sel);
+    return translated ? &translated->id_map : nullptr;
+#else
+    // Its type has no name outside of FAISS's own file; this is what it is called in the program,
+    // and its first member is a reference to the table.
+    if (std::strcmp(typeid(sel).name(), "N5faiss12_GLOBAL__N_120IDTranslatedSelectorE") != 0) {
+        return nullptr;
+    }
+    const std::vector<int64_t>* labels;
+    const char* const bytes = reinterpret_cast<const char*>(&sel);
+    std::memcpy(&labels, bytes + sizeof(faiss::IDSelector), sizeof(labels));
+    return labels;
+#endif
+}
+
+/// Fails unless the lists' ids are below `limit`, each of them there once at most.
+void require_positions(const char* what, const VLCInvertedLists& lists, idx_t limit) {
+    std::vector<bool> met(limit);
+    for (size_t j = 0; j < lists.nlist; j++) {
+        for (size_t i = 0; i < lists.list_size(j); i++) {
+            const idx_t id = lists.id(j, i);
+            if (id < 0 || id >= limit || met[id]) {
+                fail("%s below an IDMap: expected ids 0 to %lld in the IndexVLC, each once, got "
+                     "%lld%s; nothing was changed",
+                     what, (long long)limit - 1, (long long)id,
+                     id >= 0 && id < limit ? " again" : "");
+            }
+            met[id] = true;
+        }
+    }
+}
+
+void require_distinct(int n, const idx_t* ids) {
+    std::vector<idx_t> sorted(ids, ids + n);
+    std::sort(sorted.begin(), sorted.end());
+    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    if (twice != sorted.end()) {
+        fail("update_vectors: expected different ids, got %lld twice", (long long)*twice);
+    }
+}
+
+/// A direct map of this type for what VLCInvertedLists::renumber() will leave, `total` ids.
+faiss::DirectMap renumbered_map(const VLCInvertedLists& lists, const std::vector<idx_t>& number,
+                                faiss::DirectMap::Type type, idx_t total) {
+    faiss::DirectMap map;
+    map.type = type;
+    if (type == faiss::DirectMap::Array) {
+        map.array.resize(total, -1);
+    }
+    for (size_t j = 0; j < lists.nlist && type != faiss::DirectMap::NoMap; j++) {
+        idx_t place = idx_t(j) << 32;
+        for (size_t i = 0; i < lists.list_size(j); i++) {
+            const idx_t id = number[lists.id(j, i)];
+            if (id >= 0 && type == faiss::DirectMap::Array) {
+                map.array[id] = place++;
+            } else if (id >= 0) {
+                map.hashtable[id] = place++;
+            }
+        }
+    }
+    return map;
+}
 
 } // namespace
 
@@ -143,16 +212,23 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
     map.commit();
     addition.keep();
     ntotal += n;
+    below_id_map = below_id_map && !ids;
 }
 
 void IndexVLC::update_vectors(int n, const idx_t* ids, const float* x) {
     require_trained("update_vectors");
-    if (direct_map.type != faiss::DirectMap::Array) {
-        IndexIVF::update_vectors(n, ids, x); // removes and adds, or says that it needs a map
-        return;
-    }
     checked_count(n, d, sizeof(float), "vectors to update");
     require_finite(x, n, d, "vectors to update");
+    for (int i = 0; i < n && !direct_map.no(); i++) {
+        direct_map.get(ids[i]); // throws if it is not there, before anything is changed
+    }
+    if (direct_map.type != faiss::DirectMap::Array) {
+        require_distinct(n, ids);
+        const bool below = below_id_map;     // ids stay what they are
+        IndexIVF::update_vectors(n, ids, x); // removes and adds, or says that it needs a map
+        below_id_map = below;
+        return;
+    }
     std::vector<idx_t> list_nos(n);
     assign_lists(n, x, list_nos.data());
     std::vector<uint8_t> codes(size_t(n) * code_size);
@@ -160,7 +236,33 @@ void IndexVLC::update_vectors(int n, const idx_t* ids, const float* x) {
     direct_map.update_codes(invlists, n, ids, list_nos.data(), codes.data());
 }
 
+/// An IDMap takes it that the rows which stay move up, as a flat index's do.
+size_t IndexVLC::remove_rows(const faiss::IDSelector& sel, size_t labels) {
+    if (labels != size_t(ntotal)) {
+        fail("remove_ids below an IDMap: it has %zu labels, the IndexVLC %lld vectors; nothing was "
+             "changed",
+             labels, (long long)ntotal);
+    }
+    VLCInvertedLists& own = lists();
+    require_positions("remove_ids", own, ntotal);
+    std::vector<idx_t> number(ntotal);
+    idx_t kept = 0;
+    for (idx_t i = 0; i < ntotal; i++) {
+        number[i] = sel.is_member(i) ? -1 : kept++;
+    }
+    faiss::DirectMap map = renumbered_map(own, number, direct_map.type, kept);
+    own.renumber(number);
+    direct_map = std::move(map);
+    const idx_t removed = ntotal - kept;
+    ntotal = kept;
+    return size_t(removed);
+}
+
 size_t IndexVLC::remove_ids(const faiss::IDSelector& sel) {
+    if (const auto* labels = labels_of(sel)) {
+        below_id_map = true;
+        return remove_rows(sel, labels->size());
+    }
     if (!direct_map.no() || !is_trained) {
         return IndexIVF::remove_ids(sel);
     }
@@ -198,6 +300,11 @@ void IndexVLC::merge_from(faiss::Index& other, idx_t add_id) {
     }
     VLCInvertedLists& own = lists();
     VLCInvertedLists& theirs = from.lists();
+    if (below_id_map && add_id == 0) { // FAISS's IDMap leaves it out
+        require_positions("merge_from", own, ntotal);
+        require_positions("merge_from", theirs, from.ntotal);
+        add_id = ntotal;
+    }
     VLCInvertedLists::Addition addition(own);
     std::vector<std::vector<idx_t>> ids(nlist);
     for (size_t j = 0; j < nlist; j++) {

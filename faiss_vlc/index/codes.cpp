@@ -33,9 +33,9 @@ void IndexVLC::reconstruct(idx_t key, float* recons) const {
 
 void IndexVLC::reconstruct_from_offset(int64_t list_no, int64_t offset, float* recons) const {
     require_trained("reconstruct");
-    const VLCInvertedLists& own = lists();
-    faiss::InvertedLists::ScopedCodes code(&own, list_no, offset);
-    model->decode(int(list_no), code.get(), recons);
+    std::vector<uint8_t> code(code_size);
+    lists().copy_code(size_t(list_no), size_t(offset), code.data());
+    model->decode(int(list_no), code.data(), recons);
 }
 
 void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, uint8_t* codes,

@@ -134,7 +134,9 @@ faiss::VectorTransform* Cloner::clone_VectorTransform(const faiss::VectorTransfo
 }
 
 faiss::Index* clone_index(const faiss::Index* index) {
-    return Cloner().clone_Index(index);
+    faiss::Index* const copy = Cloner().clone_Index(index);
+    mark_id_maps(*copy);
+    return copy;
 }
 
 } // namespace faiss_vlc

@@ -1,6 +1,5 @@
 #include <faiss_vlc/interop/decoded_lists.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -12,24 +11,13 @@ namespace faiss_vlc {
 
 namespace {
 
-// Vectors handed out start behind a head of one cache line, whose first float says who frees them.
-constexpr size_t kHead = 16;
-constexpr float kReleased = 1; ///< release_codes()
-constexpr float kKept = 2;     ///< the ring below
-
-std::unique_ptr<float[]> vectors_of(size_t floats, float owner) {
-    auto buffer = std::make_unique<float[]>(kHead + floats);
-    buffer[0] = owner;
-    return buffer;
-}
-
 /// A vector handed out alone, and where it came from.
 struct Single {
     const DecodedLists* lists = nullptr;
     size_t list_no = 0, offset = 0;
     std::unique_ptr<float[]> buffer;
 
-    const uint8_t* vector() const { return reinterpret_cast<const uint8_t*>(&buffer[kHead]); }
+    const uint8_t* vector() const { return reinterpret_cast<const uint8_t*>(buffer.get()); }
 };
 
 /// A thread's latest ones: IndexIVFFlat never releases those that it reconstructs from.
@@ -53,45 +41,36 @@ size_t DecodedLists::list_size(size_t list_no) const {
 const uint8_t* DecodedLists::get_codes(size_t list_no) const {
     const VLCInvertedLists& lists = index->lists();
     const size_t n = lists.list_size(list_no);
-    const ScopedCodes packed(&lists, list_no);
-    auto vectors = vectors_of(n * index->d, kReleased);
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t* code = packed.codes + i * lists.code_size;
-        index->model->decode(int(list_no), code, &vectors[kHead + i * index->d]);
-    }
-    return reinterpret_cast<const uint8_t*>(vectors.release() + kHead);
+    const auto fill = [&](uint8_t* bytes) {
+        const ScopedCodes packed(&lists, list_no);
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t* code = packed.codes + i * lists.code_size;
+            index->model->decode(int(list_no), code,
+                                 reinterpret_cast<float*>(bytes) + i * index->d);
+        }
+    };
+    return static_cast<const uint8_t*>(
+            vectors_out_.lend(list_no, lists.stamp(), n * code_size, fill));
 }
 
 void DecodedLists::release_codes(size_t, const uint8_t* codes) const {
-    const float* buffer = codes ? reinterpret_cast<const float*>(codes) - kHead : nullptr;
-    if (buffer && buffer[0] == kReleased) {
-        delete[] buffer;
-    }
+    vectors_out_.release(codes); // not those of the ring
 }
 
 const int64_t* DecodedLists::get_ids(size_t list_no) const {
     const VLCInvertedLists& lists = index->lists();
     const size_t n = lists.list_size(list_no);
-    auto ids = std::make_unique<idx_t[]>(n);
-    for (size_t i = 0; i < n; i++) {
-        ids[i] = lists.id(list_no, i);
-    }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    lent_.push_back({list_no, n, ids.get()});
-    return ids.release();
+    const auto fill = [&](uint8_t* bytes) {
+        for (size_t i = 0; i < n; i++) {
+            reinterpret_cast<idx_t*>(bytes)[i] = lists.id(list_no, i);
+        }
+    };
+    return static_cast<const idx_t*>(
+            ids_out_.lend(list_no, lists.stamp(), n * sizeof(idx_t), fill));
 }
 
 void DecodedLists::release_ids(size_t, const idx_t* ids) const {
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        const auto at = std::find_if(lent_.begin(), lent_.end(),
-                                     [&](const Lent& lent) { return lent.ids == ids; });
-        if (at != lent_.end()) {
-            *at = lent_.back();
-            lent_.pop_back();
-        }
-    }
-    delete[] ids;
+    ids_out_.release(ids);
 }
 
 int64_t DecodedLists::get_single_id(size_t list_no, size_t offset) const {
@@ -99,8 +78,8 @@ int64_t DecodedLists::get_single_id(size_t list_no, size_t offset) const {
 }
 
 const uint8_t* DecodedLists::get_single_code(size_t list_no, size_t offset) const {
-    auto vector = vectors_of(size_t(index->d), kKept);
-    index->reconstruct_from_offset(int64_t(list_no), int64_t(offset), &vector[kHead]);
+    auto vector = std::make_unique<float[]>(size_t(index->d));
+    index->reconstruct_from_offset(int64_t(list_no), int64_t(offset), vector.get());
     Single& single = ring.singles[ring.next++ % ring.singles.size()];
     single = {this, list_no, offset, std::move(vector)};
     return single.vector();
@@ -132,11 +111,11 @@ void DecodedLists::update(size_t list_no, size_t offset, size_t n, const idx_t* 
                           const uint8_t* packed) {
     const std::lock_guard<std::mutex> lock(mutex_);
     index->lists().update_entries(list_no, offset, n, ids, packed);
-    for (const Lent& lent : lent_) {
-        for (size_t i = 0; lent.list_no == list_no && i < n && offset + i < lent.size; i++) {
-            lent.ids[offset + i] = ids[i];
+    ids_out_.each(list_no, [&](uint8_t* bytes, size_t capacity) {
+        for (size_t i = 0; i < n && (offset + i + 1) * sizeof(idx_t) <= capacity; i++) {
+            reinterpret_cast<idx_t*>(bytes)[offset + i] = ids[i];
         }
-    }
+    });
 }
 
 void DecodedLists::update_entries(size_t list_no, size_t offset, size_t n, const idx_t* ids,

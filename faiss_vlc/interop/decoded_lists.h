@@ -12,7 +12,8 @@ namespace faiss_vlc {
 /// What stock FAISS gets to see of an IndexVLC that it has read: its lists with their codes decoded
 /// to float vectors (code_size = 4 d). Searching them is a search by plain decoding. What is
 /// written is encoded into the lists below; a vector that FAISS moves within them keeps its code,
-/// but those that it merges from elsewhere are coded anew from their decoded form.
+/// but those that it merges from elsewhere are coded anew from their decoded form. What is handed
+/// out is valid as long as VLCInvertedLists', and bounded alike.
 ///
 /// Thread-safety: as VLCInvertedLists; FAISS writes to different lists from several threads.
 struct DecodedLists : faiss::InvertedLists {
@@ -40,12 +41,8 @@ struct DecodedLists : faiss::InvertedLists {
     void reset() override;
 
 private:
-    struct Lent {
-        size_t list_no, size;
-        idx_t* ids;
-    };
-    mutable std::mutex mutex_; ///< of lent_, and of writing: ids may get wider, in all lists
-    mutable std::vector<Lent> lent_;
+    mutable std::mutex mutex_; ///< of writing: ids may get wider, in all lists
+    mutable Copies vectors_out_, ids_out_;
 
     std::vector<uint8_t> encoded(size_t list_no, size_t n, const uint8_t* codes) const;
     void update(size_t list_no, size_t offset, size_t n, const idx_t* ids, const uint8_t* packed);

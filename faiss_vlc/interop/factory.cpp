@@ -172,6 +172,7 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
         delete tree;
         throw;
     }
+    mark_id_maps(*tree);
     return tree;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <type_traits>
@@ -190,21 +191,35 @@ faiss::Index* upgrade_node(faiss::Index* node) {
     if (outer->max_codes != 0) { // the container has no place for it: set since
         inner.max_codes = outer->max_codes;
     }
-    inner.set_direct_map_type(outer->direct_map.type);
+    // FAISS writes an array that it has refused to fill, as it keeps one
+    if (outer->direct_map.type != faiss::DirectMap::Array ||
+        inner.lists().ids_below(size_t(inner.ntotal))) {
+        inner.set_direct_map_type(outer->direct_map.type);
+    }
     faiss::Index* result = decoded->index.release();
     delete node;
     return result;
 }
 
+/// An IndexVLC, or the one in what stock FAISS made of it; else null.
+const IndexVLC* vlc_in(const faiss::Index& node) {
+    if (const auto* outer = dynamic_cast<const faiss::IndexIVFFlat*>(&node)) {
+        if (const auto* decoded = dynamic_cast<const DecodedLists*>(outer->invlists)) {
+            return decoded->index.get();
+        }
+    }
+    return dynamic_cast<const IndexVLC*>(&node);
+}
+
 /// Wrappers use what the index below them returns to address their own tables, unchecked: ids must
-/// be below `limit` (negative: any). Dimensions must agree, too.
-void check_tree(faiss::Index& node, int64_t limit) {
-    if (const auto* vlc = dynamic_cast<const IndexVLC*>(&node)) {
+/// be below `limit` (negative: any). Dimensions must agree, too. `what` leads the message.
+void check_tree(const char* what, faiss::Index& node, int64_t limit) {
+    if (const auto* vlc = vlc_in(node)) {
         const VLCInvertedLists& lists = vlc->lists();
         for (size_t j = 0; limit >= 0 && j < lists.nlist; j++) {
             for (size_t i = 0; i < lists.list_size(j); i++) {
                 if (lists.id(j, i) < 0 || lists.id(j, i) >= limit) {
-                    fail("FAISS container: the IndexVLC holds id %lld, expected 0 to %lld",
+                    fail("%s: the IndexVLC holds id %lld, expected 0 to %lld", what,
                          (long long)lists.id(j, i), (long long)limit - 1);
                 }
             }
@@ -216,15 +231,14 @@ void check_tree(faiss::Index& node, int64_t limit) {
     if (const auto* transform = dynamic_cast<const faiss::IndexPreTransform*>(&node)) {
         for (const faiss::VectorTransform* step : transform->chain) {
             if (step->d_in != d) {
-                fail("FAISS container: a transformation takes %d dimensions, %d arrive", step->d_in,
-                     d);
+                fail("%s: a transformation takes %d dimensions, %d arrive", what, step->d_in, d);
             }
             d = step->d_out;
         }
     } else if (const auto* map = dynamic_cast<const faiss::IndexIDMap*>(&node)) {
         limit = int64_t(map->id_map.size());
         if (map->ntotal != limit) {
-            fail("FAISS container: an IDMap of %lld vectors has %lld ids", (long long)map->ntotal,
+            fail("%s: an IDMap of %lld vectors has %lld ids", what, (long long)map->ntotal,
                  (long long)limit);
         }
     } else if (const auto* refine = dynamic_cast<const faiss::IndexRefine*>(&node)) {
@@ -236,10 +250,23 @@ void check_tree(faiss::Index& node, int64_t limit) {
     }
     each_child(node, [&](faiss::Index*& child, bool) {
         if (same_d && child->d != d) {
-            fail("FAISS container: an index of %d dimensions where %d arrive", child->d, d);
+            fail("%s: an index of %d dimensions where %d arrive", what, child->d, d);
         }
-        check_tree(*child, limit);
+        check_tree(what, *child, limit);
     });
+}
+
+/// Before writing: what check_tree() would refuse to read is better noticed now.
+void check_writable(faiss::Index& node) {
+    bool ours = false;
+    const std::function<void(faiss::Index&)> look = [&](faiss::Index& one) {
+        ours = ours || vlc_in(one);
+        each_child(one, [&](faiss::Index*& child, bool) { look(*child); });
+    };
+    look(node);
+    if (ours) {
+        check_tree("saving", node, -1);
+    }
 }
 
 } // namespace
@@ -287,8 +314,9 @@ faiss::Index* upgrade(faiss::Index* index) {
         return result;
     }));
     if (changed) {
-        check_tree(*tree, -1);
+        check_tree("FAISS container", *tree, -1);
     }
+    mark_id_maps(*tree);
     return tree.release();
 }
 
@@ -322,6 +350,8 @@ void write_index(const faiss::Index* index, const char* path, int io_flags) {
         save_index(*vlc, path);
         return;
     }
+    check_writable(const_cast<faiss::Index&>(*index)); // nothing is changed
+    const Writing scope(*index);
     AtomicFile file(path);
     AtomicWriter writer(file);
     write_tree(index, &writer, io_flags);
@@ -339,6 +369,8 @@ void write_index(const faiss::Index* index, faiss::IOWriter* writer, int io_flag
         index_sections(*vlc).write(sink);
         return;
     }
+    check_writable(const_cast<faiss::Index&>(*index)); // nothing is changed
+    const Writing scope(*index);
     write_tree(index, writer, io_flags);
 }
 

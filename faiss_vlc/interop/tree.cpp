@@ -41,6 +41,15 @@ void replace_below(faiss::Index*& slot, const Replace& replace) {
     slot = replace(slot); // which deletes the old one last, so that throwing leaves it in its place
 }
 
+void mark_below(faiss::Index& node, bool below_id_map) {
+    if (auto* vlc = dynamic_cast<IndexVLC*>(&node)) {
+        vlc->below_id_map = vlc->below_id_map || below_id_map;
+    }
+    const bool is_map = dynamic_cast<faiss::IndexIDMap*>(&node) != nullptr;
+    each_child(node,
+               [&](faiss::Index*& child, bool) { mark_below(*child, below_id_map || is_map); });
+}
+
 } // namespace
 
 void each_child(faiss::Index& parent, const std::function<void(faiss::Index*&, bool)>& visit) {
@@ -110,6 +119,10 @@ bool contains_vlc(const faiss::Index& index) {
     each_child(const_cast<faiss::Index&>(index),
                [&](faiss::Index*& child, bool) { found = found || contains_vlc(*child); });
     return found;
+}
+
+void mark_id_maps(faiss::Index& index) {
+    mark_below(index, false);
 }
 
 bool is_threaded(const faiss::Index& index) {

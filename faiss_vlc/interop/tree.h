@@ -23,6 +23,10 @@ faiss::Index* replace_nodes(faiss::Index* root,
 /// Whether an IndexVLC is in this tree.
 bool contains_vlc(const faiss::Index& index);
 
+/// Tells the IndexVLCs below an IDMap that it is there (IndexVLC::below_id_map): after
+/// faiss::IndexIDMap's own constructor has put one above, so that merging them is right.
+void mark_id_maps(faiss::Index& index);
+
 /// Whether an IndexShards or IndexReplicas was made `threaded`.
 bool is_threaded(const faiss::Index& index);
 

@@ -75,25 +75,32 @@ void VLCInvertedLists::touch() {
     __atomic_store_n(&stamp_, ++last, __ATOMIC_RELAXED);
 }
 
+/// Before a change of ids alone: copies those that were lent.
+void VLCInvertedLists::own_ids(List& list) {
+    touch();
+    if (!list.lent_ids) {
+        return;
+    }
+    if (wide_ids_) {
+        const auto* ids = reinterpret_cast<const int64_t*>(list.lent_ids);
+        list.ids8.assign(ids, ids + list.size);
+    } else {
+        const auto* ids = reinterpret_cast<const uint32_t*>(list.lent_ids);
+        list.ids4.assign(ids, ids + list.size);
+    }
+    list.lent_ids = nullptr;
+}
+
 /// Before a change: copies what was lent.
 void VLCInvertedLists::detach(List& list) {
-    touch();
+    own_ids(list);
     if (!list.lent_blocks) {
         return;
     }
     AlignedBytes blocks(list.size * code_size + kSlack);
     std::memcpy(blocks.data(), list.lent_blocks, list.size * code_size);
-    if (list.lent_ids) {
-        if (wide_ids_) {
-            const auto* ids = reinterpret_cast<const int64_t*>(list.lent_ids);
-            list.ids8.assign(ids, ids + list.size);
-        } else {
-            const auto* ids = reinterpret_cast<const uint32_t*>(list.lent_ids);
-            list.ids4.assign(ids, ids + list.size);
-        }
-    }
     list.blocks.swap(blocks);
-    list.lent_blocks = list.lent_ids = nullptr;
+    list.lent_blocks = nullptr;
 }
 
 /// Lays the vectors [0, kept) of a block of `before` vectors out for one of `after`, in place: what
@@ -218,30 +225,46 @@ void VLCInvertedLists::narrow_ids() {
     touch();
 }
 
+bool VLCInvertedLists::ids_below(size_t n) const {
+    for (size_t j = 0; j < lists_.size(); j++) {
+        for (size_t i = 0; i < lists_[j].size; i++) {
+            if (id(j, i) < 0 || size_t(id(j, i)) >= n) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 const uint8_t* VLCInvertedLists::get_codes(size_t list_no) const {
     const size_t size = list_size(list_no);
-    auto codes = std::make_unique<uint8_t[]>(size * code_size);
-    for (size_t i = 0; i < size; i++) {
-        read_code(lists_[list_no], i, &codes[i * code_size]);
-    }
-    return codes.release();
+    const auto fill = [&](uint8_t* codes) {
+        for (size_t i = 0; i < size; i++) {
+            read_code(lists_[list_no], i, codes + i * code_size);
+        }
+    };
+    return static_cast<const uint8_t*>(codes_out_.lend(list_no, stamp(), size * code_size, fill));
 }
 
 const int64_t* VLCInvertedLists::get_ids(size_t list_no) const {
     const size_t size = list_size(list_no);
-    auto ids = std::make_unique<idx_t[]>(size);
-    for (size_t i = 0; i < size; i++) {
-        ids[i] = id(list_no, i);
-    }
-    return ids.release();
+    const auto fill = [&](uint8_t* bytes) {
+        auto* ids = reinterpret_cast<idx_t*>(bytes);
+        for (size_t i = 0; i < size; i++) {
+            ids[i] = id(list_no, i);
+        }
+    };
+    return static_cast<const idx_t*>(ids_out_.lend(list_no, stamp(), size * sizeof(idx_t), fill));
 }
 
 void VLCInvertedLists::release_codes(size_t, const uint8_t* codes) const {
-    delete[] codes;
+    if (!codes_out_.release(codes)) {
+        single_codes_out_.release(codes);
+    }
 }
 
 void VLCInvertedLists::release_ids(size_t, const idx_t* ids) const {
-    delete[] ids;
+    ids_out_.release(ids);
 }
 
 int64_t VLCInvertedLists::get_single_id(size_t list_no, size_t offset) const {
@@ -251,14 +274,22 @@ int64_t VLCInvertedLists::get_single_id(size_t list_no, size_t offset) const {
     return id(list_no, offset);
 }
 
-const uint8_t* VLCInvertedLists::get_single_code(size_t list_no, size_t offset) const {
+void VLCInvertedLists::copy_code(size_t list_no, size_t offset, uint8_t* code) const {
     const List& list = lists_.at(list_no);
     if (offset >= list.size) {
         fail("list %zu has %zu vectors, entry %zu asked for", list_no, list.size, offset);
     }
-    auto code = std::make_unique<uint8_t[]>(code_size);
-    read_code(list, offset, code.get());
-    return code.release();
+    read_code(list, offset, code);
+}
+
+const uint8_t* VLCInvertedLists::get_single_code(size_t list_no, size_t offset) const {
+    if (offset >= lists_.at(list_no).size) {
+        fail("list %zu has %zu vectors, entry %zu asked for", list_no, lists_[list_no].size,
+             offset);
+    }
+    const auto fill = [&](uint8_t* code) { read_code(lists_[list_no], offset, code); };
+    return static_cast<const uint8_t*>(
+            single_codes_out_.lend(list_no << 32 | offset, stamp(), code_size, fill));
 }
 
 size_t VLCInvertedLists::add_entries(size_t list_no, size_t n, const idx_t* ids,
@@ -337,6 +368,42 @@ size_t VLCInvertedLists::remove_ids(size_t list_no, const faiss::IDSelector& sel
     return removed;
 }
 
+size_t VLCInvertedLists::renumber(const std::vector<idx_t>& number) {
+    std::vector<uint8_t> code(code_size);
+    for (size_t j = 0; j < lists_.size(); j++) {
+        bool shrinks = false;
+        for (size_t i = 0; i < lists_[j].size; i++) {
+            shrinks = shrinks || number[size_t(id(j, i))] < 0;
+        }
+        if (shrinks) {
+            detach(lists_[j]);
+        } else {
+            own_ids(lists_[j]);
+        }
+    }
+    size_t removed = 0; // nothing throws from here on
+    for (size_t j = 0; j < lists_.size(); j++) {
+        List& list = lists_[j];
+        size_t kept = 0;
+        for (size_t i = 0; i < list.size; i++) {
+            const idx_t fresh = number[size_t(id(j, i))];
+            if (fresh < 0) {
+                continue;
+            }
+            if (kept != i) {
+                read_code(list, i, code.data());
+                write_code(list, kept, code.data());
+            }
+            set_id(list, kept++, fresh);
+        }
+        if (kept < list.size) {
+            removed += list.size - kept;
+            set_size(list, kept);
+        }
+    }
+    return removed;
+}
+
 void VLCInvertedLists::reset() {
     touch();
     for (List& list : lists_) {
@@ -376,7 +443,8 @@ void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks
 }
 
 size_t VLCInvertedLists::memory() const {
-    size_t bytes = lists_.capacity() * sizeof(List);
+    size_t bytes = lists_.capacity() * sizeof(List) + codes_out_.bytes() + ids_out_.bytes() +
+                   single_codes_out_.bytes();
     for (const List& list : lists_) {
         bytes += list.blocks.capacity() + list.ids4.capacity() * 4 + list.ids8.capacity() * 8;
     }

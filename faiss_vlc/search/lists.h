@@ -9,6 +9,7 @@
 
 #include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/search/copies.h>
 #include <faiss_vlc/parameters.h>
 
 namespace faiss_vlc {
@@ -20,6 +21,12 @@ namespace faiss_vlc {
 ///
 /// Lists may be lent bytes of a mapped file. Whatever changes such a list copies it first; the
 /// others stay in the file.
+///
+/// What get_codes(), get_ids() and get_single_code() return are copies. They are valid until they
+/// are released, these lists change or are destroyed, whichever is first. Whoever asks for the same
+/// between two changes gets the same copy, and the last release frees it. Those that nobody
+/// releases, as ArrayInvertedLists' need not be, are used again and freed with these lists: all of
+/// them keep less than five times what the codes and ids took when they were most, 8 bytes an id.
 ///
 /// Thread-safety: any number of readers; writers to different lists may run side by side as long as
 /// no id needs 8 bytes for the first time (prepare_ids).
@@ -35,12 +42,15 @@ struct VLCInvertedLists : faiss::InvertedLists {
     VLCParameters parameters;
 
     size_t list_size(size_t list_no) const override { return model ? lists_.at(list_no).size : 0; }
-    const uint8_t* get_codes(size_t list_no) const override; ///< packed copies, to be released
-    const idx_t* get_ids(size_t list_no) const override;     ///< a copy, to be released
+    const uint8_t* get_codes(size_t list_no) const override; ///< packed, list_size * code_size
+    const idx_t* get_ids(size_t list_no) const override;     ///< list_size of them
     void release_codes(size_t list_no, const uint8_t* codes) const override;
     void release_ids(size_t list_no, const idx_t* ids) const override;
     idx_t get_single_id(size_t list_no, size_t offset) const override;
+    /// code_size bytes, for release_codes().
     const uint8_t* get_single_code(size_t list_no, size_t offset) const override;
+    /// Writes an entry's packed code, code_size bytes.
+    void copy_code(size_t list_no, size_t offset, uint8_t* code) const;
 
     size_t add_entries(size_t list_no, size_t n, const idx_t* ids, const uint8_t* codes) override;
     void update_entries(size_t list_no, size_t offset, size_t n, const idx_t* ids,
@@ -63,6 +73,8 @@ struct VLCInvertedLists : faiss::InvertedLists {
                          : idx_t(reinterpret_cast<const uint32_t*>(ids)[offset]);
     }
     bool wide_ids() const { return wide_ids_; }
+    /// Whether all ids are from 0 to n - 1.
+    bool ids_below(size_t n) const;
     /// Fetches into the cache where a list's size and blocks are noted.
     void prefetch(size_t list_no) const {
         const char* list = reinterpret_cast<const char*>(&lists_[list_no]);
@@ -72,6 +84,10 @@ struct VLCInvertedLists : faiss::InvertedLists {
 
     /// Removes a list's selected entries; the others keep their order. Returns how many went.
     size_t remove_ids(size_t list_no, const faiss::IDSelector& sel);
+    /// Gives each entry another id, number[id], and removes those whose number is negative; the
+    /// others keep their order. Numbers fit wherever the ids did. All ids are below number.size().
+    /// Returns how many went. Throws before it changes anything.
+    size_t renumber(const std::vector<idx_t>& number);
 
     /// Widens all lists to 8-byte ids if one of these does not fit in 4 bytes.
     void prepare_ids(size_t n, const idx_t* ids);
@@ -120,9 +136,10 @@ struct VLCInvertedLists : faiss::InvertedLists {
     }
 
     /// Another number after every change; lists with the same number have the same content.
-    uint64_t stamp() const { return stamp_; }
+    uint64_t stamp() const { return __atomic_load_n(&stamp_, __ATOMIC_RELAXED); }
 
-    /// Memory held for codes and ids, in bytes; lent ones are not counted.
+    /// Memory held for codes and ids, in bytes, copies that are out included; those that lie in a
+    /// file are not counted.
     size_t memory() const;
 
 private:
@@ -140,8 +157,10 @@ private:
     std::shared_ptr<const void> owner_; ///< of what was lent
     bool wide_ids_ = false;
     uint64_t stamp_ = 0;
+    mutable Copies codes_out_, ids_out_, single_codes_out_;
 
     void touch();
+    void own_ids(List& list);
     void read_code(const List& list, size_t offset, uint8_t* code) const;
     void detach(List& list);
     void write_code(List& list, size_t offset, const uint8_t* code);

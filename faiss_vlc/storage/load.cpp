@@ -238,8 +238,10 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
     index->ntotal = int64_t(head.ntotal);
     index->nprobe = head.nprobe;
     index->max_codes = head.max_codes;
-    if (head.direct_map != 0) {
-        index->set_direct_map_type(faiss::DirectMap::Type(head.direct_map));
+    const auto map = faiss::DirectMap::Type(head.direct_map);
+    // older writers kept an array that FAISS had refused to fill
+    if (map != faiss::DirectMap::Array || index->lists().ids_below(size_t(index->ntotal))) {
+        index->set_direct_map_type(map);
     }
     return index;
 }

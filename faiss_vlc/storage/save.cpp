@@ -111,6 +111,14 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
     });
 }
 
+/// FAISS leaves an array behind that it refused to fill: readers would refuse it, too.
+faiss::DirectMap::Type savable_map(const IndexVLC& index) {
+    const faiss::DirectMap::Type type = index.direct_map.type;
+    const bool fits =
+            type != faiss::DirectMap::Array || index.lists().ids_below(size_t(index.ntotal));
+    return fits ? type : faiss::DirectMap::NoMap;
+}
+
 } // namespace
 
 SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
@@ -135,7 +143,7 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
     head.max_codes = index.max_codes;
     head.code_size = index.is_trained ? uint32_t(index.code_size)
                                       : uint32_t(index.parameters.code_size(index.d));
-    head.direct_map = with_direct_map ? uint32_t(index.direct_map.type) : 0;
+    head.direct_map = with_direct_map ? uint32_t(savable_map(index)) : 0;
     sections.add(section::kIndex, kRequired, head.write());
     add_parameters(sections, index.parameters);
     if (index.is_trained) {

@@ -1,5 +1,6 @@
 """FAISS's functions, taught to handle IndexVLC, and their installation in the faiss package."""
 
+import functools
 import os
 import re
 
@@ -176,6 +177,16 @@ def _reduce_ex(self, protocol):
     return object.__reduce_ex__(self, protocol)
 
 
+def _marking(init):
+    """An IDMap's constructor, which also tells an IndexVLC below."""
+    @functools.wraps(init)
+    def with_mark(self, *args):
+        init(self, *args)
+        if args and _has_vlc(self):
+            swigvlc.mark_id_maps(self)
+    return with_mark
+
+
 def install():
     """Puts these functions into the faiss package; done when faiss_vlc is imported. Those of FAISS that were
     imported by name before, as `from faiss import read_index` does, come upon them in its extension."""
@@ -185,5 +196,7 @@ def install():
     for name in _stock_methods:
         setattr(_StockSpace, name, getattr(ParameterSpace, name))
     faiss.ParameterSpace = ParameterSpace
+    for id_map in (faiss.IndexIDMap, faiss.IndexIDMap2):
+        id_map.__init__ = _marking(id_map.__init__)
     faiss.Index.__reduce_ex__ = _reduce_ex
     swigvlc.register_hooks()

@@ -369,6 +369,28 @@ TEST(StockFaiss, SettingsOfTheContainerArrive) {
     EXPECT_EQ(met.direct_map.type, faiss::DirectMap::Array);
 }
 
+TEST(StockFaiss, KeepsTheParametersOfTheTraining) {
+    const std::vector<float> x = clustered(400, kTreeD, 8, 1);
+    VLCParameters params = quick(8, 8);
+    params.iterations = 5;
+    params.candidates = 3;
+    params.first_share = 0.5f;
+    params.step = 1.25f;
+    params.rank_bias = 0.125f;
+    IndexVLC index(kTreeD, params);
+    index.train(400, x.data());
+    index.add(400, x.data());
+    // stock FAISS shows the lists alone to be written
+    const IndexPtr again = read(stock_written(index));
+    const VLCParameters& met = vlc_of(*again)->parameters;
+    EXPECT_EQ(met.iterations, 5);
+    EXPECT_EQ(met.candidates, 3);
+    EXPECT_EQ(met.first_share, 0.5f);
+    EXPECT_EQ(met.step, 1.25f);
+    EXPECT_EQ(met.rank_bias, 0.125f);
+    EXPECT_EQ(written(*again), written(index));
+}
+
 TEST(StockFaiss, MembersOfShardsAreUpgradedInPlace) {
     const std::vector<float> x = clustered(400, kTreeD, 8, 1);
     for (const bool owned : {true, false}) {

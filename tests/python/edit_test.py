@@ -1,5 +1,7 @@
 """Changing an index: ids, removal, merging, updates, codes, training again."""
 
+import copy
+import pickle
 import unittest
 
 import faiss
@@ -61,6 +63,92 @@ class Ids(unittest.TestCase):
             labels = index.search(BASE[50:100], 10)[1]
             self.assertGreater((labels == IDS[:50, None]).any(1).mean(), 0.8)
             self.assertEqual(index.ntotal, len(BASE))
+
+
+class BelowIdMaps(unittest.TestCase):
+    """FAISS's IDMap over its own inverted files loses track when it removes or merges; here it does not."""
+
+    def filled(self, tree, labels, rows):
+        index = make(tree, add=False)
+        index.add_with_ids(BASE[rows], labels)
+        return index
+
+    def by_hand(self, kind, labels, rows):
+        index = kind(make(VLC, add=False))
+        index.add_with_ids(BASE[rows], labels)
+        return index
+
+    def makers(self):
+        for tree in ("IDMap,", "IDMap2,", "IDMap,PCA16,"):
+            yield lambda labels, rows, tree=tree: self.filled(tree + VLC, labels, rows)
+        for kind in (faiss.IndexIDMap, faiss.IndexIDMap2):
+            yield lambda labels, rows, kind=kind: self.by_hand(kind, labels, rows)
+
+    def assert_alike(self, index, expected):
+        for one in (index, faiss.clone_index(index), pickle.loads(pickle.dumps(index)), copy.deepcopy(index),
+                    faiss.deserialize_index(faiss.serialize_index(index))):
+            self.assertEqual(one.ntotal, expected.ntotal)
+            assert_same(one.search(QUERIES, 10), expected.search(QUERIES, 10))
+
+    def test_remove(self):
+        everything = np.arange(len(BASE))
+        for maker in self.makers():
+            index = maker(IDS, everything)
+            gone = IDS[[0, 5, 700, len(BASE) - 1]]
+            self.assertEqual(index.remove_ids(gone), 4)
+            stay = ~np.isin(IDS, gone)
+            self.assert_alike(index, maker(IDS[stay], everything[stay]))
+            self.assertEqual(index.remove_ids(faiss.IDSelectorRange(2 ** 33, 2 ** 33 + 500000)),
+                             (stay & (IDS < 2 ** 33 + 500000)).sum())
+            stay &= IDS >= 2 ** 33 + 500000
+            self.assert_alike(index, maker(IDS[stay], everything[stay]))
+            index.add_with_ids(BASE[:50], np.arange(50))
+            self.assert_alike(index, maker(np.concatenate((IDS[stay], np.arange(50))),
+                                           np.concatenate((everything[stay], np.arange(50)))))
+
+    def test_merge(self):
+        everything = np.arange(len(BASE))
+        for maker in self.makers():
+            index, other = maker(IDS[:800], everything[:800]), maker(IDS[800:], everything[800:])
+            index.merge_from(other)
+            self.assertEqual(other.ntotal, 0)
+            self.assert_alike(index, maker(IDS, everything))
+
+    def test_remove_below_direct_maps(self):
+        for kind in (faiss.DirectMap.Array, faiss.DirectMap.Hashtable):
+            index = self.filled("IDMap2," + VLC, IDS, np.arange(len(BASE)))
+            inner = faiss.downcast_index(index.index)
+            inner.set_direct_map_type(kind)
+            expected = index.reconstruct(int(IDS[900]))
+            self.assertEqual(index.remove_ids(IDS[:900]), 900)
+            np.testing.assert_array_equal(index.reconstruct(int(IDS[900])), expected)
+            np.testing.assert_array_equal(inner.reconstruct(0), expected)
+
+    def test_ids_that_are_no_positions(self):
+        index = self.filled("IDMap," + VLC, IDS, np.arange(len(BASE)))
+        inner = faiss.downcast_index(index.index)
+        inner.add(BASE[:1])
+        self.assertRaisesRegex(RuntimeError, "2000 labels, the IndexVLC 2001 vectors", index.remove_ids, IDS[:5])
+        self.assertRaisesRegex(RuntimeError, "saving: the IndexVLC holds id 2000", faiss.serialize_index, index)
+        self.assertEqual(inner.remove_ids(np.array([2000])), 1)
+        self.assertEqual(index.remove_ids(IDS[:5]), 5)
+
+    def test_the_map_keeps_its_index(self):
+        index = self.by_hand(faiss.IndexIDMap, IDS, np.arange(len(BASE))) # nobody else has it
+        self.assertEqual(index.search(QUERIES, 3)[1].shape, (len(QUERIES), 3))
+
+
+class Lists(unittest.TestCase):
+    def test_unreleased_copies_are_bounded(self):
+        index = make(VLC)
+        sizes = [index.get_list_size(j) for j in range(16)]
+        before = index.memory()
+        for _ in range(200): # as with ArrayInvertedLists, nobody releases
+            met = [faiss.rev_swig_ptr(index.invlists.get_ids(j), sizes[j]).copy() for j in range(16)]
+            for j in range(16):
+                index.invlists.get_codes(j)
+        np.testing.assert_array_equal(np.sort(np.concatenate(met)), np.arange(len(BASE)))
+        self.assertLessEqual(index.memory() - before, len(BASE) * (index.code_size + 8))
 
 
 class Maps(unittest.TestCase):

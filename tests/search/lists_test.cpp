@@ -1,8 +1,10 @@
 #include <faiss_vlc/search/lists.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -246,6 +248,132 @@ TEST(Lists, MemoryIsAboutWhatIsStored) {
     const size_t stored = 20 * 10 * 50 * (lists.code_size + 4);
     EXPECT_GE(lists.memory() - empty, stored);
     EXPECT_LE(lists.memory() - empty, stored * 5 / 4);
+}
+
+TEST(Lists, CopiesAreSharedAndFreed) {
+    VLCInvertedLists lists(3, model_of(9));
+    Random random(6);
+    Plain plain(3);
+    for (size_t j = 0; j < 2; j++) {
+        add(lists, plain, j, random_entries(random, 30, lists.code_size, 1000));
+    }
+    const size_t without = lists.memory();
+    const uint8_t* codes = lists.get_codes(0);
+    const idx_t* ids = lists.get_ids(0);
+    const uint8_t* single = lists.get_single_code(0, 3);
+    const size_t with = lists.memory();
+    EXPECT_EQ(with - without, 30 * (lists.code_size + sizeof(idx_t)) + lists.code_size);
+    EXPECT_EQ(lists.get_codes(0), codes);
+    EXPECT_EQ(lists.get_ids(0), ids);
+    EXPECT_EQ(lists.get_single_code(0, 3), single);
+    EXPECT_NE(lists.get_ids(1), ids);
+    lists.release_ids(1, lists.get_ids(1));
+    lists.release_ids(1, lists.get_ids(1)); // shared, so it is still out
+    VLCInvertedLists copy(lists);           // has nothing out
+    EXPECT_LT(copy.memory(), with);
+    expect_equal(copy, plain);
+    for (int i = 0; i < 2; i++) {
+        EXPECT_EQ(lists.memory(), with + 30 * sizeof(idx_t));
+        lists.release_codes(0, codes);
+        lists.release_codes(0, single);
+        lists.release_ids(0, ids);
+    }
+    EXPECT_EQ(lists.memory(), without + 30 * sizeof(idx_t));
+    // what is not theirs, or empty
+    lists.release_ids(0, nullptr);
+    lists.release_codes(0, nullptr);
+    lists.release_codes(2, lists.get_codes(2));
+    expect_equal(lists, plain);
+}
+
+TEST(Lists, UnreleasedCopiesAreBounded) {
+    VLCInvertedLists lists(4, model_of(12));
+    Random random(7);
+    Plain plain(4);
+    size_t most = 0; // bytes of codes and ids
+    for (int round = 0; round < 300; round++) {
+        for (size_t j = 0; j < 4; j++) {
+            add(lists, plain, j, random_entries(random, 5, lists.code_size, 1000));
+            for (int i = 0; i < 3; i++) { // nobody releases
+                const uint8_t* codes = lists.get_codes(j);
+                const idx_t* ids = lists.get_ids(j);
+                const auto& [id, code] = plain[j].back();
+                const size_t last = plain[j].size() - 1;
+                ASSERT_EQ(ids[last], id);
+                ASSERT_TRUE(std::equal(code.begin(), code.end(), codes + last * lists.code_size));
+                const uint8_t* one = lists.get_single_code(j, 2);
+                ASSERT_TRUE(std::equal(one, one + lists.code_size, codes + 2 * lists.code_size));
+            }
+        }
+        most = std::max(most, lists.compute_ntotal() * (lists.code_size + sizeof(idx_t)));
+        ASSERT_LT(lists.memory(), 6 * most + 20000) << round;
+        if (round % 50 == 49) {
+            lists.reset();
+            plain.assign(4, {});
+        }
+    }
+    VLCInvertedLists::ScopedIds held(&lists, 0); // empty, and out when the lists change
+    add(lists, plain, 0, random_entries(random, 5, lists.code_size, 1000));
+    expect_equal(lists, plain);
+}
+
+TEST(Lists, ACopyThatIsHeldOutlivesChanges) {
+    VLCInvertedLists lists(1, model_of(7));
+    Random random(8);
+    Plain plain(1);
+    add(lists, plain, 0, random_entries(random, 40, lists.code_size, 1000));
+    for (const size_t size : {size_t(20), size_t(300), size_t(0), size_t(300)}) {
+        // as FAISS merges: it gets, resizes and then releases
+        const faiss::InvertedLists::ScopedIds ids(&lists, 0);
+        const faiss::InvertedLists::ScopedCodes codes(&lists, 0);
+        const std::vector<idx_t> before(ids.ids, ids.ids + plain[0].size());
+        lists.resize(0, size);
+        plain[0].resize(size, {0, std::vector<uint8_t>(lists.code_size)});
+        EXPECT_TRUE(std::equal(before.begin(), before.end(), ids.ids));
+        if (size > 0) {
+            const idx_t id = 5;
+            lists.update_entries(0, size - 1, 1, &id, codes.codes);
+            std::copy_n(codes.codes, lists.code_size, plain[0][size - 1].second.data());
+            plain[0][size - 1].first = id;
+        }
+        const faiss::InvertedLists::ScopedIds again(&lists, 0);
+        EXPECT_EQ(size > 0 ? again[size - 1] : 5, 5);
+    }
+}
+
+TEST(Lists, CopiesAreForManyThreads) {
+    VLCInvertedLists lists(8, model_of(20));
+    Random random(9);
+    Plain plain(8);
+    for (int round = 0; round < 5; round++) {
+        for (size_t j = 0; j < 8; j++) {
+            add(lists, plain, j, random_entries(random, 60, lists.code_size, 1000));
+        }
+        lists.get_ids(size_t(round)); // never released, so filled anew in the next round
+        std::vector<std::thread> threads;
+        std::atomic<int> wrong{0};
+        for (int t = 0; t < 4; t++) {
+            threads.emplace_back([&, t] {
+                for (size_t i = 0; i < 400; i++) {
+                    const size_t j = (i + size_t(t)) % 8;
+                    const faiss::InvertedLists::ScopedIds ids(&lists, j);
+                    const faiss::InvertedLists::ScopedCodes codes(&lists, j),
+                            one(&lists, j, i % 60);
+                    for (size_t e = 0; e < plain[j].size(); e++) {
+                        const auto& [id, code] = plain[j][e];
+                        wrong += ids[e] != id || !std::equal(code.begin(), code.end(),
+                                                             codes.codes + e * lists.code_size);
+                    }
+                    wrong += !std::equal(one.codes, one.codes + lists.code_size,
+                                         codes.codes + i % 60 * lists.code_size);
+                }
+            });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        ASSERT_EQ(wrong, 0);
+    }
 }
 
 } // namespace

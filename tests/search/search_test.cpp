@@ -214,10 +214,11 @@ TEST(Query, RanksListsByTheRoundedQueryAndTheirSpread) {
 double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size_t i,
                const float* x, double& exact) {
     const bool ip = model.metric == faiss::METRIC_INNER_PRODUCT;
-    const std::unique_ptr<const uint8_t[]> code(lists.get_single_code(j, i));
+    std::vector<uint8_t> code(lists.code_size);
+    lists.copy_code(j, i, code.data());
     std::vector<float> anchor(kDim), decoded(kDim), u(16, 0), y(model.slots());
     model.anchor(int(j), anchor.data());
-    model.decode(int(j), code.get(), decoded.data());
+    model.decode(int(j), code.data(), decoded.data());
     const double scale = model.lattice.scale;
     double distance = 0, exact_dot = 0, norm = 0, anchor_dot = 0;
     for (int k = 0; k < kDim; k++) {
@@ -230,7 +231,7 @@ double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size
     }
     model.frame_of(int(j)).rotate(u.data(), y.data());
     std::vector<uint8_t> level(model.slots());
-    unpack_code(model.layout, code.get(), level.data());
+    unpack_code(model.layout, code.data(), level.data());
     std::vector<double> w(model.slots());
     double most = 0, dot = 0;
     for (int s = 0; s < model.slots(); s++) {
