@@ -1,6 +1,7 @@
 #include <faiss_vlc/save.h>
 
 #include <faiss_vlc/atomic_file.h>
+#include <faiss_vlc/clustering.h>
 #include <faiss_vlc/error.h>
 #include <faiss_vlc/half.h>
 #include <faiss_vlc/sections_internal.h>
@@ -175,7 +176,8 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
         fail("saving: the IndexVLC says that it is trained, but has no anchors");
     }
     // what could not be loaded again is better noticed now
-    index.parameters.check(index.d);
+    const VLCParameters parameters = with_clustering(index, index.parameters);
+    parameters.check(index.d);
     const size_t in_lists = index.lists().compute_ntotal();
     if (uint64_t(index.ntotal) != in_lists) {
         fail("saving: ntotal is %lld, but the lists hold %zu vectors", (long long)index.ntotal,
@@ -189,12 +191,11 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
                     uint64_t(index.ntotal),
                     index.nprobe,
                     index.max_codes,
-                    index.is_trained ? index.code_size
-                                     : size_t(index.parameters.code_size(index.d)),
+                    index.is_trained ? index.code_size : size_t(parameters.code_size(index.d)),
                     with_direct_map ? index.direct_map.type : faiss::DirectMap::NoMap};
     sections.add(section::kIndex, kRequired, index_section(head));
-    sections.add(section::kParameters, kRequired, parameters_section(index.parameters));
-    const std::vector<uint8_t> more = more_parameters_section(index.parameters);
+    sections.add(section::kParameters, kRequired, parameters_section(parameters));
+    const std::vector<uint8_t> more = more_parameters_section(parameters);
     if (!more.empty()) {
         sections.add(section::kMoreParameters, kOptional, more);
     }
