@@ -38,6 +38,13 @@ struct SearchParametersVLC : faiss::SearchParametersIVF {
 /// Metrics: METRIC_L2 (squared, estimated, never below 0) and METRIC_INNER_PRODUCT; the estimators
 /// are in estimator.h. Labels of missing results are -1. Equal distances go by the smaller id.
 ///
+/// FAISS's settings of k-means, cp, count where they have a counterpart: niter (parameters'
+/// iterations), seed, max_points_per_centroid (max_points_per_anchor) and verbose. They are the
+/// defaults of VLCParameters until somebody sets others; setting one both in cp and in parameters,
+/// to different values, is an error of train(). Files keep them as parameters. What has no
+/// counterpart (nredo, spherical, frozen_centroids, clustering_index, ...) is named on stderr by
+/// train(), and not used.
+///
 /// nprobe is 0 until training chooses it, unless somebody set it before, to 1 or anything else: the
 /// number of lists that holds 95 % of the true neighbours of held-out vectors. Mind that a
 /// default-made SearchParametersIVF carries nprobe = 1 and overrides it.

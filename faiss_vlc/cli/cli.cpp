@@ -1,6 +1,7 @@
 // The command `vlc`: what is common to its subcommands. Each of these has a file of its own.
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <omp.h>
 
 #include <faiss_vlc/cli/cli.h>
+#include <faiss_vlc/container/atomic_file.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
 
@@ -61,9 +63,53 @@ public:
     StdoutToStderr(const StdoutToStderr&) = delete;
     StdoutToStderr& operator=(const StdoutToStderr&) = delete;
 
+    /// A name of what stdout was.
+    std::string name() const { return "/dev/fd/" + std::to_string(saved_); }
+
 private:
     int saved_;
 };
+
+/// Does the path lead into the same pipe as stdout?
+bool leads_to_stdout(const std::string& path) {
+    struct stat file = {}, out = {};
+    return stat(path.c_str(), &file) == 0 && fstat(STDOUT_FILENO, &out) == 0 &&
+           S_ISFIFO(file.st_mode) && file.st_dev == out.st_dev && file.st_ino == out.st_ino;
+}
+
+/// Of a job's files the one that is stdout, or null.
+std::string* stdout_among(const Job& job) {
+    std::string* found = nullptr;
+    for (std::string* path : job.outputs) {
+        const bool named = descriptor_of(*path) == STDOUT_FILENO;
+        if (!named && leads_to_stdout(*path)) {
+            fail("%s is stdout: call it /dev/stdout", path->c_str());
+        }
+        if (named && found) {
+            fail("expected one file at most that is stdout, got two");
+        }
+        found = named ? path : found;
+    }
+    return found;
+}
+
+/// Runs a job that writes a file to stdout: all text goes to stderr.
+void run_into_stdout(const Job& job, std::string& path) {
+    const StdoutToStderr redirected;
+    const std::string shown = path;
+    path = redirected.name();
+    Json result = job.run();
+    for (auto& item : result.items()) {
+        if (item.value() == path) {
+            item.value() = shown;
+        }
+    }
+    if (job.json) {
+        printf("%s\n", result.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    } else {
+        job.print(result);
+    }
+}
 
 void run(const Job& job) {
     simd(); // a wrong VLC_SIMD is no fault of a file's
@@ -71,6 +117,10 @@ void run(const Job& job) {
         omp_set_num_threads(job.threads);
         // PoCL has threads of its own.
         setenv("POCL_MAX_PTHREAD_COUNT", std::to_string(job.threads).c_str(), 0);
+    }
+    if (std::string* path = stdout_among(job)) {
+        run_into_stdout(job, *path);
+        return;
     }
     Json result;
     if (job.json) {
@@ -103,8 +153,9 @@ int fail_with(std::string message, int code) {
 int main(int argc, char** argv) {
     CLI::App app{"Compresses vectors with Vector-Lattice Compression, and searches them.\n\n"
                  "Files of vectors go by their extension: .fvecs .bvecs .ivecs, .npy (float32,\n"
-                 "float16, uint8, int8), .hdf5 .h5 (ann-benchmarks layout); any other holds raw\n"
-                 "rows and needs --dtype, and --d where no index says it.\n\n"
+                 "float16, float64, bool, integers of 8 or 16 bits), .hdf5 .h5 (ann-benchmarks\n"
+                 "layout); any other holds raw rows and needs --dtype, and --d where no index\n"
+                 "says it.\n\n"
                  "Exit status: 0, 1 after an error, 2 if the arguments are wrong.",
                  "vlc"};
     app.set_version_flag("--version", "vlc " FAISS_VLC_VERSION);

@@ -25,6 +25,7 @@ using Json = nlohmann::ordered_json;
 struct Job {
     std::function<Json()> run;              ///< does the work and returns its result
     std::function<void(const Json&)> print; ///< prints the result as text
+    std::vector<std::string*> outputs;      ///< names of the files that it writes
     bool json = false;                      ///< print it as JSON instead
     int threads = 0;                        ///< 0: as many as OpenMP takes
 };
@@ -141,6 +142,8 @@ void require_writable(const std::string& path);
 /// Is the file in the format of FORMAT.md, rather than FAISS's?
 bool is_payload(const std::string& path);
 int64_t file_size(const std::string& path);
+/// Bytes of a file that has been written; null of a pipe, a device or a descriptor.
+Json written_size(const std::string& path);
 
 double seconds_now();
 int thread_count();
@@ -148,8 +151,9 @@ int thread_count();
 double rounded(double value, int digits = 6);
 
 const char* metric_name(faiss::MetricType metric);
-/// Adds file_bytes, and of n vectors of d dimensions bytes_per_vector, percent_of_float32, ratio.
-void add_size(Json& json, int64_t bytes, int64_t n, int d);
+/// Adds file_bytes, and of n vectors of d dimensions bytes_per_vector, percent_of_float32, ratio,
+/// if the bytes are not null.
+void add_size(Json& json, const Json& bytes, int64_t n, int d);
 /// Prints what add_size added.
 void print_size(const Json& json);
 

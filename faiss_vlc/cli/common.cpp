@@ -31,7 +31,7 @@ bool is_raw(const std::string& path) {
     std::string extension = dot == std::string::npos ? "" : path.substr(dot);
     std::transform(extension.begin(), extension.end(), extension.begin(),
                    [](unsigned char c) { return char(std::tolower(c)); });
-    const char* formats[] = {".npy", ".fvecs", ".bvecs", ".ivecs", ".hdf5", ".h5"};
+    const char* formats[] = {".npy", ".npz", ".fvecs", ".bvecs", ".ivecs", ".hdf5", ".h5"};
     return std::find(std::begin(formats), std::end(formats), extension) == std::end(formats);
 }
 
@@ -60,7 +60,8 @@ void add_threads_option(CLI::App& command, Job& job) {
 
 void add_dtype_option(CLI::App& command, std::string& dtype) {
     command.add_option("--dtype", dtype, "Type of a raw file's values")
-            ->check(CLI::IsMember({"float32", "float16", "uint8", "int8"}));
+            ->check(CLI::IsMember(
+                    {"float32", "float16", "float64", "uint8", "int8", "uint16", "int16"}));
 }
 
 VectorFileOptions VectorArgument::options() const {
@@ -68,11 +69,18 @@ VectorFileOptions VectorArgument::options() const {
     options.d = d;
     options.dataset = dataset;
     if (is_raw(path)) {
+        const long long bytes = file_size(path); // is it there?
+        const char* raw = "its extension is not .npy, .fvecs, .bvecs, .ivecs, .hdf5 or .h5, so it "
+                          "is a raw file: rows of numbers with nothing between them";
         if (d < 1) {
-            fail("%s: a raw file needs --d, its number of dimensions", path.c_str());
+            fail("%s: %s. It needs --d, how many numbers a row has, and --dtype, their type (it "
+                 "has %lld bytes); or save it as .npy",
+                 path.c_str(), raw, bytes);
         }
         if (dtype.empty()) {
-            fail("%s: a raw file needs --dtype, the type of its values", path.c_str());
+            fail("%s: %s. It needs --dtype, their type (it has %lld bytes, a row %d numbers); or "
+                 "save it as .npy",
+                 path.c_str(), raw, bytes, d);
         }
         options.dtype = dtype;
     }
@@ -233,6 +241,14 @@ int64_t file_size(const std::string& path) {
     return info.st_size;
 }
 
+Json written_size(const std::string& path) {
+    struct stat info = {};
+    if (descriptor_of(path) >= 0 || (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))) {
+        return nullptr;
+    }
+    return file_size(path);
+}
+
 double seconds_now() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     return std::chrono::duration<double>(now).count();
@@ -254,9 +270,10 @@ const char* metric_name(faiss::MetricType metric) {
                                                    : "other";
 }
 
-void add_size(Json& json, int64_t bytes, int64_t n, int d) {
-    json["file_bytes"] = bytes;
-    if (n > 0) {
+void add_size(Json& json, const Json& file_bytes, int64_t n, int d) {
+    json["file_bytes"] = file_bytes;
+    if (n > 0 && !file_bytes.is_null()) {
+        const int64_t bytes = file_bytes.get<int64_t>();
         json["bytes_per_vector"] = rounded(double(bytes) / double(n));
         json["percent_of_float32"] = rounded(100.0 * double(bytes) / (4.0 * double(n) * d), 4);
         json["ratio"] = rounded(4.0 * double(n) * d / double(bytes), 4);
@@ -264,6 +281,9 @@ void add_size(Json& json, int64_t bytes, int64_t n, int d) {
 }
 
 void print_size(const Json& json) {
+    if (json["file_bytes"].is_null()) {
+        return;
+    }
     printf("file       %lld bytes", json["file_bytes"].get<long long>());
     if (json.contains("ratio")) {
         printf(", %.2f per vector all in, %.2f %% of raw float32 (1 : %.1f)",

@@ -25,14 +25,17 @@ Json run(const Arguments& a) {
     json["vectors"] = a.out;
     json["n"] = n;
     json["d"] = d;
-    json["file_bytes"] = file_size(a.out);
+    json["file_bytes"] = written_size(a.out);
     return json;
 }
 
 void print(const Json& json) {
-    printf("%s: %lld vectors of %d dimensions, %lld bytes\n",
-           json["vectors"].get<std::string>().c_str(), json["n"].get<long long>(),
-           json["d"].get<int>(), json["file_bytes"].get<long long>());
+    printf("%s: %lld vectors of %d dimensions", json["vectors"].get<std::string>().c_str(),
+           json["n"].get<long long>(), json["d"].get<int>());
+    if (!json["file_bytes"].is_null()) {
+        printf(", %lld bytes", json["file_bytes"].get<long long>());
+    }
+    printf("\n");
 }
 
 } // namespace
@@ -41,12 +44,14 @@ void add_decode_command(CLI::App& app, Job& job) {
     auto* command = app.add_subcommand("decode", "Decompress: write the vectors in id order");
     auto a = std::make_shared<Arguments>();
     command->add_option("--idx", a->index, "The index")->type_name("FILE")->required();
-    command->add_option("--out", a->out, "The vectors: .npy (float32, n x d) or .fvecs")
+    command->add_option("--out", a->out,
+                        "The vectors: .npy (float32, n x d) or .fvecs; /dev/stdout takes .npy")
             ->type_name("FILE")
             ->required();
     add_threads_option(*command, job);
     add_json_option(*command, job);
     command->callback([a, &job] {
+        job.outputs = {&a->out};
         job.run = [a] { return run(*a); };
         job.print = print;
     });

@@ -167,7 +167,7 @@ Json run(Arguments a) {
     json["device"] = vlc.trained_on;
     json["train_seconds"] = rounded(train_seconds);
     json["add_seconds"] = rounded(add_seconds);
-    add_size(json, file_size(a.out), index->ntotal, index->d);
+    add_size(json, written_size(a.out), index->ntotal, index->d);
     return json;
 }
 
@@ -192,7 +192,9 @@ void add_index_command(CLI::App& app, Job& job) {
     command->add_option("--emb", a->emb.path, "Vectors to index; streamed, may exceed memory")
             ->type_name("FILE")
             ->required();
-    command->add_option("--out", a->out, "The index; replaced only when the new one is complete")
+    command->add_option("--out", a->out,
+                        "The index; replaced only when the new one is complete. /dev/stdout is "
+                        "taken, text then goes to stderr")
             ->type_name("FILE")
             ->required();
     command->add_option("--train", a->train.path,
@@ -230,6 +232,7 @@ void add_index_command(CLI::App& app, Job& job) {
         if (!a->parameters.checkpoint.empty() && a->parameters.checkpoint_every == 0) {
             a->parameters.checkpoint_every = 1;
         }
+        job.outputs = {&a->out};
         job.run = [a] { return run(*a); };
         job.print = print;
     });

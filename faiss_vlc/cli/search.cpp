@@ -90,7 +90,8 @@ void add_search_command(CLI::App& app, Job& job) {
             ->required();
     command->add_option(
                    "--out", a->out,
-                   "Labels, best first, -1 where there are none: .npy (int64, n x k) or .ivecs")
+                   "Labels, best first, -1 where there are none: .npy (int64, n x k) or .ivecs; "
+                   "/dev/stdout takes .npy")
             ->type_name("FILE")
             ->required();
     command->add_option("--distances", a->distances,
@@ -110,6 +111,7 @@ void add_search_command(CLI::App& app, Job& job) {
         if (a->distances == a->out) {
             throw CLI::ValidationError("--distances", "expected another file than --out");
         }
+        job.outputs = {&a->out, &a->distances};
         job.run = [a] { return run(*a); };
         job.print = print;
     });

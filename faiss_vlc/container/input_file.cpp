@@ -3,7 +3,10 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstring>
+#include <mutex>
 #include <new>
+#include <set>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -71,12 +74,40 @@ AlignedBuffer::AlignedBuffer(uint64_t size)
     : data_(static_cast<uint8_t*>(operator new[](size, std::align_val_t(kBufferAlignment)))),
       size_(size) {}
 
+namespace {
+
+/// Device and inode of what is mapped. Never destroyed: mappings may outlive other static objects.
+std::multiset<std::pair<uint64_t, uint64_t>>& mappings() {
+    static auto* files = new std::multiset<std::pair<uint64_t, uint64_t>>;
+    return *files;
+}
+
+std::mutex& mappings_lock() {
+    static auto* lock = new std::mutex;
+    return *lock;
+}
+
+void forget(const std::pair<uint64_t, uint64_t>& key) {
+    const std::lock_guard<std::mutex> lock(mappings_lock());
+    mappings().erase(mappings().find(key));
+}
+
+} // namespace
+
 MappedFile::MappedFile(const std::string& path) {
     const InputFile file(path);
     // Zeros first, the file over them: a page of zeros is left behind it.
     const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
     const uint64_t size = checked_add(file.size(), page - 1, "size of a mapping") / page * page;
     const uint64_t whole = checked_add(size, page, "size of a mapping");
+    struct stat info {};
+    if (fstat(file.fd(), &info) == 0) {
+        key_ = {uint64_t(info.st_dev), uint64_t(info.st_ino)};
+    }
+    {
+        const std::lock_guard<std::mutex> lock(mappings_lock());
+        mappings().insert(key_);
+    }
     void* data = mmap(nullptr, whole, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data != MAP_FAILED &&
         mmap(data, file.size(), PROT_READ, MAP_SHARED | MAP_FIXED, file.fd(), 0) == MAP_FAILED) {
@@ -86,13 +117,22 @@ MappedFile::MappedFile(const std::string& path) {
         data = MAP_FAILED;
     }
     if (data == MAP_FAILED) {
+        const int error = errno;
+        forget(key_);
+        errno = error;
         fail("%s: cannot map %" PRIu64 " bytes: %s", path.c_str(), file.size(), strerror(errno));
     }
     bytes_ = {static_cast<const uint8_t*>(data), file.size()};
     mapped_ = whole;
 }
 
+bool is_mapped(uint64_t device, uint64_t inode) {
+    const std::lock_guard<std::mutex> lock(mappings_lock());
+    return mappings().count({device, inode}) > 0;
+}
+
 MappedFile::~MappedFile() {
+    forget(key_);
     munmap(const_cast<uint8_t*>(bytes_.data), mapped_);
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <faiss_vlc/container/byte_io.h>
 
@@ -41,7 +42,11 @@ public:
 private:
     ByteSpan bytes_;
     uint64_t mapped_ = 0;
+    std::pair<uint64_t, uint64_t> key_; ///< device and inode
 };
+
+/// Does a MappedFile of this process hold the file with this device and inode number?
+bool is_mapped(uint64_t device, uint64_t inode);
 
 /// A regular file open for reading. Folders, named pipes, devices and empty files are refused.
 class InputFile {

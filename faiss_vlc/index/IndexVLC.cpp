@@ -10,6 +10,7 @@
 #include <faiss/impl/FaissException.h>
 
 #include <faiss_vlc/index/anchor_quantizer.h>
+#include <faiss_vlc/index/clustering.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index/hooks.h>
 #include <faiss_vlc/index/search_device.h>
@@ -90,9 +91,10 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
 }
 
 /// What has to be the same in all processes that train an index.
-uint64_t training_identity(const IndexVLC& index, const std::vector<float>& given) {
+uint64_t training_identity(const IndexVLC& index, const VLCParameters& params,
+                           const std::vector<float>& given) {
     ByteWriter writer;
-    write_deciding(writer, index.parameters);
+    write_deciding(writer, params);
     writer.i32(index.d);
     writer.i32(int32_t(index.metric_type));
     writer.u64(XXH64(given.data(), given.size() * sizeof(float), 0));
@@ -112,6 +114,9 @@ IndexVLC::IndexVLC(int d_in, const VLCParameters& parameters_in, faiss::MetricTy
     is_trained = false;
     nlist = parameters.m;
     nprobe = 0; // training chooses
+    reset_clustering(*this);
+    clustering_index = nullptr;
+    quantizer_trains_alone = 0;
     code_size = parameters.code_size(d);
     quantizer = new faiss::IndexFlat(d, metric);
     own_fields = true;
@@ -175,7 +180,7 @@ void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     }
     invlists = fresh.release();
     own_invlists = true;
-    lists().parameters = parameters;
+    lists().parameters = with_clustering(*this, parameters);
     nlist = trained->m;
     code_size = trained->layout.code_size();
     if (nprobe == 0 || (model && nprobe == size_t(model->default_nprobe))) {
@@ -208,6 +213,7 @@ void IndexVLC::train(idx_t n, const float* x) {
 void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
     ranks.check();
     std::vector<float> given;
+    VLCParameters used;
     ranks.together([&] {
         if (ntotal > 0) {
             fail("IndexVLC: training needs an empty index, this one holds %lld vectors",
@@ -216,7 +222,8 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
         if (n < 1) {
             fail("IndexVLC: expected at least 1 training vector, got %lld", (long long)n);
         }
-        parameters.check(d);
+        used = with_clustering(*this, parameters);
+        used.check(d);
         if (ranks.count > 1 && (parameters.checkpoint_every > 0 || !parameters.resume.empty() ||
                                 !parameters.dump.empty())) {
             fail("training by several processes: expected no checkpoint_every, resume or dump");
@@ -225,15 +232,20 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
         require_finite(x, n, d, "training vectors");
         given = given_anchors();
     });
-    ranks.require_same(training_identity(*this, given), "parameters or given anchors");
-    VLCParameters wanted = parameters;
+    ranks.require_same(training_identity(*this, used, given), "parameters or given anchors");
+    const std::string unused = unused_clustering(*this);
+    if (!unused.empty()) {
+        fprintf(stderr, "faiss-vlc: IndexVLC does not use %s\n", unused.c_str());
+    }
+    VLCParameters wanted = used;
     if (!given.empty()) {
         wanted.m = int(quantizer->ntotal);
     }
     const Sample sample = draw_sample(n, d, x, wanted, ranks);
     std::string device;
-    const Anchors anchors = train_anchors(sample, wanted, verbose, given, ranks, device);
-    auto trained = std::make_shared<Model>(tune_model(sample, anchors, parameters, metric_type));
+    const Anchors anchors =
+            train_anchors(sample, wanted, verbose || cp.verbose, given, ranks, device);
+    auto trained = std::make_shared<Model>(tune_model(sample, anchors, used, metric_type));
     trained_on = device;
     set_model(std::move(trained));
 }

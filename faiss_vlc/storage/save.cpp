@@ -1,6 +1,7 @@
 #include <faiss_vlc/storage/save.h>
 
 #include <faiss_vlc/container/atomic_file.h>
+#include <faiss_vlc/index/clustering.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/model/model.h>
@@ -126,7 +127,8 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
         fail("saving: the IndexVLC says that it is trained, but has no anchors");
     }
     // what could not be loaded again is better noticed now
-    index.parameters.check(index.d);
+    const VLCParameters parameters = with_clustering(index, index.parameters);
+    parameters.check(index.d);
     const size_t in_lists = index.lists().compute_ntotal();
     if (uint64_t(index.ntotal) != in_lists) {
         fail("saving: ntotal is %lld, but the lists hold %zu vectors", (long long)index.ntotal,
@@ -142,10 +144,10 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
     head.nprobe = index.nprobe;
     head.max_codes = index.max_codes;
     head.code_size = index.is_trained ? uint32_t(index.code_size)
-                                      : uint32_t(index.parameters.code_size(index.d));
+                                      : uint32_t(parameters.code_size(index.d));
     head.direct_map = with_direct_map ? uint32_t(savable_map(index)) : 0;
     sections.add(section::kIndex, kRequired, head.write());
-    add_parameters(sections, index.parameters);
+    add_parameters(sections, parameters);
     if (index.is_trained) {
         add_model(sections, *index.model);
         add_lists(sections, index.lists());

@@ -22,6 +22,9 @@ constexpr DTypeInfo kDTypes[] = {
         {DType::f32, "float32", "f32", 4}, {DType::f16, "float16", "f16", 2},
         {DType::u8, "uint8", "u8", 1},     {DType::i8, "int8", "i8", 1},
         {DType::i32, "int32", "i32", 4},   {DType::i64, "int64", "i64", 8},
+        {DType::f64, "float64", "f64", 8}, {DType::boolean, "bool", "b1", 1},
+        {DType::i16, "int16", "i16", 2},   {DType::u16, "uint16", "u16", 2},
+        {DType::u32, "uint32", "u32", 4},  {DType::u64, "uint64", "u64", 8},
 };
 
 const DTypeInfo& info_of(DType dtype) {
@@ -68,7 +71,8 @@ DType dtype_from_name(const std::string& name) {
             return info.dtype;
         }
     }
-    fail("unknown dtype '%s': expected float32, float16, uint8, int8, int32 or int64",
+    fail("unknown dtype '%s': expected float32, float16, float64, bool, or int or uint with 8, 16, "
+         "32 or 64",
          name.c_str());
 }
 
@@ -91,7 +95,7 @@ int64_t VectorReader::read(int64_t count, float* out) {
 }
 
 int64_t VectorReader::read(int64_t count, int64_t* out) {
-    if (dtype_ == DType::f32 || dtype_ == DType::f16) {
+    if (!vector_file::holds_integers(dtype_)) {
         fail("%s: expected integers, the file holds %s", path_.c_str(), dtype_name(dtype_));
     }
     return read_next(count, out);
@@ -122,6 +126,15 @@ Matrix<int64_t> read_labels(const std::string& path, const std::string& dataset)
 }
 
 namespace vector_file {
+
+bool holds_integers(DType dtype) {
+    return dtype != DType::f32 && dtype != DType::f16 && dtype != DType::f64 &&
+           dtype != DType::boolean;
+}
+
+bool is_label_only(DType dtype) {
+    return holds_integers(dtype) && dtype_size(dtype) > 2;
+}
 
 std::string extension_of(const std::string& path) {
     const size_t slash = path.rfind('/');

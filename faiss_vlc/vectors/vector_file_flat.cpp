@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include <faiss_vlc/lib/error.h>
@@ -15,6 +17,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 namespace {
 
 using ull = unsigned long long;
+
+constexpr char kRawDTypes[] = "float32, float16, float64, uint8, int8, uint16 or int16";
 
 constexpr size_t kPrefixSize = sizeof(int32_t);
 constexpr size_t kBufferSize = 1 << 20;
@@ -36,7 +40,26 @@ void convert_halves(const uint8_t* from, int d, float* to) {
     }
 }
 
-void convert_row(DType dtype, const uint8_t* from, int d, float* to) {
+/// Rounds to float32; returns the first column whose finite value is beyond it, d if there is none.
+int convert_doubles(const uint8_t* from, int d, float* to) {
+    int bad = d;
+    for (int i = 0; i < d; i++) {
+        double value;
+        memcpy(&value, from + size_t(i) * sizeof value, sizeof value);
+        to[i] = float(value);
+        bad = std::isinf(to[i]) && std::isfinite(value) ? std::min(bad, i) : bad;
+    }
+    return bad;
+}
+
+/// As convert_doubles, for values above int64's.
+int convert_uint64(const uint8_t* from, int d, int64_t* to) {
+    convert_values<uint64_t>(from, d, to);
+    return int(std::find_if(to, to + d, [](int64_t value) { return value < 0; }) - to);
+}
+
+/// Returns the first column whose value the result cannot hold, d if there is none.
+int convert_row(DType dtype, const uint8_t* from, int d, float* to) {
     switch (dtype) {
     case DType::f32:
         memcpy(to, from, size_t(d) * sizeof(float));
@@ -44,6 +67,23 @@ void convert_row(DType dtype, const uint8_t* from, int d, float* to) {
     case DType::f16:
         convert_halves(from, d, to);
         break;
+    case DType::f64:
+        return convert_doubles(from, d, to);
+    case DType::boolean:
+        std::transform(from, from + d, to, [](uint8_t value) { return value ? 1.0f : 0.0f; });
+        break;
+    case DType::i16:
+        convert_values<int16_t>(from, d, to);
+        break;
+    case DType::u16:
+        convert_values<uint16_t>(from, d, to);
+        break;
+    case DType::u32:
+        convert_values<uint32_t>(from, d, to);
+        break;
+    case DType::u64:
+        convert_values<uint64_t>(from, d, to);
+        break;
     case DType::u8:
         convert_values<uint8_t>(from, d, to);
         break;
@@ -57,9 +97,10 @@ void convert_row(DType dtype, const uint8_t* from, int d, float* to) {
         convert_values<int64_t>(from, d, to);
         break;
     }
+    return d;
 }
 
-void convert_row(DType dtype, const uint8_t* from, int d, int64_t* to) {
+int convert_row(DType dtype, const uint8_t* from, int d, int64_t* to) {
     switch (dtype) {
     case DType::u8:
         convert_values<uint8_t>(from, d, to);
@@ -73,10 +114,24 @@ void convert_row(DType dtype, const uint8_t* from, int d, int64_t* to) {
     case DType::i64:
         convert_values<int64_t>(from, d, to);
         break;
+    case DType::i16:
+        convert_values<int16_t>(from, d, to);
+        break;
+    case DType::u16:
+        convert_values<uint16_t>(from, d, to);
+        break;
+    case DType::u32:
+        convert_values<uint32_t>(from, d, to);
+        break;
+    case DType::u64:
+        return convert_uint64(from, d, to);
     case DType::f32:
     case DType::f16:
+    case DType::f64:
+    case DType::boolean:
         fail("%s cannot be read as integers", dtype_name(dtype));
     }
+    return d;
 }
 
 class FlatReader : public VectorReader {
@@ -118,10 +173,27 @@ private:
             for (int64_t i = 0; i < rows; i++) {
                 const uint8_t* row = buffer_.data() + size_t(i) * stride_;
                 check_prefix(row, first + done + i);
-                convert_row(dtype_, row + prefix_, d_, out + size_t(done + i) * size_t(d_));
+                const int bad =
+                        convert_row(dtype_, row + prefix_, d_, out + size_t(done + i) * size_t(d_));
+                if (bad < d_) {
+                    fail_at(first + done + i, bad, row + prefix_);
+                }
             }
             done += rows;
         }
+    }
+
+    [[noreturn]] void fail_at(int64_t row, int column, const uint8_t* values) const {
+        if (dtype_ == DType::f64) {
+            double value;
+            memcpy(&value, values + size_t(column) * sizeof value, sizeof value);
+            fail("%s: row %lld, column %d: expected values that float32 can hold, got %g",
+                 path_.c_str(), static_cast<long long>(row), column, value);
+        }
+        uint64_t value;
+        memcpy(&value, values + size_t(column) * sizeof value, sizeof value);
+        fail("%s: row %lld, column %d: expected a value that fits int64, got %llu", path_.c_str(),
+             static_cast<long long>(row), column, ull(value));
     }
 
     void check_prefix(const uint8_t* row, int64_t index) const {
@@ -182,13 +254,15 @@ FlatLayout layout_of_xvecs(const InputFile& file, DType dtype) {
 FlatLayout layout_of_npy(const InputFile& file, Content content) {
     const FlatLayout layout = parse_npy_header(file);
     const char* path = file.path().c_str();
-    const bool integers = layout.dtype == DType::i32 || layout.dtype == DType::i64;
-    if (content == Content::vectors && integers) {
-        fail("%s: expected vectors of float32, float16, uint8 or int8, got %s, which holds labels",
+    if (content == Content::vectors && is_label_only(layout.dtype)) {
+        fail("%s: expected vectors of floats, or of integers of 8 or 16 bits, got %s, which holds "
+             "labels: if these are vectors, save x.astype('float32')",
              path, dtype_name(layout.dtype));
     }
-    if (content == Content::labels && !integers) {
-        fail("%s: expected labels of int32 or int64, got %s", path, dtype_name(layout.dtype));
+    if (content == Content::labels && !holds_integers(layout.dtype)) {
+        fail("%s: expected labels of integers, such as int32 or int64, got %s: if these are "
+             "labels, save x.astype('int64')",
+             path, dtype_name(layout.dtype));
     }
     if (layout.n == 0 || layout.d == 0) {
         fail("%s: expected at least one row and one column, the shape is (%lld, %d)", path,
@@ -208,15 +282,17 @@ FlatLayout layout_of_npy(const InputFile& file, Content content) {
 FlatLayout layout_of_raw(const InputFile& file, const VectorFileOptions& options) {
     const char* path = file.path().c_str();
     if (options.d <= 0 || options.dtype.empty()) {
-        fail("%s: not .npy, .fvecs, .bvecs, .ivecs or .hdf5, so a raw file: give --d and --dtype "
-             "(float32, float16, uint8 or int8); got d = %d, dtype = '%s'",
-             path, options.d, options.dtype.c_str());
+        fail("%s: not .npy, .fvecs, .bvecs, .ivecs or .hdf5, so a raw file of rows of numbers: "
+             "give --d, the numbers in a row, and --dtype, their type (%s), or save it as .npy; "
+             "got "
+             "d = %d, dtype = '%s'",
+             path, kRawDTypes, options.d, options.dtype.c_str());
     }
     FlatLayout layout;
     layout.d = options.d;
     layout.dtype = dtype_from_name(options.dtype);
-    if (layout.dtype == DType::i32 || layout.dtype == DType::i64) {
-        fail("%s: expected a raw file of float32, float16, uint8 or int8, got --dtype %s", path,
+    if (is_label_only(layout.dtype)) {
+        fail("%s: expected a raw file of %s, got --dtype %s", path, kRawDTypes,
              options.dtype.c_str());
     }
     count_rows(file, layout);
@@ -227,6 +303,13 @@ FlatLayout layout_of_raw(const InputFile& file, const VectorFileOptions& options
 
 std::unique_ptr<VectorReader> open_flat(const std::string& path, const std::string& extension,
                                         const VectorFileOptions& options, Content content) {
+    if (extension == ".npz") {
+        const std::string name = path.substr(path.rfind('/') + 1);
+        InputFile{path}; // is it there?
+        fail("%s: a .npz archive holds several arrays, expected one: save it as .npy, in Python "
+             "a = numpy.load('%s'); print(a.files); numpy.save('x.npy', a['<one of these>'])",
+             path.c_str(), name.c_str());
+    }
     if (content == Content::labels && extension != ".npy" && extension != ".ivecs") {
         fail("%s: expected labels in .npy, .ivecs or .hdf5, got '%s'", path.c_str(),
              extension.c_str());

@@ -11,6 +11,12 @@
 namespace faiss_vlc {
 namespace vector_file {
 
+/// Does a file of this type hold integers, which may be labels?
+bool holds_integers(DType dtype);
+/// Integers of more than 16 bits, which .npy and raw files hold labels as: float32 would round
+/// some.
+bool is_label_only(DType dtype);
+
 /// Lower case, with the dot; empty if the name has none.
 std::string extension_of(const std::string& path);
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/vectors/vector_file_internal.h>
@@ -17,6 +19,36 @@ constexpr char kMagic[] = "\x93NUMPY";
 constexpr size_t kMagicSize = 6;
 constexpr uint64_t kMaxHeader = 1 << 20; // NumPy itself stops at 10000 bytes
 constexpr size_t kAlignment = 64;        // of the data that NumPy writes, and we
+
+/// The types that are read, without their byte order.
+struct Known {
+    const char* type;
+    DType dtype;
+};
+constexpr Known kKnown[] = {
+        {"f4", DType::f32}, {"f2", DType::f16}, {"f8", DType::f64}, {"b1", DType::boolean},
+        {"u1", DType::u8},  {"u2", DType::u16}, {"u4", DType::u32}, {"u8", DType::u64},
+        {"i1", DType::i8},  {"i2", DType::i16}, {"i4", DType::i32}, {"i8", DType::i64},
+};
+
+/// What else NumPy may hold, by its letter; the name goes with the size in bits if it is `sized`.
+struct Foreign {
+    char letter;
+    bool sized;
+    const char* name;
+    const char* way_out;
+};
+constexpr Foreign kForeign[] = {
+        {'f', true, "float", "save x.astype('float32')"},
+        {'c', true, "complex",
+         "save numpy.hstack([x.real, x.imag]).astype('float32'), or one of the two"},
+        {'O', false, "Python objects", "save numpy.stack(list(x)).astype('float32')"},
+        {'U', false, "strings", "save x.astype('float32') if they are numbers"},
+        {'S', false, "bytes", "save x.astype('float32') if they are numbers"},
+        {'V', false, "void", "save x.view('float32'), or another type that its bytes have"},
+        {'M', false, "dates", "save x.astype('int64').astype('float32')"},
+        {'m', false, "times", "save x.astype('int64').astype('float32')"},
+};
 
 /// Reads just the Python that such a header consists of.
 class HeaderParser {
@@ -113,30 +145,55 @@ private:
     DType dtype() {
         skip_spaces();
         if (position_ < text_.size() && text_[position_] == '[') {
-            fail("%s: expected a plain array, got one of records", path_.c_str());
+            fail("%s: expected a plain array, got one of records: save "
+                 "numpy.lib.recfunctions.structured_to_unstructured(x, 'float32')",
+                 path_.c_str());
         }
         const size_t start = position_;
         const std::string descr = string_literal();
-        const std::string type = descr.empty() ? "" : descr.substr(1);
-        const char order = descr.empty() ? '\0' : descr[0];
-        if (order == '<' || order == '|' || order == '>') {
-            const bool one_byte = type == "u1" || type == "i1";
-            if (one_byte) {
-                return type == "u1" ? DType::u8 : DType::i8; // has no byte order
+        for (const Known& known : kKnown) {
+            if (descr.size() < 2 || descr.substr(1) != known.type) {
+                continue;
             }
-            const bool known = type == "f4" || type == "f2" || type == "i4" || type == "i8";
-            if (known && order == '>') {
-                fail("%s: expected little-endian values, got '%s'", path_.c_str(), descr.c_str());
+            const bool one_byte = dtype_size(known.dtype) == 1; // has no byte order
+            if (descr[0] == '<' || (one_byte && (descr[0] == '|' || descr[0] == '>'))) {
+                return known.dtype;
             }
-            if (known && order == '<') {
-                return type == "f4"   ? DType::f32
-                       : type == "f2" ? DType::f16
-                       : type == "i4" ? DType::i32
-                                      : DType::i64;
+            if (descr[0] == '>') {
+                fail("%s: expected little-endian values, got '%s': save x.astype('<%s')",
+                     path_.c_str(), descr.c_str(), known.type);
             }
         }
+        refuse_foreign(descr);
         position_ = start;
-        refuse("a dtype of float32, float16, uint8 or int8 (labels: int32 or int64)");
+        refuse("a dtype of float32, float16, uint8, int8, float64, bool, uint16 or int16 (labels: "
+               "integers)");
+    }
+
+    /// Fails for the types that NumPy has and a file of vectors has not.
+    void refuse_foreign(const std::string& descr) const {
+        // An order, a letter, and a size (of dates with a unit behind it), all of them harmless.
+        const bool known = std::any_of(std::begin(kKnown), std::end(kKnown), [&](const Known& k) {
+            return descr.size() >= 2 &&
+                   descr.substr(1) == k.type; // in an order that it cannot have
+        });
+        const bool plain = !known && descr.size() >= 2 && strchr("<>|=", descr[0]) &&
+                           descr.find_first_not_of("0123456789[]abcdefghijklmnopqrstuvwxyz/", 2) ==
+                                   std::string::npos;
+        const auto* found = !plain ? std::end(kForeign)
+                                   : std::find_if(std::begin(kForeign), std::end(kForeign),
+                                                  [&](const Foreign& foreign) {
+                                                      return foreign.letter == descr[1];
+                                                  });
+        if (found == std::end(kForeign)) {
+            return;
+        }
+        const int bits = 8 * std::clamp(atoi(descr.c_str() + 2), 0, 64);
+        const std::string name =
+                found->sized ? found->name + std::to_string(bits) : std::string(found->name);
+        fail("%s: expected float32, float16, uint8, int8, float64, bool, uint16 or int16 (labels: "
+             "integers), got %s ('%s'): %s",
+             path_.c_str(), name.c_str(), descr.c_str(), found->way_out);
     }
 
     void c_order() {
@@ -179,8 +236,10 @@ private:
             }
         }
         if (sizes.size() != 2) {
-            fail("%s: expected an array of 2 dimensions (n, d), got %llu", path_.c_str(),
-                 static_cast<unsigned long long>(sizes.size()));
+            fail("%s: expected an array of 2 dimensions (n, d), got %llu: save %s", path_.c_str(),
+                 static_cast<unsigned long long>(sizes.size()),
+                 sizes.size() < 2 ? "x.reshape(1, -1), if it is one vector"
+                                  : "x.reshape(-1, x.shape[-1]), if its rows are the vectors");
         }
         if (sizes[0] > uint64_t(INT64_MAX) || sizes[1] > uint64_t(INT_MAX)) {
             fail("%s: expected a shape (n, d) that fits memory, got (%llu, %llu)", path_.c_str(),
@@ -208,7 +267,9 @@ FlatLayout parse_npy_header(const InputFile& file) {
     }
     file.read_at(0, start, fixed);
     if (memcmp(start, kMagic, kMagicSize) != 0) {
-        fail("%s: expected a .npy file, it does not start with \\x93NUMPY", path);
+        const bool zip = memcmp(start, "PK\x03\x04", 4) == 0;
+        fail("%s: expected a .npy file, it does not start with \\x93NUMPY%s", path,
+             zip ? ": it is a zip archive, such as .npz: save one of its arrays as .npy" : "");
     }
     const int version = start[kMagicSize];
     if (version < 1 || version > 3) {

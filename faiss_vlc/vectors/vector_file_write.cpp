@@ -109,7 +109,7 @@ private:
 std::unique_ptr<VectorWriter> create_vectors(const std::string& path, DType dtype, int d,
                                              int64_t n) {
     const std::string extension = extension_of(path);
-    const bool npy = extension == ".npy";
+    const bool npy = extension == ".npy" || descriptor_of(path) >= 0;
     const bool fvecs = extension == ".fvecs";
     const bool ivecs = extension == ".ivecs";
     const bool integers = dtype == DType::i32 || dtype == DType::i64;

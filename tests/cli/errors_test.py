@@ -33,7 +33,7 @@ class BadInput(CliTest):
         write(self.path("fake.h5"), b"no HDF5\n" * 100)
         self.save("none.npy", base[:0])
         self.save("flat.npy", base[0])
-        self.save("double.npy", base.astype(np.float64))
+        self.save("quad.npy", base.astype(np.longdouble))
         for name in (
             "empty.npy",
             "cut.npy",
@@ -43,10 +43,31 @@ class BadInput(CliTest):
             "fake.h5",
             "none.npy",
             "flat.npy",
-            "double.npy",
+            "quad.npy",
         ):
             self.assert_fails(self.emb(name), self.path(name))
         self.assert_fails(self.emb("."), self.path("."), codes=(1, 2))
+        # What NumPy can hold and we cannot is named, with a way out.
+        for name, array, mentions in (
+            ("quad.npy", base.astype(np.longdouble), ("float128", "x.astype('float32')")),
+            ("complex.npy", base.astype(np.complex64), ("complex64", "x.real")),
+            ("text.npy", base.astype(str), ("strings", "x.astype('float32')")),
+            ("long.npy", base.astype(np.int64), ("int64", "labels", "x.astype('float32')")),
+            ("beyond.npy", base * 1e300, ("row 0, column", "float32")),
+            ("order.npy", np.asfortranarray(base), ("Fortran", "ascontiguousarray")),
+            ("big.npy", base.astype(">f4"), ("little-endian", "x.astype('<f4')")),
+        ):
+            self.save(name, array)
+            self.assert_fails(self.emb(name), self.path(name), *mentions)
+        np.savez(self.path("several.npz"), base=base)
+        for arguments in (
+            self.emb("several.npz"),
+            ["eval", "--idx", at("index.vlc"), "--queries", self.path("several.npz")],
+            ["eval", "--idx", at("index.vlc"), "--queries", at("query.npy"),
+             "--gt", self.path("several.npz")],
+        ):
+            self.assert_fails(arguments, "several.npz", ".npz", "numpy.save")
+        self.assert_fails(self.emb("none.bin"), "none.bin", "No such file")
         write(self.path("raw.bin"), b"x" * 1001)
         self.assert_fails(self.emb("raw.bin"), "--d", codes=(1, 2))
         self.assert_fails(self.emb("raw.bin") + ["--d", 10], "--dtype", codes=(1, 2))

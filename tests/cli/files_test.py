@@ -1,5 +1,7 @@
 """The command vlc: every input format, decompression, streaming, and files that are always the same."""
 
+import io
+import json
 import os
 import subprocess
 import unittest
@@ -18,7 +20,7 @@ def setUpModule():
 
 class Formats(CliTest):
     def test_every_format_gives_the_same_index(self):
-        for dtype in (np.uint8, np.float32, np.float16):
+        for dtype in (np.uint8, np.float32, np.float16, np.float64, np.int16, np.uint16):
             np.save(self.path(f"{dtype.__name__}.npy"), base.astype(dtype))
             base.astype(dtype).tofile(self.path(f"{dtype.__name__}.bin"))
         write_vecs(self.path("x.fvecs"), base.astype("<f4"))
@@ -32,6 +34,54 @@ class Formats(CliTest):
         signed = self.path("signed.npy")
         np.save(signed, (base.astype(int) - 128).astype(np.int8))
         self.assertEqual(index(self.path("out.vlc"), emb=signed)["n"], N)
+
+    def test_bool_vectors_and_labels_of_any_integers(self):
+        bits = self.path("bits.npy")
+        np.save(bits, base > 20)
+        np.save(self.path("floats.npy"), (base > 20).astype(np.float32))
+        index(self.path("bits.vlc"), emb=bits)
+        index(self.path("floats.vlc"), emb=self.path("floats.npy"))
+        self.assertEqual(read(self.path("bits.vlc")), read(self.path("floats.vlc")))
+        common = ["--idx", at("index.vlc"), "--queries", at("query.npy"), "--runs", 1, "--gt"]
+        for dtype in (np.int16, np.uint16, np.uint32, np.uint64, np.int64):
+            np.save(self.path("gt.npy"), truth.astype(dtype))
+            found = result("eval", *common, self.path("gt.npy"))["results"][0]["recall"]
+            self.assertEqual(found, result("eval", *common, at("gt.npy"))["results"][0]["recall"])
+
+    def test_stdout_and_pipes_as_output(self):
+        expected = read(at("index.vlc"))
+        common = ["index", "--emb", at("base.npy"), "--m", M, "--bytes", 32, "--out"]
+        environment = {**os.environ, "VLC_DEVICE": "reference"}
+
+        def run(*arguments, **more):
+            command = [CLI] + [str(argument) for argument in arguments]
+            return subprocess.run(command, env=environment, check=True, stderr=subprocess.PIPE, **more)
+
+        for extra in ([], ["--json"], ["--verbose"]):
+            for name in ("/dev/stdout", "/dev/fd/1"):
+                done = run(*common, name, *extra, stdout=subprocess.PIPE)
+                self.assertEqual(done.stdout, expected, extra)
+                self.assertIn(name.encode(), done.stderr)  # the text
+        self.assertEqual(json.loads(run(*common, "/dev/stdout", "--json", stdout=subprocess.PIPE).stderr)["n"], N)
+        with open(self.path("log"), "wb") as file:  # what stands there stays
+            file.write(b"head")
+            file.flush()
+            run(*common, "/dev/stdout", stdout=file)
+        self.assertEqual(read(self.path("log")), b"head" + expected)
+        self.assertEqual(run(*common, "/dev/null", stdout=subprocess.PIPE).stderr, b"")
+
+        os.mkfifo(self.path("pipe.npy"))
+        with subprocess.Popen(["cat", self.path("pipe.npy")], stdout=subprocess.PIPE) as reader:
+            run("decode", "--idx", at("index.vlc"), "--out", self.path("pipe.npy"), stdout=subprocess.DEVNULL)
+            through_pipe = reader.stdout.read()
+        decoded = run("decode", "--idx", at("index.vlc"), "--out", "/dev/stdout", stdout=subprocess.PIPE).stdout
+        self.assertEqual(np.load(io.BytesIO(decoded)).shape, (N, D))
+        self.assertEqual(through_pipe, decoded)
+        labels = run("search", "--idx", at("index.vlc"), "--queries", at("query.npy"), "--out", "/dev/stdout",
+                     stdout=subprocess.PIPE).stdout
+        self.assertEqual(np.load(io.BytesIO(labels)).shape, (len(query), 10))
+        self.assert_fails(["search", "--idx", at("index.vlc"), "--queries", at("query.npy"),
+                           "--out", "/dev/stdout", "--distances", "/dev/fd/1"], "one file at most")
 
     def test_hdf5(self):
         file = self.path("sift.hdf5")

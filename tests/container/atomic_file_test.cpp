@@ -1,9 +1,17 @@
 #include <csignal>
+#include <cstdio>
+#include <functional>
 #include <memory>
 #include <thread>
 
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <faiss_vlc/container/atomic_file.h>
@@ -21,6 +29,33 @@ protected:
         struct stat status = {};
         EXPECT_EQ(stat(path(name).c_str(), &status), 0);
         return status.st_mode & 07777;
+    }
+
+    static void make_socket(const std::string& name) {
+        struct sockaddr_un address = {};
+        address.sun_family = AF_UNIX;
+        ASSERT_LT(name.size(), sizeof address.sun_path);
+        name.copy(address.sun_path, name.size());
+        const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        ASSERT_EQ(bind(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof address), 0);
+        close(fd);
+    }
+
+    /// Runs in a process of its own, which may mount and give up rights; its exit status.
+    static int in_child(const std::function<int()>& body) {
+        const pid_t child = fork();
+        if (child == 0) {
+            int status = 99;
+            try {
+                status = body();
+            } catch (const std::exception& error) {
+                fprintf(stderr, "%s\n", error.what());
+            }
+            _exit(status);
+        }
+        int status = 0;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     }
 
     void write_whole(const std::string& target, const std::string& bytes) {
@@ -136,13 +171,132 @@ TEST_F(AtomicFileTest, targets_that_cannot_be) {
     EXPECT_FAULT(AtomicFile(path("folder/..")), "expected the name of a file");
     EXPECT_FAULT(AtomicFile(path("missing/a")), path("missing/a"), "No such file");
     EXPECT_FAULT(AtomicFile(path("file/a")), path("file/a"), "Not a directory");
-    EXPECT_FAULT(AtomicFile(path("pipe")), "not a regular file");
-    EXPECT_FAULT(AtomicFile("/dev/null"), "not a regular file");
+    EXPECT_FAULT(AtomicFile("/dev/fd/9999"), "not open for writing");
+    make_socket(path("socket"));
+    EXPECT_FAULT(AtomicFile(path("socket")), "block device or a socket");
+    std::filesystem::remove(path("socket"));
     EXPECT_EQ(names(), before);
     if (geteuid() != 0) { // root may write anything
         chmod(path("file").c_str(), 0400);
         EXPECT_FAULT(AtomicFile(path("file")), "Permission denied");
     }
+}
+
+TEST_F(AtomicFileTest, pipes_take_the_bytes_as_they_come) {
+    ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+    { const AtomicFile probe(path("pipe")); } // opens nothing: would wait for a reader
+    const std::string all(1 << 20, 'x');
+    for (const std::string& bytes : {all, std::string()}) {
+        std::string met;
+        std::thread reader([&] {
+            std::ifstream pipe(path("pipe"), std::ios::binary);
+            met.assign(std::istreambuf_iterator<char>(pipe), {});
+        });
+        write_whole(path("pipe"), bytes);
+        reader.join();
+        EXPECT_TRUE(met == bytes);
+        EXPECT_EQ(names(), Names{"pipe"}) << "no temporary, and still a pipe";
+    }
+}
+
+TEST_F(AtomicFileTest, devices_take_the_bytes) {
+    testing::internal::CaptureStderr();
+    write_whole("/dev/null", std::string(1 << 20, 'x'));
+    std::filesystem::create_symlink("/dev/null", path("link"));
+    write_whole(path("link"), "x");
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "there is nothing to say";
+    AtomicFile full("/dev/full");
+    full.write("x", 1);
+    EXPECT_FAULT(full.commit(), "/dev/full", "No space left");
+    EXPECT_FAULT(full.write("x", 1), "an earlier write failed");
+}
+
+TEST_F(AtomicFileTest, descriptors_are_written_where_they_stand) {
+    const int fd = open(path("a").c_str(), O_RDWR | O_CREAT, 0600);
+    ASSERT_EQ(write(fd, "head ", 5), 5);
+    for (const char* folder : {"/dev/fd/", "/proc/self/fd/"}) {
+        write_whole(folder + std::to_string(fd), "body ");
+    }
+    ASSERT_EQ(write(fd, "tail", 4), 4) << "the descriptor is still open";
+    close(fd);
+    EXPECT_EQ(bytes_of("a"), "head body body tail");
+    EXPECT_EQ(names(), Names{"a"});
+    const int only_read = open(path("a").c_str(), O_RDONLY);
+    EXPECT_FAULT(AtomicFile("/dev/fd/" + std::to_string(only_read)), "not open for writing");
+    close(only_read);
+    EXPECT_EQ(faiss_vlc::descriptor_of("/dev/stdout"), 1);
+    EXPECT_EQ(faiss_vlc::descriptor_of("/dev/stderr"), 2);
+    for (const char* name : {"/dev/fd/", "/dev/fd/x", "/dev/fd/1x", "stdout", "/dev/null", ""}) {
+        EXPECT_EQ(faiss_vlc::descriptor_of(name), -1) << name;
+    }
+}
+
+// A writable file in a folder that takes no new ones, by a user who may not do everything.
+TEST_F(AtomicFileTest, a_file_in_a_locked_folder_is_written_in_place) {
+    std::filesystem::create_directory(path("locked"));
+    make("locked/a", std::string(500000, 'o'));
+    chmod(folder_.c_str(), 0755);
+    chmod(path("locked/a").c_str(), 0666);
+    chmod(path("locked").c_str(), 0555);
+    const std::string longer(1 << 20, 'n'), shorter(1000, 's');
+    const auto write_them = [&](const std::string& bytes, bool commit) {
+        return in_child([&] {
+            if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
+                return 77;
+            }
+            AtomicFile file(path("locked/a"));
+            file.write(bytes.data(), bytes.size());
+            if (commit) {
+                file.commit();
+            }
+            return 0;
+        });
+    };
+    struct stat before = {}, after = {};
+    ASSERT_EQ(stat(path("locked/a").c_str(), &before), 0);
+    testing::internal::CaptureStderr();
+    const int status = write_them(longer, false);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+    if (status == 77) {
+        GTEST_SKIP() << "cannot become another user";
+    }
+    EXPECT_EQ(status, 0);
+    EXPECT_TRUE(bytes_of("locked/a") == std::string(500000, 'o')) << "nothing is touched before";
+    for (const std::string& bytes : {longer, shorter}) {
+        testing::internal::CaptureStderr();
+        EXPECT_EQ(write_them(bytes, true), 0);
+        const std::string said = testing::internal::GetCapturedStderr();
+        EXPECT_NE(said.find("in place, which is not atomic"), std::string::npos) << said;
+        EXPECT_TRUE(bytes_of("locked/a") == bytes);
+    }
+    ASSERT_EQ(stat(path("locked/a").c_str(), &after), 0);
+    EXPECT_EQ(before.st_ino, after.st_ino);
+    chmod(path("locked").c_str(), 0755);
+}
+
+// As in a container: a file that is mounted by itself cannot be renamed over.
+TEST_F(AtomicFileTest, a_mounted_file_is_written_in_place) {
+    make("outside", "old");
+    make("inside", "");
+    testing::internal::CaptureStderr();
+    const int status = in_child([&] {
+        if ((unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ||
+            mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+            mount(path("outside").c_str(), path("inside").c_str(), nullptr, MS_BIND, nullptr) !=
+                    0) {
+            return 77;
+        }
+        write_whole(path("inside"), "new");
+        return bytes_of("inside") == "new" ? 0 : 1;
+    });
+    const std::string said = testing::internal::GetCapturedStderr();
+    if (status == 77) {
+        GTEST_SKIP() << "no right to mount a file";
+    }
+    EXPECT_EQ(status, 0) << said;
+    EXPECT_NE(said.find("in place, which is not atomic"), std::string::npos) << said;
+    EXPECT_EQ(bytes_of("outside"), "new");
+    EXPECT_EQ(names(), (Names{"inside", "outside"}));
 }
 
 TEST_F(AtomicFileTest, a_full_disk_is_an_error_that_leaves_the_old_file) {

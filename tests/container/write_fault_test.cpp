@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include <faiss/index_io.h>
+
 #include <tests/support/index_test.h>
 
 namespace {
@@ -166,6 +168,48 @@ TEST_F(WriteFaults, FailingCallsLeaveTheOldFile) {
     expect_failures("No space left");
 }
 
+// A file that cannot be renamed over is written in place. What fails before its old contents are
+// touched leaves them; what fails afterwards leaves the new ones in the temporary.
+TEST_F(WriteFaults, WritingInPlace) {
+    const Bytes whole = written(index_);
+    std::ofstream(path("old")) << "old";
+    faults.rename_at = 1;
+    faults.error = EBUSY;
+    testing::internal::CaptureStderr();
+    faiss_vlc::write_index(&index_, path("old").c_str());
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("in place"), std::string::npos);
+    EXPECT_EQ(bytes_of(path("old")), whole);
+    EXPECT_EQ(files(), 1u);
+
+    // an index that is mapped from the very file would lose its bytes
+    std::unique_ptr<faiss::Index> mapped(
+            faiss_vlc::read_index(path("old").c_str(), faiss::IO_FLAG_MMAP));
+    faults.rename_at = 1;
+    faults.error = EBUSY;
+    EXPECT_TRUE(throws([&] { faiss_vlc::write_index(&index_, path("old").c_str()); }, "mapped"));
+    EXPECT_EQ(bytes_of(path("old")), whole);
+    EXPECT_EQ(files(), 1u);
+    mapped.reset();
+    std::ofstream(path("old")) << "old";
+
+    faults = Faults();
+    faults.rename_at = 1;
+    faults.error = EBUSY;
+    faults.shorten = true;
+    long writes = long(whole.size()) / 1000 + 2; // of the temporary; then come those of the copy
+    faults.write_at = int(writes);
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(throws([&] { faiss_vlc::write_index(&index_, path("old").c_str()); },
+                       "what it should hold is in"));
+    testing::internal::GetCapturedStderr();
+    ASSERT_EQ(files(), 2u);
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+        if (entry.path().extension() == ".tmp") {
+            EXPECT_EQ(bytes_of(entry.path().string()), whole);
+        }
+    }
+}
+
 TEST_F(WriteFaults, AFullFileSystem) {
     // In a process and a mount namespace of its own, so that nobody else sees the small disk.
     const pid_t child = fork();
@@ -200,6 +244,7 @@ TEST_F(WriteFaults, FoldersAndFilesWithoutPermission) {
     std::ofstream(path("locked/old")) << "old";
     std::ofstream(path("read-only")) << "old";
     fs::permissions(path("read-only"), fs::perms::owner_read);
+    fs::permissions(path("locked/old"), fs::perms::owner_read);
     fs::permissions(path("locked"), fs::perms::owner_read | fs::perms::owner_exec);
     const pid_t child = fork();
     ASSERT_GE(child, 0);

@@ -21,7 +21,7 @@ inline void read_as(const char* extension, int variant, const uint8_t* data, siz
     fwrite(data, 1, size, file);
     fclose(file);
     faiss_vlc::VectorFileOptions options;
-    static const char* const kTypes[] = {"", "float32", "float16", "uint8", "int8", "nonsense"};
+    static const char* const kTypes[] = {"", "float32", "float16", "float64", "int16", "nonsense"};
     options.dtype = kTypes[variant % 6];
     options.d = variant / 6 % 8;
     attempt([&] {

@@ -6,7 +6,11 @@
 #include <cmath>
 #include <vector>
 
+#include <faiss/IndexFlat.h>
 #include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/io.h>
+
+#include <faiss_vlc/index_io.h>
 
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
@@ -15,6 +19,89 @@
 
 namespace faiss_vlc {
 namespace {
+
+/// Payload of an index, as a file would have it.
+std::vector<uint8_t> bytes_of(const IndexVLC& index) {
+    faiss::VectorIOWriter writer;
+    write_index(&index, &writer);
+    return writer.data;
+}
+
+// FAISS's settings of k-means count as if they were set in the parameters.
+TEST(ClusteringParameters, CountWhereTheyHaveACounterpart) {
+    VLCParameters p = small();
+    p.iterations = VLCParameters().iterations;
+    const auto trained_with = [&](auto change) {
+        IndexVLC index(kDim, p);
+        change(index);
+        index.train(kCount, base().data());
+        return bytes_of(index);
+    };
+    const auto plain = trained_with([](IndexVLC&) {});
+    const auto cp = trained_with([](IndexVLC& index) { index.cp.niter = 3; });
+    EXPECT_NE(cp, plain);
+    EXPECT_EQ(cp, trained_with([](IndexVLC& index) { index.parameters.iterations = 3; }));
+    EXPECT_EQ(trained_with([](IndexVLC& index) { index.cp.seed = 99; }),
+              trained_with([](IndexVLC& index) { index.parameters.seed = 99; }));
+    EXPECT_EQ(trained_with([](IndexVLC& index) { index.cp.max_points_per_centroid = 45; }),
+              trained_with([](IndexVLC& index) { index.parameters.max_points_per_anchor = 45; }));
+    // both set, to the same
+    EXPECT_EQ(cp, trained_with([](IndexVLC& index) {
+                  index.cp.niter = index.parameters.iterations = 3;
+              }));
+    // a copy has them too, and a file of an untrained index keeps them as parameters
+    IndexVLC untrained(kDim, p);
+    untrained.cp.niter = 3;
+    IndexVLC copy(untrained);
+    copy.train(kCount, base().data());
+    EXPECT_EQ(bytes_of(copy), cp);
+    IndexVLC set(kDim, p);
+    set.parameters.iterations = 3;
+    EXPECT_EQ(bytes_of(untrained), bytes_of(set));
+}
+
+TEST(ClusteringParameters, ContradictionsAndNonsenseAreErrors) {
+    IndexVLC index(kDim, small()); // has 6 iterations
+    index.cp.niter = 7;
+    EXPECT_MESSAGE(index.train(kCount, base().data()), "cp.niter is 7");
+    EXPECT_MESSAGE(index.train(kCount, base().data()), "parameters.iterations is 6");
+    EXPECT_FALSE(index.is_trained);
+    index.cp.niter = VLCParameters().iterations;
+    index.cp.seed = -1;
+    EXPECT_MESSAGE(index.train(kCount, base().data()), "cp.seed");
+    index.cp.seed = 1234;
+    index.cp.max_points_per_centroid = 0;
+    EXPECT_MESSAGE(index.train(kCount, base().data()), "max_points_per_anchor");
+    index.cp.max_points_per_centroid = 256;
+    index.train(kCount, base().data());
+    EXPECT_EQ(bytes_of(index), bytes_of(trained()));
+}
+
+TEST(ClusteringParameters, WhatHasNoCounterpartIsNamed) {
+    const auto said = [](auto change) {
+        IndexVLC index(kDim, small());
+        change(index);
+        testing::internal::CaptureStderr();
+        index.train(kCount, base().data());
+        EXPECT_EQ(bytes_of(index), bytes_of(trained()));
+        return testing::internal::GetCapturedStderr();
+    };
+    EXPECT_EQ(said([](IndexVLC&) {}), "");
+    EXPECT_EQ(said([](IndexVLC& index) { index.cp.min_points_per_centroid = 1; }), "");
+    faiss::IndexFlatL2 flat(kDim);
+    const std::string all = said([&](IndexVLC& index) {
+        index.cp.nredo = 3;
+        index.cp.spherical = index.cp.int_centroids = index.cp.frozen_centroids = true;
+        index.cp.update_index = true;
+        index.clustering_index = &flat;
+        index.quantizer_trains_alone = 2;
+    });
+    for (const char* name : {"cp.nredo", "cp.spherical", "cp.int_centroids", "cp.frozen_centroids",
+                             "cp.update_index", "clustering_index", "quantizer_trains_alone"}) {
+        EXPECT_NE(all.find(name), std::string::npos) << all;
+    }
+    EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 1);
+}
 
 TEST(Constructor, SetsFieldsAndDefaults) {
     const IndexVLC plain(kDim);

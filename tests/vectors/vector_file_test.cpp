@@ -85,6 +85,9 @@ protected:
         add_cases<uint8_t>(cases, n, d, DType::u8, "'|u1'", ".bvecs");
         add_cases<int8_t>(cases, n, d, DType::i8, "'|i1'", "");
         add_cases<int32_t>(cases, n, d, DType::i32, "", ".ivecs");
+        add_cases<double>(cases, n, d, DType::f64, "'<f8'", "");
+        add_cases<int16_t>(cases, n, d, DType::i16, "'<i2'", "");
+        add_cases<uint16_t>(cases, n, d, DType::u16, "'<u2'", "");
         return cases;
     }
 
@@ -189,6 +192,21 @@ TEST_F(VectorFileTest, labels) {
         EXPECT_EQ(labels.d, 3) << path;
         EXPECT_EQ(labels.data, expected) << path;
     }
+    const std::vector<uint32_t> words = {5, 4294967295u};
+    make("u4.npy", npy_bytes(dictionary_of("'<u4'", "(1, 2)"), raw_bytes(words)));
+    EXPECT_EQ(read_labels(path("u4.npy")).data, (std::vector<int64_t>{5, 4294967295}));
+    EXPECT_FAULT(open_vectors(path("u4.npy")), "uint32", "labels", "astype('float32')");
+    const std::vector<int16_t> shorts = {5, -1};
+    make("i2.npy", npy_bytes(dictionary_of("'<i2'", "(1, 2)"), raw_bytes(shorts)));
+    EXPECT_EQ(read_labels(path("i2.npy")).data, (std::vector<int64_t>{5, -1}));
+    std::vector<uint64_t> ids(20000, 7);
+    ids.back() = uint64_t(1) << 63;
+    make("u8.npy", npy_bytes(dictionary_of("'<u8'", "(10000, 2)"), raw_bytes(ids)));
+    EXPECT_FAULT(read_labels(path("u8.npy")), "u8.npy", "row 9999, column 1", "fits int64",
+                 "9223372036854775808");
+    ids.back()--;
+    make("u8.npy", npy_bytes(dictionary_of("'<u8'", "(10000, 2)"), raw_bytes(ids)));
+    EXPECT_EQ(read_labels(path("u8.npy")).data.back(), INT64_MAX);
     const std::vector<int64_t> large = {int64_t(1) << 40, -(int64_t(1) << 62) - 1};
     make("d.npy", npy_bytes(dictionary_of("'<i8'", "(1, 2)"), raw_bytes(large)));
     EXPECT_EQ(read_labels(path("d.npy")).data, large);
@@ -270,7 +288,8 @@ TEST_F(VectorFileTest, raw_faults) {
     EXPECT_FAULT(open_vectors(file, raw(3, "")), "--dtype");
     EXPECT_FAULT(open_vectors(file, raw(0, "float32")), "--d");
     EXPECT_FAULT(open_vectors(file, raw(-3, "float32")), "d = -3");
-    EXPECT_FAULT(open_vectors(file, raw(3, "float64")), "unknown dtype 'float64'");
+    EXPECT_FAULT(open_vectors(file, raw(3, "float128")), "unknown dtype 'float128'");
+    EXPECT_EQ(open_vectors(file, raw(3, "float64"))->n(), 1);
     EXPECT_FAULT(open_vectors(file, raw(3, "int64")), "got --dtype int64");
     EXPECT_FAULT(open_vectors(file, raw(5, "float32")), file, "multiple", "20 bytes", "24 bytes");
     EXPECT_FAULT(open_vectors(file, raw(7, "float32")), "truncated", "28 bytes", "24 bytes");
