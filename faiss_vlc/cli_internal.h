@@ -137,7 +137,7 @@ int64_t rows_per_block(int64_t d);
 
 /// Throws unless a file can be written there; leaves nothing behind.
 void require_writable(const std::string& path);
-/// Is the file in the format of FORMAT.md, rather than FAISS's?
+/// Is the file in the format of docs/FORMAT.md, rather than FAISS's?
 bool is_payload(const std::string& path);
 int64_t file_size(const std::string& path);
 

@@ -1,4 +1,4 @@
-"""Reads a .vlc file from faiss_vlc/FORMAT.md alone, with struct and numpy, and decodes its vectors."""
+"""Reads a .vlc file from faiss_vlc/docs/FORMAT.md alone, with struct and numpy, and decodes its vectors."""
 
 import os
 import struct
