@@ -10,7 +10,7 @@ namespace faiss_vlc {
 enum class FrameKind : int32_t { principal = 0, identity = 1 };
 
 /// How an IndexVLC is made and trained. The defaults are meant to be left alone; what they were
-/// measured against is in HACKING.md.
+/// measured against is in docs/decisions.
 struct VLCParameters {
     // The index
     int m = 0;              ///< anchors (nlist); 0: about 4 sqrt(n) of the training set
