@@ -4,7 +4,7 @@ import pathlib
 import re
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = next(folder for folder in pathlib.Path(__file__).resolve().parents if (folder / "CHANGELOG.md").exists())
 PAGE = ROOT / "faiss_vlc" / "docs" / "errors.md"
 
 THROWN = re.compile(r'\bfail\(\s*(?=")|\bFAISS_THROW_IF_NOT_MSG\([^"]*(?=")')

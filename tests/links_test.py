@@ -4,7 +4,7 @@ import pathlib
 import re
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = next(folder for folder in pathlib.Path(__file__).resolve().parents if (folder / "CHANGELOG.md").exists())
 DECISIONS = ROOT / "faiss_vlc" / "docs" / "decisions"
 LEFT_OUT = {"build", ".git", "venv"}  # folders
 WIDE = {"RESULTS.md", "GPU.md", "SOURCES.md", "CHANGELOG.md"}  # tables of many columns, and lists
