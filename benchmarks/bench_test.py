@@ -141,6 +141,7 @@ class Reports(Folder):
         text = (self.out / "R.md").read_text()
         self.assertNotIn("disturbed, times", text)
         self.assertIn("| IndexVLC | 40.0 | 3.6k |", text)
+        self.assertLess(text.index("| invented | 32 B | IndexVLC | 40 |"), text.index("## How to read the tables"))
         self.assertIn("Left out: svs (no)", text)
         for name in ("recall-qps-invented", "recall-bytes", "gpu"):
             self.assertEqual((self.out / "plots" / f"{name}.png").read_bytes()[:4], b"\x89PNG")

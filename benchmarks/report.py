@@ -12,10 +12,15 @@ import peers
 
 HEAD = """# Measured
 
-Every table was made by the command above it, on the machine and at the commit named there; `report.py` put
-them together. Data sets: `datasets/make_datasets.py`. FAISS is 1.15.1 from PyPI unless a table says otherwise.
-Data folders are written as if they were in build/datasets. A `+` behind a commit: the library had changes that were not
-committed.
+First the answers, then the tables behind them.
+"""
+
+BEHIND = """## How to read the tables
+
+Every table was made by the command above it, on the machine and at the commit named there. `report.py` put them
+together. `datasets/make_datasets.py` makes the data sets, and data folders are written as if they were in
+build/datasets. FAISS is 1.15.1 from PyPI unless a table says otherwise. A `+` behind a commit means that the
+library had changes that were not committed.
 """
 
 
@@ -251,6 +256,88 @@ def bench_section(results):
     return lines
 
 
+def span(values):
+    """The least and the most of some ratios, as people write them."""
+    least, most = f"{min(values):.2g}", f"{max(values):.2g}"
+    return least if least == most else f"{least} to {most}"
+
+
+def of_size(rows, size):
+    """Recall by name, of those with codes of just that size."""
+    return {name: row[size]["recall"] for name, row in rows.items()
+            if size in row and row[size]["bytes"] == int(size)}
+
+
+def recall_answer(results):
+    """IndexVLC against the best of the peers that have codes of just the same size."""
+    rows, more = [], 0
+    for r in results:
+        for size in sorted(r["rows"].get("IndexVLC", {}), key=int):
+            recalls = of_size(r["rows"], size)
+            ours = recalls.pop("IndexVLC", None)
+            if ours is not None and recalls:
+                best = max(recalls, key=recalls.get)
+                more += ours > recalls[best]
+                rows.append([r["set"], size, share(ours), f"{share(recalls[best])} ({best})"])
+    return ["### Does it find more from the same bytes?", "",
+            f"It finds more than the best peer in {more} of {len(rows)} rows. The table gives recall@10 with every list",
+            "probed. The peer is the best one measured that has codes of just that size.", "",
+            *table(["set", "bytes", "IndexVLC", "best peer"], rows), ""]
+
+
+def search_answer(results):
+    rows, ratios = [], []
+    for (name, _), found in sorted(group(results, "set", "class").items(), key=sort_class):
+        for r in found:
+            modes = r["modes"]
+            some = next(iter(modes.values()))
+            ratios += [m["ratio"] for mode, m in modes.items() if not disturbed(r, mode)]
+            rows.append([name, r["peer"], f"{r['faiss']['bytes']:.1f}", share(some["recall"]),
+                         *(f"{modes[mode]['ratio']:.1f}" + " *" * disturbed(r, mode) if mode in modes else ""
+                           for mode in ("one-batch", "all-batch", "one-single"))])
+    return ["### Is it faster at the same recall?", "",
+            f"It answers {span(ratios)} times as many queries a second as its peers. Both sides have the recall@10 of",
+            "the table there, and IndexVLC's file is no larger than the peer's.", "",
+            *table(["set", "peer", "B/vector", "recall@10", "one thread", "all threads", "single queries"], rows), ""]
+
+
+def training_answer(results):
+    newest = {}
+    for r in sorted(results, key=lambda r: (r["m"], r["set"], r["machine"]["date"])):
+        ours, theirs = (r["rows"].get(f"{side}, 10 iterations") for side in ("VLC", "Kmeans"))
+        if all(row and "energy" in row and row.get("others", 0) <= 0.25 for row in (ours, theirs)):
+            newest[r["set"], r["n"], r["d"], r["m"]] = (ours, theirs)
+    rows = [[name, f"{n:,} x {d}", f"{m:,}", f"{ours['seconds']:.2f}", f"{theirs['seconds']:.2f}",
+             f"{theirs['seconds'] / ours['seconds']:.1f}", f"{100 * (ours['energy'] / theirs['energy'] - 1):+.2f} %"]
+            for (name, n, d, m), (ours, theirs) in newest.items()]
+    if not rows:
+        return []
+    ratios = span([theirs["seconds"] / ours["seconds"] for ours, theirs in newest.values()])
+    return ["### Is training fast, and are the lists good?", "",
+            f"Ten iterations are {ratios} times as fast as ten of `faiss.Kmeans` on the same cores. Energy is the mean",
+            "squared distance to the anchor, so less is better. The last column compares it with k-means'.", "",
+            *table(["set", "vectors", "anchors", "s", "Kmeans s", "times as fast", "energy"], rows), ""]
+
+
+def add_answer(results):
+    ratios = span([r["ratio"] for r in results])
+    return ["### Is adding fast?", "",
+            f"It is {ratios} times as fast as " + " and ".join(f"{r['peer']} on {r['set']}" for r in results) + ".", ""]
+
+
+def bench_answer(results):
+    rows = []
+    for r in results:
+        for size, found in r["classes"].items():
+            for index in found["indexes"]:
+                curve = index["curves"]["one-batch-10"]
+                rows.append([r["set"], size, index["name"].rstrip(":"), f"{index['file_bytes']:.0f}",
+                             share(max(p["recall"] for p in curve)), at_recall(curve, 0.8), at_recall(curve, 0.95)])
+    return ["### How far does recall go, and at how many bytes?", "",
+            "Queries a second are those of one thread, at recall@10 .8 and .95.", "",
+            *table(["set", "class", "index", "file, B/vector", "highest recall@10", "at .8", "at .95"], rows), ""]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.ROOT / "benchmarks" / "results")
@@ -259,11 +346,15 @@ def main():
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
     sections = {"bench": bench_section, "recall": recall_section, "search": search_section, "scale": scale_section, "add": add_section,
                 "training": training_section}
-    lines = HEAD.splitlines() + [""]
-    for kind, section in sections.items():
-        found = [r for r in results if r["kind"] == kind]
-        if found:
-            lines += section(found)
+    answers = {"search": search_answer, "recall": recall_answer, "training": training_answer, "add": add_answer,
+               "bench": bench_answer}
+    lines = HEAD.splitlines() + ["", "## The answers", ""]
+    for parts, before in ((answers, []), (sections, BEHIND.splitlines() + [""])):
+        lines += before
+        for kind, section in parts.items():
+            found = [r for r in results if r["kind"] == kind]
+            if found:
+                lines += section(found)
     arguments.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 

@@ -11,8 +11,8 @@ namespace faiss_vlc {
 
 /// faiss::write_index and read_index that know IndexVLC.
 ///
-/// An IndexVLC by itself is written in its own format (FORMAT.md). Any other index, also one that
-/// has an IndexVLC inside (IndexPreTransform, IndexIDMap, IndexRefine, ...), goes into FAISS's
+/// An IndexVLC by itself is written in its own format (docs/FORMAT.md). Any other index, also one
+/// that has an IndexVLC inside (IndexPreTransform, IndexIDMap, IndexRefine, ...), goes into FAISS's
 /// container, where the IndexVLC is an IndexIVFFlat with inverted lists `ilVC` that carry the same
 /// bytes. Files are replaced atomically. Reading tells the formats apart by their first bytes.
 /// The caller owns what read_index returns.

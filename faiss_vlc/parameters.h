@@ -13,7 +13,7 @@ constexpr int kMaxGroups = 64;     ///< of anchors that share a frame
 constexpr int kMaxNeighbours = 4;
 
 /// How an IndexVLC is made and trained. The defaults are meant to be left alone; what they were
-/// measured against is in HACKING.md.
+/// measured against is in docs/decisions.
 struct VLCParameters {
     // The index
     int m = 0;              ///< anchors (nlist); 0: about 4 sqrt(n) of the training set

@@ -139,7 +139,7 @@ int64_t rows_per_block(int64_t d);
 
 /// Throws unless a file can be written there; leaves nothing behind.
 void require_writable(const std::string& path);
-/// Is the file in the format of FORMAT.md, rather than FAISS's?
+/// Is the file in the format of docs/FORMAT.md, rather than FAISS's?
 bool is_payload(const std::string& path);
 int64_t file_size(const std::string& path);
 /// Bytes of a file that has been written; null of a pipe, a device or a descriptor.

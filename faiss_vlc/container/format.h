@@ -14,7 +14,7 @@ namespace faiss {
 struct IOReader;
 } // namespace faiss
 
-/// The container of the index file: a header, a table, checksummed sections. FORMAT.md is its
+/// The container of the index file: a header, a table, checksummed sections. docs/FORMAT.md is its
 /// specification; what the sections mean is save.h's and load.h's business.
 ///
 /// Errors are faiss::FaissException with a message that names the file or stream, the section and

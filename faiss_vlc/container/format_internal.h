@@ -19,7 +19,7 @@ constexpr uint32_t kFlagRequired = 1;
 constexpr uint64_t kHeaderSize = 64;
 constexpr uint64_t kEntrySize = 48;
 
-// FORMAT.md describes these two; they are copied to and from the file as they are.
+// docs/FORMAT.md describes these two; they are copied to and from the file as they are.
 struct Header {
     uint8_t magic[8];
     uint32_t version;

@@ -5,7 +5,7 @@
 
 namespace faiss_vlc {
 
-/// The sections of an index, see FORMAT.md. The writer borrows from the index, which must not
+/// The sections of an index, see docs/FORMAT.md. The writer borrows from the index, which must not
 /// change until its last write(). Memory: the small sections; codes and ids are written from the
 /// lists. FAISS's container keeps the direct map itself.
 SectionWriter index_sections(const IndexVLC& index, bool with_direct_map = true);

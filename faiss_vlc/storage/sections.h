@@ -7,7 +7,7 @@
 
 namespace faiss_vlc {
 
-/// The sections of version 1, in the order of the file; FORMAT.md describes each.
+/// The sections of version 1, in the order of the file; docs/FORMAT.md describes each.
 /// The first two are always there, the others once the index is trained. Behind `parameters` come
 /// those that parameter_sections() names.
 namespace section {

@@ -20,7 +20,7 @@ namespace {
 // The bytes of FORMAT.md's hex dump.
 Bytes example_of_format_md() {
     const fs::path root = fs::path(VLC_TEST_DATA).parent_path().parent_path();
-    std::ifstream in(root / "faiss_vlc" / "FORMAT.md");
+    std::ifstream in(root / "faiss_vlc" / "docs" / "FORMAT.md");
     Bytes bytes;
     for (std::string line; std::getline(in, line);) {
         std::ostringstream address;

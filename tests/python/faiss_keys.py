@@ -4,7 +4,7 @@ index of as many lists and about as many bytes is built instead. From a folder w
     PYTHONPATH=<faiss-vlc>/build/release/python:<faiss-vlc>/tests python3 -m pytest -p faiss_keys test_io.py ...
 
 The last line counts the tests that really had an IndexVLC. VLC_NPROBE=1 sets nprobe before training, as IVFPQ's
-is 1 until somebody sets another. HACKING.md says which tests fail, and why."""
+is 1 until somebody sets another. faiss_vlc/docs/versions.md says which tests fail, and why."""
 
 import collections
 import os

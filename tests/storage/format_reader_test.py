@@ -1,8 +1,10 @@
-"""Reads a .vlc file from faiss_vlc/FORMAT.md alone, with struct and numpy, and decodes its vectors."""
+"""Reads a .vlc file from faiss_vlc/docs/FORMAT.md alone, with struct and numpy: decodes its vectors
+and searches them."""
 
 import os
 import struct
 import sys
+import types
 import unittest
 
 import numpy as np
@@ -74,36 +76,40 @@ def sections(payload):
     return found
 
 
-def decode(payload):
-    """float32 (ntotal, d), by rising id."""
+def read(payload):
+    """The index of a payload as FORMAT.md describes it: its model, and per vector list, id, residual and factors."""
     part = sections(payload)
-    d, m, _metric, _trained, ntotal, _, _, code_size, _ = struct.unpack("<IIIIQQQII", part["index"])
-    scale = struct.unpack_from("<f", part["lattice"])[0]
-    mean = np.frombuffer(part["lattice"], "<f4", d, 4)
+    index = types.SimpleNamespace()
+    d, m, index.metric, _trained, index.ntotal, index.nprobe, _, code_size, _ = struct.unpack("<IIIIQQQII", part["index"])
+    index.scale = struct.unpack_from("<f", part["lattice"])[0]
+    index.mean = np.frombuffer(part["lattice"], "<f4", d, 4)
     grid = struct.unpack_from("<I", part["anchors"])[0]
-    anchors = np.frombuffer(part["anchors"], "<f2" if grid else "i1", m * d, 4).reshape(m, d)
-    spread = np.frombuffer(part["spread"], "<f2").astype(np.float64)
+    index.anchors = np.frombuffer(part["anchors"], "<f2" if grid else "i1", m * d, 4).reshape(m, d).astype(np.float64)
+    index.spread = np.frombuffer(part["spread"], "<f2").astype(np.float64)
     axes, frames = struct.unpack_from("<II", part["frame"])
-    frame_of = np.frombuffer(part["frame"], "<u1", m, 8)
+    index.frame_of = np.frombuffer(part["frame"], "<u1", m, 8)
     rows = np.frombuffer(part["frame"], "<i1", frames * axes * d, 8 + m).reshape(frames, axes, d)
-    frame = rows / np.linalg.norm(rows, axis=2, keepdims=True)
+    index.frame = rows / np.linalg.norm(rows, axis=2, keepdims=True)
     sigma = np.frombuffer(part["sigma"], "<f4").reshape(frames, axes)
     code_bytes, fields = struct.unpack_from("<II", part["layout"])
     layout = [struct.unpack_from("<HHBBBB", part["layout"], 8 + 8 * i) for i in range(fields)]
     lanes = [4] * (code_bytes // 4) + [2] * (code_bytes % 4 >= 2) + [1] * (code_bytes % 2)
     row_start = np.concatenate([[0], np.cumsum(lanes)])
+    gamma_low, gamma_step, index.t1, index.t2, index.c, index.energy, _ = struct.unpack("<6fi", part["estimator"])
+    index.rank_bias = struct.unpack("<f", part["rank"])[0] if "rank" in part else 0.0
     id_bytes = struct.unpack_from("<I", part["lists"])[0]
     sizes = np.frombuffer(part["lists"], "<u4", m, 4)
-    ids = np.frombuffer(part["ids"], "<u4" if id_bytes == 4 else "<i8")
+    index.ids = np.frombuffer(part["ids"], "<u4" if id_bytes == 4 else "<i8").astype(np.int64)
+    index.list_of = np.repeat(np.arange(m), sizes)
     codes = np.frombuffer(part["codes"], "u1")
 
-    out = np.zeros((ntotal, d))
+    index.residual = np.zeros((index.ntotal, axes))
+    factors = np.zeros(index.ntotal, np.uint16)
     at = 0
     for j in range(m):
         for first in range(0, int(sizes[j]), 16):
             v = min(16, int(sizes[j]) - first)
             block = codes[at * code_size : (at + v) * code_size]
-            residual = np.zeros((v, axes))
             for first_axis, row, field_lanes, width, shift, _ in layout:
                 rows = block[row_start[row] * v : row_start[row + 1] * v].reshape(v, field_lanes)
                 level = (rows >> shift) & ((1 << width) - 1)
@@ -111,10 +117,64 @@ def decode(payload):
                     axis = first_axis + i
                     if axis < axes:
                         centred = level[:, i] - (2**width - 1) / 2
-                        residual[:, axis] = centred * sigma[frame_of[j], axis] * STEPS[width] * spread[j]
-            out[at : at + v] = (anchors[j] + residual @ frame[frame_of[j]]) / scale + mean
+                        step = sigma[index.frame_of[j], axis] * STEPS[width] * index.spread[j]
+                        index.residual[at : at + v, axis] = centred * step
+            factors[at : at + v] = np.frombuffer(block[code_bytes * v :].tobytes(), "<u2")
             at += v
-    return out[np.argsort(ids)]
+    index.gamma = gamma_low + gamma_step * (factors & 31)
+    rho = ((factors >> 5).astype(np.uint32) << 17) + np.uint32(111 << 23)
+    index.square = (rho.view("<f4") - 2.0**-16) * index.energy * index.spread[index.list_of] ** 2
+    return index
+
+
+def decode(payload):
+    """float32 (ntotal, d), by rising id."""
+    index = read(payload)
+    out = np.zeros((index.ntotal, len(index.mean)))
+    for j in range(len(index.anchors)):
+        here = index.list_of == j
+        lattice = index.anchors[j] + index.residual[here] @ index.frame[index.frame_of[j]]
+        out[here] = lattice / index.scale + index.mean
+    return out[np.argsort(index.ids)]
+
+
+def ranks(index, query):
+    """The lists in the order in which they are probed."""
+    width = index.spread * np.sqrt(index.energy)
+    anchors = np.floor(index.anchors + 0.5)
+    if index.metric == 1:
+        q = np.rint(np.clip((query - index.mean) * index.scale, -127, 127))
+        score = ((q - anchors) ** 2).sum(1) + np.floor(index.rank_bias * width**2 + 0.5)
+    else:
+        q = np.rint(query * (127 / np.abs(query).max()))
+        score = -(anchors @ q) - np.floor(np.linalg.norm(q) * index.rank_bias * width + 0.5)
+    return np.argsort(score, kind="stable")
+
+
+def search(payload, query, k):
+    """Ids and distances of the k best of float32 (d), as FORMAT.md estimates them."""
+    index = read(payload)
+    q = (query - (index.mean if index.metric == 1 else 0)) * index.scale
+    found = []
+    for j in ranks(index, query)[: index.nprobe]:
+        here = index.list_of == j
+        g, square = index.gamma[here], index.square[here]
+        miss = 1 - g
+        share = 1 + index.t2 * (1 / g - 1)
+        turned = index.frame[index.frame_of[j]] @ (q - index.anchors[j] if index.metric == 1 else q)
+        dot = index.residual[here] @ turned
+        if index.metric == 1:
+            to_anchor = ((q - index.anchors[j]) ** 2).sum()
+            estimate = to_anchor * (1 + index.c * miss * square / index.energy)
+            estimate = estimate + square * (g + index.t1 * miss) - 2 * share * dot
+            distance = np.maximum(0, estimate) / index.scale**2
+        else:
+            penalty = index.c * miss * np.linalg.norm(q) * square / np.sqrt(index.energy)
+            estimate = -(q @ index.anchors[j]) + penalty - share * dot
+            distance = (q @ (index.mean * index.scale) - estimate) / index.scale**2
+        found += zip(-distance if index.metric == 0 else distance, index.ids[here])
+    best = sorted(found)[:k]
+    return [i for _, i in best], np.array([-v if index.metric == 0 else v for v, _ in best])
 
 
 def check(stem):
@@ -144,6 +204,23 @@ class FormatReader(unittest.TestCase):
     def test_golden_files(self):
         for stem in ("golden_v1", "golden_v1_ip"):
             check(os.path.join(DATA, stem))
+
+    def test_estimates(self):
+        for stem in ("golden_v1", "golden_v1_ip"):
+            with open(os.path.join(DATA, stem + ".vlc"), "rb") as f:
+                payload = f.read()
+            queries, labels, distances = (
+                np.load(os.path.join(DATA, f"{stem}_{part}.npy")) for part in ("queries", "labels", "distances")
+            )
+            found = wanted = 0
+            for query, label, distance in zip(queries, labels, distances):
+                ids, values = search(payload, query, len(label))
+                # the library rounds the query to int8
+                tolerance = 0.02 * np.abs(distance).max()
+                np.testing.assert_allclose(values, distance, atol=tolerance, err_msg=stem)
+                found += len(set(ids) & set(label.tolist()))
+                wanted += len(label)
+            self.assertGreater(found, 0.9 * wanted, stem)
 
 
 if __name__ == "__main__":
