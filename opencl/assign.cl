@@ -164,18 +164,17 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
 
 #define WORD int
 #define TILES 1
-// pairs of products stay inside 16 bits: 2 * 127 * 128 < 2^15
-#define DOT(sum, size, sign, w)                                         \
-    {                                                                   \
-        int8 t = w ^ sign;                                              \
-        __asm__("vpmaddubsw %1, %2, %0" : "=x"(t) : "x"(t), "x"(size)); \
-        __asm__("vpmaddwd %1, %2, %0" : "=x"(t) : "x"(ones), "x"(t));   \
-        sum += t;                                                       \
-    }
+// Builtins, not assembly: see takes_assembly in kernels.cpp. Pairs of products stay inside 16 bits:
+// 2 * 127 * 128 < 2^15.
+typedef char char32 __attribute__((ext_vector_type(32)));
+#define DOT(sum, size, sign, w)       \
+    sum += __builtin_ia32_pmaddwd256( \
+            __builtin_ia32_pmaddubsw256(size, __builtin_astype((w) ^ (sign), char32)), ones);
 #define SIGN_SIZE(a, sign, size)                                     \
-    int8 sign, size;                                                 \
-    __asm__("vpcmpgtb %1, %2, %0" : "=x"(sign) : "x"(a), "x"(zero)); \
-    __asm__("vpabsb %1, %0" : "=x"(size) : "x"(a));
+    const char32 bytes_##sign = __builtin_astype(a, char32);         \
+    const char32 negative_##sign = bytes_##sign < (char32)((char)0); \
+    const int8 sign = __builtin_astype(negative_##sign, int8);       \
+    const char32 size = (bytes_##sign ^ negative_##sign) - negative_##sign;
 #define SUMS(r)                              \
     int8 low##r = vload8(2 * tile, start_j); \
     int8 high##r = vload8(2 * tile + 1, start_j);
@@ -187,8 +186,7 @@ inline void store_row(int16 best, int16 tile, int row, int neighbours, int row_c
     }
 #define PASS                                                                               \
     {                                                                                      \
-        const int8 ones = (int8)(0x00010001);                                              \
-        const int8 zero = (int8)(0);                                                       \
+        const short16 ones = (short16)(1);                                                 \
         __global const int8* p = (__global const int8*)packed + (size_t)tile * groups * 2; \
         for (int g = 0; g < groups; g++) {                                                 \
             SIGN_SIZE(p[2 * g], sign0, size0)                                              \

@@ -8,7 +8,8 @@
 #define NO_SCORE INT_MAX
 
 #if defined(HOST) && !defined(DOT_PORTABLE)
-#define PREFETCH(address) __asm__ volatile("prefetcht0 (%0)" : : "r"(address))
+// HOST: PoCL on this CPU, where all address spaces are one
+#define PREFETCH(address) __builtin_prefetch((const void*)(size_t)(address))
 #else
 #define PREFETCH(address)
 #endif

@@ -24,9 +24,19 @@ std::string options(const Dot& dot) {
     return std::string(dot.option) + " -DROWS=" + std::to_string(dot.rows);
 }
 
-/// Only PoCL's CPU devices are known to take inline assembly and to run on the CPU we ask about.
+/// Only PoCL's CPU devices are known to run on the CPU that we ask about, and to have its
+/// compiler's builtins.
 bool runs_on_this_cpu(const DeviceInfo& info) {
     return info.type == DeviceType::kCpu && info.platform == "Portable Computing Language";
+}
+
+/// PoCL 4.0 to 6.0 takes inline assembly for a call of its own pseudo function that allocates local
+/// memory (its WorkitemLoops pass compares a null callee with a null declaration): it aborts the
+/// process, or compiles nonsense if it was built without assertions. Its driver's version is its
+/// own.
+bool takes_assembly(const DeviceInfo& info) {
+    const int major = std::atoi(info.driver.c_str());
+    return (major > 0 && major < 4) || major > 6;
 }
 
 } // namespace
@@ -35,7 +45,8 @@ std::vector<Dot> usable_dots(const Device& device) {
     std::vector<Dot> dots;
 #if defined(__x86_64__)
     if (runs_on_this_cpu(device.info())) {
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni")) {
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni") &&
+            takes_assembly(device.info())) {
             dots.push_back(kVnni);
         }
         if (__builtin_cpu_supports("avx2")) {

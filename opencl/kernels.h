@@ -10,7 +10,8 @@
 namespace faiss_vlc {
 
 /// How the assign kernel multiplies bytes; all give the same integers:
-///   vnni, avx2   inline assembly for OpenCL on x86-64 CPUs whose compiler takes it (PoCL)
+///   vnni         inline assembly for x86-64 CPUs, by PoCL if its version compiles that
+///   avx2         builtins of PoCL's compiler, for x86-64 CPUs
 ///   wgmma, mma   NVIDIA's tensor cores, compute capability 9.0; 8.0 and later
 ///   dp4a         NVIDIA's 4-way product, 6.1 and later
 ///   dot4         the same as cl_khr_integer_dot_product has it, on GPUs

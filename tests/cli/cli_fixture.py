@@ -49,6 +49,12 @@ def result(*arguments, **environment):
     return json.loads(succeed(*arguments, "--json", **environment).stdout)
 
 
+def pocl_device():
+    """What PoCL calls the CPU, pthread-... or since 4.0 cpu-..., up to there."""
+    names = [device["name"] for device in result("info", "--devices")["devices"]]
+    return next(name.split("-")[0] + "-" for name in names if name.startswith(("pthread-", "cpu-")))
+
+
 def read(path):
     with open(path, "rb") as file:
         return file.read()

@@ -12,6 +12,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 unset VLC_DEVICE
 mkdir no_icd
+# what PoCL calls the CPU: pthread-..., since 4.0 cpu-...
+pocl=$("$vlc" info --devices | sed -n 's/^opencl:\(pthread\|cpu\)-.*/\1/p' | head -n 1)
 awk 'BEGIN { srand(1); for (i = 0; i < 3600; i++) printf "%c", 33 + int(rand() * 90) }' >rows.u8
 options=(index --emb rows.u8 --dtype uint8 --d 12 --m 5 --bits 3 --iterations 2)
 "$vlc" "${options[@]}" --device reference --out expected.vlc >/dev/null
@@ -44,12 +46,12 @@ limit() {
 }
 
 limit "no ICD" fails "there are: none" opencl: env OCL_ICD_VENDORS="$work/no_icd/" OPENCL_VENDOR_PATH="$work/no_icd/"
-limit "no device" fails "there are: none" opencl:pthread env POCL_DEVICES=none
-limit "kernels that don't build" fails "OpenCL device 'pthread.*building" opencl:pthread \
+limit "no device" fails "there are: none" "opencl:$pocl-" env POCL_DEVICES=none
+limit "kernels that don't build" fails "OpenCL device '$pocl-.*building" "opencl:$pocl-" \
     env POCL_EXTRA_BUILD_FLAGS=-Dint=nonsense POCL_KERNEL_CACHE=0
-limit "a compiler that refuses options" fails "OpenCL device 'pthread.*building" opencl:pthread \
+limit "a compiler that refuses options" fails "OpenCL device '$pocl-.*building" "opencl:$pocl-" \
     env POCL_EXTRA_BUILD_FLAGS=-nonsense POCL_KERNEL_CACHE=0
-limit "work-groups of 16" works "" opencl:pthread env POCL_MAX_WORK_GROUP_SIZE=16
+limit "work-groups of 16" works "" "opencl:$pocl-" env POCL_MAX_WORK_GROUP_SIZE=16
 if [ -n "$oclgrind" ]; then
     limit "1 KiB of local memory" fails "OpenCL device 'Oclgrind.*clEnqueueNDRangeKernel" opencl:Oclgrind \
         "$oclgrind" --local-mem-size 1024

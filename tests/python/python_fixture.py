@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-os.environ.setdefault("VLC_DEVICE", "reference") # other tests are there for OpenCL
-
 import faiss
 import numpy as np
 
