@@ -9,7 +9,7 @@ enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 enum class FrameKind : int32_t { principal = 0, identity = 1 };
 enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
 
-constexpr int kMaxGroups = 64;     ///< of anchors that share a frame
+constexpr int kMaxGroups = 64; ///< of anchors that share a frame
 constexpr int kMaxNeighbours = 4;
 
 /// How an IndexVLC is made and trained. The defaults are meant to be left alone; what they were

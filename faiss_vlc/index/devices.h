@@ -18,9 +18,10 @@ std::unique_ptr<Engine> make_engine(const std::string& device, int work_group = 
 /// meanwhile don't wait for it.
 std::shared_ptr<const void> hold_devices(const std::string& device);
 
-/// Whether assigning for add() is best done by the host's own instructions (query/anchor_ranking.h): where
-/// the device is the reference, or chosen automatically and no GPU (and the host has AVX2), or
-/// there is too little to do (products of components, all in) for a device. The result is the same.
+/// Whether assigning for add() is best done by the host's own instructions
+/// (query/anchor_ranking.h): where the device is the reference, or chosen automatically and no GPU
+/// (and the host has AVX2), or there is too little to do (products of components, all in) for a
+/// device. The result is the same.
 bool host_assigns(const std::string& device, double products);
 
 /// Whether this device string leaves the choice open, so that a failing device may be replaced.

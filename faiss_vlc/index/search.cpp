@@ -289,8 +289,9 @@ Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const Sear
                          float* distances, idx_t* labels) {
     std::vector<int64_t> left;
     Scanned scanned;
-    scanned.vectors = device.search(
-            index.model, scope.lists, {n, x, int(probes), int(k), store_pairs, distances, labels}, left);
+    scanned.vectors =
+            device.search(index.model, scope.lists,
+                          {n, x, int(probes), int(k), store_pairs, distances, labels}, left);
     scanned.lists = (size_t(n) - left.size()) * probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {

@@ -9,8 +9,8 @@
 
 #include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/model/model.h>
-#include <faiss_vlc/search/copies.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/search/copies.h>
 
 namespace faiss_vlc {
 

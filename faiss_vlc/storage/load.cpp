@@ -27,8 +27,6 @@ float finite(ByteReader& reader, const char* name) {
     return v;
 }
 
-}
-
 void read_anchors(ByteReader r, Model& model) {
     model.grid = AnchorGrid(r.u32());
     expect(model.grid == AnchorGrid::int8 || model.grid == AnchorGrid::float16, r, "grid",

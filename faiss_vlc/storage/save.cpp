@@ -143,8 +143,8 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
     head.ntotal = uint64_t(index.ntotal);
     head.nprobe = index.nprobe;
     head.max_codes = index.max_codes;
-    head.code_size = index.is_trained ? uint32_t(index.code_size)
-                                      : uint32_t(parameters.code_size(index.d));
+    head.code_size =
+            index.is_trained ? uint32_t(index.code_size) : uint32_t(parameters.code_size(index.d));
     head.direct_map = with_direct_map ? uint32_t(savable_map(index)) : 0;
     sections.add(section::kIndex, kRequired, head.write());
     add_parameters(sections, parameters);

@@ -29,10 +29,11 @@ constexpr char kCodes[] = "codes";
 
 inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
-    known.insert(known.end(), {section::kIndex, section::kTraining, section::kLattice,
-                               section::kAnchors, section::kSpread, section::kFrame,
-                               section::kSigma, section::kLayout, section::kEstimator,
-                               section::kRankBias, section::kLists, section::kIds, section::kCodes});
+    known.insert(known.end(),
+                 {section::kIndex, section::kTraining, section::kLattice, section::kAnchors,
+                  section::kSpread, section::kFrame, section::kSigma, section::kLayout,
+                  section::kEstimator, section::kRankBias, section::kLists, section::kIds,
+                  section::kCodes});
     return known;
 }
 

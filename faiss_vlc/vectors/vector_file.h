@@ -135,8 +135,8 @@ protected:
 };
 
 /// By extension: .npy for f32, i32 and i64, .fvecs for f32, .ivecs for i32 and i64 (whose values
-/// must fit int32); descriptors such as /dev/stdout take .npy. Others are refused before anything is written. n may be 0 (the readers call
-/// such a file empty), d must not.
+/// must fit int32); descriptors such as /dev/stdout take .npy. Others are refused before anything
+/// is written. n may be 0 (the readers call such a file empty), d must not.
 std::unique_ptr<VectorWriter> create_vectors(const std::string& path, DType dtype, int d,
                                              int64_t n);
 
