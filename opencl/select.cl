@@ -4,7 +4,8 @@
 #define NO_KEY INT_MAX
 #define MANY 64 // keys of a work-item
 
-// The sum of the values of this work-item and those before it.
+// The sum of the values of this work-item and those before it. It is kept in a variable: PoCL 7.1
+// reads anew what came from memory before a barrier and is used after it, though it has changed.
 inline uint group_prefix(__local uint* sums, uint value) {
     const uint id = (uint)get_local_id(0);
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -13,10 +14,11 @@ inline uint group_prefix(__local uint* sums, uint value) {
         barrier(CLK_LOCAL_MEM_FENCE);
         const uint before = id >= step ? sums[id - step] : 0;
         barrier(CLK_LOCAL_MEM_FENCE);
-        sums[id] += before;
+        value += before;
+        sums[id] = value;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    return sums[id];
+    return value;
 }
 
 // Narrows [low, high], in which the `need`-th smallest key lies, until the keys up to `high` are

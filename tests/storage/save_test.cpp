@@ -223,7 +223,7 @@ TEST(Save, FileHoldsLittleBesideTheCodes) {
 TEST(Save, APlainReaderDecodesAlike) {
     // the reader in Python knows FORMAT.md only
     const std::string python = fs::exists("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
-    const fs::path script = fs::path(VLC_TEST_DATA).parent_path() / "format_reader_test.py";
+    const fs::path script = fs::path(VLC_TEST_DATA).parent_path() / "storage/format_reader_test.py";
     std::string folder = (fs::temp_directory_path() / "vlc-reader-XXXXXX").string();
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     std::string command = python + " '" + script.string() + "'";
