@@ -14,7 +14,7 @@ constexpr int kMaxNeighbours = 4;
 
 /// How an IndexVLC is made and trained. The defaults are meant to be left alone; what they were
 /// measured against is in docs/decisions.
-struct VLCParameters {
+struct VLCParameters { // each with an entry in model/parameter_table.cpp
     // The index
     int m = 0;              ///< anchors (nlist); 0: about 4 sqrt(n) of the training set
     float bits_per_dim = 2; ///< code bits per dimension, 1/8 to 8; factors add 2 bytes a vector
