@@ -14,6 +14,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/reference_engine.h>
@@ -52,9 +53,7 @@ auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
         device = engine->name();
         return run(*engine);
     } catch (const faiss::FaissException& error) {
-        // Asking InterruptCallback again won't do: Python's reports an interrupt once.
-        const bool interrupted = error.msg.find("computation interrupted") != std::string::npos;
-        if (device == "reference" || !is_auto_device(params.device) || interrupted) {
+        if (device == "reference" || !is_auto_device(params.device) || is_interruption(error)) {
             throw;
         }
         fprintf(stderr, "faiss-vlc: %s failed, using the CPU reference instead: %s\n",

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include <faiss/impl/AuxIndexStructures.h>
-
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 
 namespace faiss_vlc {
@@ -90,7 +89,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
     std::vector<uint8_t> codes;
     std::vector<uint32_t> begin, next, order;
     for (idx_t first = 0; first < n; first += kAddBlock) {
-        faiss::InterruptCallback::check();
+        check_interrupt();
         const idx_t count = std::min(kAddBlock, n - first);
         block_ids.resize(count);
         for (idx_t i = 0; i < count; i++) {

@@ -13,6 +13,7 @@
 #include <faiss_vlc/index/search_device.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/query/query_group.h>
 #include <faiss_vlc/search/list_major.h>
@@ -73,7 +74,7 @@ public:
     }
     void rethrow() const {
         if (wanted_) {
-            fail("computation interrupted");
+            throw Interrupted();
         }
     }
 

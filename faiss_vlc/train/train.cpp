@@ -6,10 +6,9 @@
 #include <cstdio>
 #include <numeric>
 
-#include <faiss/impl/AuxIndexStructures.h>
-
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/dump.h>
 #include <faiss_vlc/train/stages/group.h>
@@ -313,7 +312,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
     };
 
     for (; state.iteration < params.iterations; state.iteration++) {
-        faiss::InterruptCallback::check();
+        check_interrupt();
         const int64_t rows = rows_of_iteration(shape, params, state.iteration);
         const AssignSummary summary = assign(rows);
         const int64_t n_train = std::min(rows, shape.n_train);

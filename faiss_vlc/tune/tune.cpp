@@ -4,9 +4,8 @@
 #include <numeric>
 #include <vector>
 
-#include <faiss/impl/AuxIndexStructures.h>
-
 #include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {
@@ -76,7 +75,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     Terms best_terms;
     int64_t best_found = -1;
     for (double tilt : tilts) {
-        faiss::InterruptCallback::check();
+        check_interrupt();
         Model candidate = model;
         candidate.layout = Layout::allocate(code_bytes, mean, tilt);
         for (int g = 0; g < anchors.groups; g++) {
