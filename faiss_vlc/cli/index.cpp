@@ -12,7 +12,7 @@
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/lib/interrupt.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 #include <opencl/device.h>
 
 namespace faiss_vlc::cli {

@@ -16,10 +16,12 @@
 #include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/train/sample.h>
+#include <faiss_vlc/train/settle.h>
 #include <faiss_vlc/train/shared/distributed_engine.h>
-#include <faiss_vlc/train/train.h>
 #include <faiss_vlc/tune/tune.h>
 
 namespace faiss_vlc {

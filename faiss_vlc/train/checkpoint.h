@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <faiss_vlc/container/byte_io.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 
 namespace faiss_vlc {
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/arrays.h>
 
 namespace faiss_vlc {
 
@@ -36,6 +37,9 @@ public:
     void assign_block(int64_t n, const int8_t* x, int32_t* labels) override;
 
 private:
+    AnchorSums sums();
+    AnchorArrays anchors();
+
     Shape shape_;
     std::vector<int8_t> sample_, anchor8_;
     std::vector<int32_t> anchor_, norm_, bias_, spread_, count_;

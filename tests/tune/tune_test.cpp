@@ -15,6 +15,7 @@
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/reference_engine.h>
 
 #include <tests/support/unit_test.h>
