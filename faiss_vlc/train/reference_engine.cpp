@@ -161,26 +161,4 @@ void ReferenceEngine::get_distances(int32_t* distances, int64_t rows) {
     }
 }
 
-void ReferenceEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) {
-    shape_ = Shape{};
-    shape_.m = m;
-    shape_.d = d;
-    shape_.dp = padded_dim(d);
-    anchor8_.assign(anchors8, anchors8 + size_t(m) * shape_.dp);
-    norm_.resize(m);
-    for (int j = 0; j < m; j++) {
-        norm_[j] = 0;
-        for (int k = 0; k < shape_.dp; k++) {
-            const int32_t a = anchor8_[size_t(j) * shape_.dp + k];
-            norm_[j] += a * a;
-        }
-    }
-    dist_.resize(max_block);
-}
-
-void ReferenceEngine::assign_block(int64_t n, const int8_t* x, int32_t* labels) {
-    assign_rows(n, x, {shape_.m, shape_.dp, anchor8_.data(), norm_.data()},
-                {1, labels, dist_.data()});
-}
-
 } // namespace faiss_vlc
