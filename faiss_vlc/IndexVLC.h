@@ -14,6 +14,8 @@
 
 namespace faiss_vlc {
 
+struct SearchBatch;
+
 /// For one search: what SearchParametersIVF has, and IndexVLC's max_probes.
 struct SearchParametersVLC : faiss::SearchParametersIVF {
     size_t max_probes = 0; ///< lists to go on to while a selector leaves fewer than k results
@@ -154,9 +156,8 @@ private:
     std::shared_ptr<SearchDevice> searcher_; ///< never null; each index has its own
 
     bool searches_on_device(const SearchScope& scope, idx_t n, size_t probes, idx_t k) const;
-    Scanned search_on_device(const SearchScope& scope, idx_t n, const float* x, idx_t k,
-                             size_t probes, bool store_pairs, float* distances,
-                             idx_t* labels) const;
+    Scanned search_on_device(const SearchScope& scope, const SearchBatch& batch,
+                             size_t probes) const;
     void set_model(std::shared_ptr<const Model> trained);
     std::vector<float> given_anchors() const;
     void require_trained(const char* what) const;

@@ -1,13 +1,12 @@
 #include <opencl/search.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <functional>
-#include <limits>
 
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/search/finish.h>
+#include <opencl/device.h>
 #include <opencl/rank.h>
 #include <opencl/scan.h>
 
@@ -17,6 +16,16 @@ namespace {
 constexpr int64_t kPart = 4096;             ///< queries made ready and sent at a time
 constexpr int64_t kMostQueries = 16384;     ///< of a block
 constexpr uint64_t kMostBytes = 4ull << 30; ///< of one kind of intermediate results
+
+static_assert(SelectStage::kMostResults == DeviceSearch::kMostResults, "the largest k");
+
+/// The estimate of an order-preserving key.
+float estimate_of(int32_t key) {
+    const int32_t bits = key ^ ((key >> 31) & 0x7fffffff);
+    float estimate;
+    std::memcpy(&estimate, &bits, 4);
+    return estimate;
+}
 
 /// The sum of the `count` largest sizes: estimates that a query can need.
 uint64_t largest_sum(std::vector<uint32_t> sizes, int count) {
@@ -32,7 +41,7 @@ uint64_t largest_sum(std::vector<uint32_t> sizes, int count) {
 } // namespace
 
 /// All that is on the device.
-struct DeviceSearch::State {
+struct OpenCLSearch::State {
     State(const std::shared_ptr<Device>& device, const std::shared_ptr<const Model>& model_in,
           const VLCInvertedLists& own)
         : model(model_in), kernels(SearchKernels::compile(device)), rank(kernels, *model),
@@ -79,7 +88,7 @@ struct DeviceSearch::State {
     }
 };
 
-DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprobe_in, int k_in)
+OpenCLSearch::State::Block::Block(const State& state, int64_t most_in, int nprobe_in, int k_in)
     : most(most_in), nprobe(nprobe_in), k(k_in), stride(state.stride(nprobe)),
       queries(*state.kernels.device, state.rank, most),
       probed(*state.kernels.device, most, state.model->m, nprobe, state.rank.frames()),
@@ -98,40 +107,37 @@ DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprob
     heads.resize(most);
 }
 
-DeviceSearch::DeviceSearch(const std::string& spec) : spec_(spec) {
-    if (spec.compare(0, 7, "opencl:") != 0) {
-        fail("search_device is '%s': expected one device, opencl:<part of its name>, or "
-             "reference or nothing",
-             spec.c_str());
+OpenCLSearch::OpenCLSearch(const std::string& spec) : spec_(spec) {}
+
+OpenCLSearch::~OpenCLSearch() = default;
+
+/// Sees to it that the device has model, lists and room for the batch.
+void OpenCLSearch::prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
+                           const SearchBatch& batch, int nprobe) {
+    if (!state_ || state_->model != model) {
+        state_.reset();
+        state_ = std::make_unique<State>(open_device(spec_), model, lists);
+    } else if (state_->lists.stamp != lists.stamp()) {
+        state_->block.reset();
+        Device& device = *state_->kernels.device;
+        state_->lists = DeviceLists(device, lists);
     }
+    state_->prepare(batch.n, nprobe, int(batch.k));
 }
 
-DeviceSearch::~DeviceSearch() = default;
-
-int DeviceSearch::most_results() {
-    return SelectStage::kMostResults;
-}
-
-size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
-                            const VLCInvertedLists& lists, int64_t n, const float* x, int nprobe,
-                            int k, bool as_places, float* distances, int64_t* labels,
+size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
+                            const VLCInvertedLists& lists, const SearchBatch& batch, int nprobe,
                             std::vector<int64_t>& left) {
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {
-        if (!state_ || state_->model != model) {
-            state_.reset();
-            state_ = std::make_unique<State>(open_device(spec_), model, lists);
-        } else if (state_->lists.stamp != lists.stamp()) {
-            state_->block.reset();
-            Device& device = *state_->kernels.device;
-            state_->lists = DeviceLists(device, lists);
-        }
-        state_->prepare(n, nprobe, k);
-        for (int64_t first = 0; first < n; first += state_->block->most) {
-            const int64_t some = std::min(state_->block->most, n - first);
-            search_block(*model, first, some, x + first * model->d, nprobe, k, as_places,
-                         distances + first * k, labels + first * k, left, scanned);
+        prepare(model, lists, batch, nprobe);
+        const int64_t most = state_->block->most;
+        for (int64_t first = 0; first < batch.n; first += most) {
+            const SearchBatch part = batch.part(first, std::min(most, batch.n - first));
+            send(part);
+            launch(part);
+            scanned += fetch(part, first, left);
         }
     } catch (...) {
         try {
@@ -147,19 +153,17 @@ size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
     return scanned;
 }
 
-void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, const float* x,
-                                int nprobe, int k, bool as_places, float* distances,
-                                int64_t* labels, std::vector<int64_t>& left, size_t& scanned) {
-    State& state = *state_;
-    State::Block& block = *state.block;
-    Device& device = *state.kernels.device;
-
+/// Sends the queries and their heads; while some are sent, the next are made.
+void OpenCLSearch::send(const SearchBatch& batch) {
+    const Model& model = *state_->model;
+    State::Block& block = *state_->block;
+    Device& device = *state_->kernels.device;
     std::vector<QueryHead>& heads = block.heads;
     const size_t row = size_t(model.d) * sizeof(float);
     float* const sent_x = block.sent.as<float>();
     float* const sent_head = sent_x + block.most * model.d;
-    for (int64_t part = 0; part < n; part += kPart) { // while one is sent, the next is made
-        const int64_t end = std::min(n, part + kPart);
+    for (int64_t part = 0; part < batch.n; part += kPart) {
+        const int64_t end = std::min(batch.n, part + kPart);
         Rescue rescue;
 #pragma omp parallel if (end - part > 64)
         {
@@ -168,8 +172,8 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
 #pragma omp for schedule(static)
             for (int64_t i = part; i < end; i++) {
                 if (query) {
-                    heads[i] = query->head(x + i * model.d);
-                    std::memcpy(sent_x + i * model.d, x + i * model.d, row);
+                    heads[i] = query->head(batch.x + i * model.d);
+                    std::memcpy(sent_x + i * model.d, batch.x + i * model.d, row);
                     const float head[RankStage::kHead] = {heads[i].rank_scale,
                                                           heads[i].rotation_scale, heads[i].unit,
                                                           heads[i].penalty, heads[i].rank_norm};
@@ -181,11 +185,18 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
         device.send(block.sent, part * row, block.queries.x, (end - part) * row, part * row);
     }
     device.send(block.sent, block.most * row, block.queries.head,
-                n * RankStage::kHead * sizeof(float));
+                batch.n * RankStage::kHead * sizeof(float));
+}
 
+/// Has their nearest lists ranked, these scanned, and the best hits found.
+void OpenCLSearch::launch(const SearchBatch& batch) {
+    State& state = *state_;
+    State::Block& block = *state.block;
+    const int64_t n = batch.n;
+    const int nprobe = block.nprobe;
     state.rank.rank(block.queries, n);
-    state.select.nearest_lists(block.queries.scores, state.rank.score_stride(), n, model.m, nprobe,
-                               state.lists.size, block.probed);
+    state.select.nearest_lists(block.queries.scores, state.rank.score_stride(), n, state.model->m,
+                               nprobe, state.lists.size, block.probed);
     state.rank.rotate(block.queries, block.probed, n);
     state.scan.scan(state.lists, block.probed,
                     {block.queries.head, block.queries.lattice, block.queries.rotated,
@@ -193,12 +204,19 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
                     n, nprobe, block.tasks, block.stride, block.estimates);
     state.select.best_hits({block.estimates, block.stride, state.lists.block, state.lists.ids,
                             state.lists.wide_ids},
-                           block.probed, n, nprobe, k, as_places, block.best, block.labels,
-                           block.found);
+                           block.probed, n, nprobe, int(batch.k), batch.as_places, block.best,
+                           block.labels, block.found);
+}
 
+/// Takes the best hits and ends the queries, which are those from `first` on.
+size_t OpenCLSearch::fetch(const SearchBatch& batch, int64_t first, std::vector<int64_t>& left) {
+    const Model& model = *state_->model;
+    State::Block& block = *state_->block;
+    Device& device = *state_->kernels.device;
+    const int64_t n = batch.n, k = batch.k;
     const size_t results = size_t(n) * k;
-    const int64_t* const fetched_labels = block.fetched.as<int64_t>();
-    const int32_t* const keys = reinterpret_cast<const int32_t*>(fetched_labels + results);
+    const int64_t* const labels = block.fetched.as<int64_t>();
+    const int32_t* const keys = reinterpret_cast<const int32_t*>(labels + results);
     const uint32_t* const found = reinterpret_cast<const uint32_t*>(keys + results);
     const uint32_t* const totals = found + n;
     device.fetch(block.labels, block.fetched, 0, results * 8);
@@ -208,22 +226,19 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
                  n * sizeof(uint32_t));
     device.finish();
 
-    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
-    const float worst = (inner_product ? -1.0f : 1.0f) * std::numeric_limits<float>::max();
+    const std::vector<QueryHead>& heads = block.heads;
+    const Finish finish(model, batch);
     const MetricDistance in_metric(model);
 #pragma omp parallel for schedule(static) if (results > 1000)
     for (int64_t i = 0; i < n; i++) {
         const bool usual = heads[i].kind == QueryHead::kUsual;
         const int hits = usual && found[i] != SelectStage::kTooMany ? int(found[i]) : 0;
-        for (int r = 0; r < k; r++) {
+        finish.write(i, hits, [&](int64_t r) {
             const size_t at = size_t(i) * k + r;
-            const int32_t bits = keys[at] ^ ((keys[at] >> 31) & 0x7fffffff);
-            float estimate;
-            std::memcpy(&estimate, &bits, 4);
-            distances[at] = r < hits ? in_metric(heads[i].base, estimate) : worst;
-            labels[at] = r < hits ? fetched_labels[at] : -1;
-        }
+            return Finish::Result{in_metric(heads[i].base, estimate_of(keys[at])), labels[at]};
+        });
     }
+    size_t scanned = 0;
     for (int64_t i = 0; i < n; i++) {
         if (heads[i].kind == QueryHead::kExtreme ||
             (heads[i].kind == QueryHead::kUsual && found[i] == SelectStage::kTooMany)) {
@@ -232,6 +247,7 @@ void DeviceSearch::search_block(const Model& model, int64_t first, int64_t n, co
             scanned += totals[i];
         }
     }
+    return scanned;
 }
 
 } // namespace faiss_vlc

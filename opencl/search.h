@@ -6,33 +6,22 @@
 #include <string>
 #include <vector>
 
-#include <faiss_vlc/model/model.h>
-#include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/search/device_search.h>
 
 namespace faiss_vlc {
 
-/// Searches one index's lists on an OpenCL device, with the results of the CPU, bit by bit. Codes
-/// and what is derived from the model stay on the device until the lists change.
-///
-/// Thread-safety: any number of threads; they take turns. Errors are FaissExceptions that name the
-/// device and the call; the next search starts afresh.
-class DeviceSearch {
+/// Searches on an OpenCL device. Codes and what is derived from the model stay there until the
+/// lists change. Left out are queries that hold extreme values, or where too many estimates are
+/// equal.
+class OpenCLSearch final : public DeviceSearch {
 public:
-    /// "opencl:<part of a name>"; throws for what is no device.
-    explicit DeviceSearch(const std::string& spec);
-    ~DeviceSearch();
+    /// "opencl:<part of a name>".
+    explicit OpenCLSearch(const std::string& spec);
+    ~OpenCLSearch() override;
 
-    const std::string& spec() const { return spec_; }
-    /// The largest k.
-    static int most_results();
-
-    /// n queries (float n x d), k results each, padded with -1 and the metric's worst distance;
-    /// as_places: list << 32 | offset as labels. Leaves out queries that hold extreme values, or
-    /// where too many estimates are equal: their numbers go to `left`. Returns the vectors scanned
-    /// for the others.
+    const std::string& spec() const override { return spec_; }
     size_t search(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
-                  int64_t n, const float* x, int nprobe, int k, bool as_places, float* distances,
-                  int64_t* labels, std::vector<int64_t>& left);
+                  const SearchBatch& batch, int nprobe, std::vector<int64_t>& left) override;
 
 private:
     struct State;
@@ -40,9 +29,11 @@ private:
     std::mutex mutex_;
     std::unique_ptr<State> state_;
 
-    void search_block(const Model& model, int64_t first, int64_t n, const float* x, int nprobe,
-                      int k, bool as_places, float* distances, int64_t* labels,
-                      std::vector<int64_t>& left, size_t& scanned);
+    void prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
+                 const SearchBatch& batch, int nprobe);
+    void send(const SearchBatch& batch);
+    void launch(const SearchBatch& batch);
+    size_t fetch(const SearchBatch& batch, int64_t first, std::vector<int64_t>& left);
 };
 
 } // namespace faiss_vlc

@@ -7,6 +7,7 @@
 #include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/search/place.h>
 
 namespace faiss_vlc {
 
@@ -28,7 +29,7 @@ public:
             places_.reserve(n);
         }
     }
-    /// place: list << 32 | offset, or -1.
+    /// place: Place::label(), or -1.
     void add(idx_t id, idx_t place) {
         if (map_.type == faiss::DirectMap::Array) {
             places_.push_back(place);
@@ -134,7 +135,10 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
         }
         rescue.rethrow();
         for (idx_t i = 0; i < idx_t(offset.size()); i++) {
-            map.add(block_ids[i], offset[i] < 0 ? -1 : list_nos[first + i] << 32 | offset[i]);
+            map.add(block_ids[i],
+                    offset[i] < 0
+                            ? -1
+                            : Place{uint32_t(list_nos[first + i]), uint32_t(offset[i])}.label());
         }
     }
     map.commit();

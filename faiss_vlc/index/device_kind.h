@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <faiss_vlc/search/device_search.h>
 #include <faiss_vlc/train/assigner.h>
 #include <faiss_vlc/train/engine.h>
 
@@ -20,6 +21,8 @@ public:
     /// What assigns there for add(), likewise.
     virtual std::unique_ptr<Assigner> make_assigner(const std::string& device,
                                                     int work_group) const;
+    /// What searches there, likewise.
+    virtual std::unique_ptr<DeviceSearch> make_search(const std::string& device) const;
     /// Whether its Assigner takes less time for so many products of components, all in, than the
     /// host's own instructions.
     virtual bool outruns_host(const std::string& device, double products) const;
@@ -41,5 +44,8 @@ private:
 
 /// The Assigner of a device string, see make_engine().
 std::unique_ptr<Assigner> make_assigner(const std::string& device, int work_group);
+
+/// What searches on a device, "opencl:<part of a name>"; throws for what is no device.
+std::unique_ptr<DeviceSearch> make_search(const std::string& device);
 
 } // namespace faiss_vlc

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/train/reference_assigner.h>
 #include <faiss_vlc/train/reference_engine.h>
@@ -14,6 +15,7 @@
 #include <opencl/device.h>
 #include <opencl/opencl_assigner.h>
 #include <opencl/opencl_engine.h>
+#include <opencl/search.h>
 
 namespace faiss_vlc {
 
@@ -50,6 +52,12 @@ public:
     std::unique_ptr<Assigner> make_assigner(const std::string& device,
                                             int work_group) const override {
         return make_on<OpenCLAssigner, DevicesAssigner, Assigner>(device, work_group);
+    }
+    std::unique_ptr<DeviceSearch> make_search(const std::string& device) const override {
+        if (device.compare(0, 7, "opencl:") != 0) {
+            return nullptr;
+        }
+        return std::make_unique<OpenCLSearch>(device);
     }
     bool outruns_host(const std::string& device, double products) const override {
         constexpr double kLittle = 1e8; // takes the host less than a device needs to begin
@@ -106,6 +114,10 @@ std::unique_ptr<Assigner> DeviceKind::make_assigner(const std::string&, int) con
     return nullptr;
 }
 
+std::unique_ptr<DeviceSearch> DeviceKind::make_search(const std::string&) const {
+    return nullptr;
+}
+
 bool DeviceKind::outruns_host(const std::string&, double) const {
     return false;
 }
@@ -126,6 +138,17 @@ std::unique_ptr<Engine> make_engine(const std::string& device, int work_group) {
 std::unique_ptr<Assigner> make_assigner(const std::string& device, int work_group) {
     return first_made(
             [&](const DeviceKind& kind) { return kind.make_assigner(device, work_group); });
+}
+
+std::unique_ptr<DeviceSearch> make_search(const std::string& device) {
+    std::unique_ptr<DeviceSearch> search =
+            first_made([&](const DeviceKind& kind) { return kind.make_search(device); });
+    if (!search) {
+        fail("search_device is '%s': expected one device, opencl:<part of its name>, or "
+             "reference or nothing",
+             device.c_str());
+    }
+    return search;
 }
 
 bool host_assigns(const std::string& device, double products) {

@@ -4,7 +4,7 @@
 #include <mutex>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <opencl/search.h>
+#include <faiss_vlc/search/device_search.h>
 
 namespace faiss_vlc {
 
