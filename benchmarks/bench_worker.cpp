@@ -35,7 +35,8 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/anneal.h>
+#include <faiss_vlc/train/engine.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 namespace {

@@ -22,9 +22,9 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/shared/devices_engine.h>
 #include <faiss_vlc/train/stages/assign.h>
-#include <faiss_vlc/train/train.h>
 #include <faiss_vlc/tune/tune.h>
 #include <opencl/assign.h>
 #include <opencl/opencl_engine.h>
@@ -211,8 +211,9 @@ json assign_speed(const Options& options) {
                 int64_t wrong = 0;
                 for (int64_t i = 0; i < n; i += std::max<int64_t>(1, n / 50)) {
                     int32_t labels[kMaxNeighbours], dists[kMaxNeighbours];
-                    assign_rows(1, m, dp, options.neighbours, &x[size_t(i) * dp], anchors.data(),
-                                norms.data(), biases.data(), labels, dists);
+                    assign_rows(1, &x[size_t(i) * dp],
+                                {m, dp, anchors.data(), norms.data(), biases.data()},
+                                {options.neighbours, labels, dists});
                     wrong += !std::equal(labels, labels + options.neighbours,
                                          &met[size_t(i) * options.neighbours]);
                 }

@@ -13,21 +13,12 @@
 #include <opencl/near.h>
 #include <opencl/reduce.h>
 #include <opencl/sample_rows.h>
+#include <opencl/sizes.h>
 #include <opencl/update.h>
 #include <opencl/upload.h>
 
 namespace faiss_vlc {
 namespace {
-
-constexpr int kMaxRows = 1 << 30;
-
-void check_sizes(int64_t n, int m, int d, int neighbours) {
-    if (n < 0 || n > kMaxRows / neighbours || m < 1 || d < 1 || d > kMaxDim) {
-        fail("OpenCL training takes at most %d rows x neighbours and %d dimensions: "
-             "got %lld x %d rows, %d anchors, %d dimensions",
-             kMaxRows, kMaxDim, (long long)n, neighbours, m, d);
-    }
-}
 
 /// What one block of rows has of a shape.
 Shape part_of(Shape shape, int64_t block) {
@@ -71,27 +62,6 @@ struct OpenCLEngine::Training {
     NearStage near;
     Buffer row_constant, label, dist, previous, first, constants;
     bool is_packed = false; ///< packed belongs to the present anchors
-};
-
-struct OpenCLEngine::Blocks {
-    Blocks(const KernelSet& kernels, int m_, int dp_, int64_t max_block_)
-        : m(m_), dp(dp_), max_block(max_block_), assign(kernels), packed(*kernels.device, m_, dp_) {
-        Device& device = *kernels.device;
-        const uint64_t n = max_block;
-        norm = device.allocate<int32_t>(m, "anchor norms");
-        constants = device.allocate<int32_t>(AssignStage::constants_size(m), "anchor constants");
-        rows = device.allocate<int8_t>(n * dp, "block of rows");
-        row_constant = device.allocate<int32_t>(n, "row constants");
-        label = device.allocate<int32_t>(n, "labels");
-        dist = device.allocate<int32_t>(n, "distances");
-    }
-
-    int m;
-    int dp;
-    int64_t max_block;
-    AssignStage assign;
-    AssignStage::Packed packed;
-    Buffer norm, constants, rows, row_constant, label, dist;
 };
 
 OpenCLEngine::OpenCLEngine(std::shared_ptr<Device> device, int work_group)
@@ -338,41 +308,6 @@ void OpenCLEngine::get_labels(int32_t* nearest) {
 
 void OpenCLEngine::get_distances(int32_t* distances, int64_t rows) {
     get_first(training().dist, rows, distances);
-}
-
-void OpenCLEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) {
-    blocks_.reset();
-    check_sizes(max_block, m, d, 1);
-    Device& device = *kernels_.device;
-    const int dp = padded_dim(d);
-    blocks_ = std::make_unique<Blocks>(kernels_, m, dp, max_block);
-    Blocks& b = *blocks_;
-    Buffer anchor8 = device.allocate<int8_t>(uint64_t(m) * dp, "int8 anchors");
-    device.write(anchor8, anchors8, size_t(m) * dp);
-    std::vector<int32_t> norm(m);
-    for (int64_t j = 0; j < m; j++) {
-        for (int k = 0; k < dp; k++) {
-            norm[j] += anchors8[j * dp + k] * anchors8[j * dp + k];
-        }
-    }
-    device.write(b.norm, norm.data(), norm.size() * sizeof(int32_t));
-    b.assign.pack(anchor8, m, dp, b.packed);
-    b.assign.constants(b.norm, nullptr, m, dp, b.constants);
-    device.finish(); // anchor8 goes
-}
-
-void OpenCLEngine::assign_block(int64_t n, const int8_t* x, int32_t* labels) {
-    if (!blocks_ || n > blocks_->max_block) {
-        fail("assign_block of %lld rows, but begin_blocks made room for %lld", (long long)n,
-             (long long)(blocks_ ? blocks_->max_block : 0));
-    }
-    Blocks& b = *blocks_;
-    Device& device = *kernels_.device;
-    device.write(b.rows, x, size_t(n) * b.dp);
-    b.assign.row_constants(b.rows, int(n), b.dp, b.row_constant);
-    b.assign.assign(b.rows, b.row_constant, {b.packed, b.constants, b.norm, b.m}, int(n), b.dp, 1,
-                    false, b.label, b.dist);
-    device.read(b.label, labels, n * sizeof(int32_t));
 }
 
 } // namespace faiss_vlc

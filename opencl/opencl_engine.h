@@ -42,12 +42,9 @@ public:
     void get_bias(int32_t* bias) override;
     void get_labels(int32_t* nearest) override;
     void get_distances(int32_t* distances, int64_t rows = kAllRows) override;
-    void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) override;
-    void assign_block(int64_t n, const int8_t* x, int32_t* labels) override;
 
 private:
     struct Training;
-    struct Blocks;
 
     Training& training();
     void get_first(const Buffer& from, int64_t rows, int32_t* values);
@@ -55,7 +52,6 @@ private:
 
     KernelSet kernels_;
     std::unique_ptr<Training> training_; ///< from begin
-    std::unique_ptr<Blocks> blocks_;     ///< from begin_blocks
 };
 
 } // namespace faiss_vlc

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <limits>
 
-#include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/query/query.h>
+#include <faiss_vlc/search/finish.h>
 #include <opencl/rank.h>
 #include <opencl/scan.h>
 
@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kPart = 4096;             ///< queries made ready and sent at a time
 constexpr int64_t kMostQueries = 16384;     ///< of a block
+static_assert(DeviceSearch::kMostResults <= SelectStage::kMostResults, "k fits");
 constexpr uint64_t kMostBytes = 4ull << 30; ///< of one kind of intermediate results
 
 /// The sum of the `count` largest sizes: estimates that a query can need.
@@ -40,10 +41,18 @@ struct Fetched {
     uint32_t* totals;
 };
 
+/// The estimate that a sortable key stands for.
+float estimate_of(int32_t key) {
+    const int32_t bits = key ^ ((key >> 31) & 0x7fffffff);
+    float estimate;
+    std::memcpy(&estimate, &bits, 4);
+    return estimate;
+}
+
 } // namespace
 
 /// All that is on the device.
-struct DeviceSearch::State {
+struct OpenCLSearch::State {
     State(const std::shared_ptr<Device>& device, const std::shared_ptr<const Model>& model_in,
           const VLCInvertedLists& own)
         : model(model_in), kernels(SearchKernels::compile(device)), rank(kernels, *model),
@@ -74,13 +83,13 @@ struct DeviceSearch::State {
 
     /// Searches for at most block->most queries. Returns the vectors scanned; the numbers of those
     /// left out go to `left`.
-    size_t search(const Request& request, std::vector<int64_t>& left);
+    size_t search(const SearchBatch& batch, std::vector<int64_t>& left);
 
     // Its steps.
-    void send(const Request& request);
-    void run(const Request& request);
-    void fetch(const Request& request);
-    size_t finish(const Request& request, std::vector<int64_t>& left);
+    void send(const SearchBatch& batch);
+    void run(const SearchBatch& batch);
+    void fetch(const SearchBatch& batch);
+    size_t finish(const SearchBatch& batch, std::vector<int64_t>& left);
 
     uint64_t stride(int nprobe) const { return largest_sum(lists.sizes, nprobe); }
     /// Queries that are searched together at most.
@@ -100,7 +109,7 @@ struct DeviceSearch::State {
     }
 };
 
-DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprobe_in, int k_in)
+OpenCLSearch::State::Block::Block(const State& state, int64_t most_in, int nprobe_in, int k_in)
     : most(most_in), nprobe(nprobe_in), k(k_in), queries(*state.kernels.device, state.rank, most),
       probed(*state.kernels.device, most, state.model->m, nprobe, state.rank.frames()),
       tasks(*state.kernels.device, most * nprobe, state.model->m,
@@ -117,22 +126,13 @@ DeviceSearch::State::Block::Block(const State& state, int64_t most_in, int nprob
     heads.resize(most);
 }
 
-DeviceSearch::DeviceSearch(const std::string& spec) : spec_(spec) {
-    if (spec.compare(0, 7, "opencl:") != 0) {
-        fail("search_device is '%s': expected one device, opencl:<part of its name>, or "
-             "reference or nothing",
-             spec.c_str());
-    }
-}
+OpenCLSearch::OpenCLSearch(const std::string& spec) : spec_(spec) {}
 
-DeviceSearch::~DeviceSearch() = default;
+OpenCLSearch::~OpenCLSearch() = default;
 
-int DeviceSearch::most_results() {
-    return SelectStage::kMostResults;
-}
-
-void DeviceSearch::prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
-                           const Request& request) {
+/// Sees to it that the device has model, lists and room for the batch.
+void OpenCLSearch::prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
+                           const SearchBatch& batch, int nprobe) {
     if (!state_ || state_->model != model) {
         state_.reset();
         state_ = std::make_unique<State>(open_device(spec_), model, lists);
@@ -141,24 +141,20 @@ void DeviceSearch::prepare(const std::shared_ptr<const Model>& model, const VLCI
         Device& device = *state_->kernels.device;
         state_->lists = DeviceLists(device, lists);
     }
-    state_->prepare(request.n, request.nprobe, request.k);
+    state_->prepare(batch.n, nprobe, int(batch.k));
 }
 
-size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
-                            const VLCInvertedLists& lists, const Request& request,
+size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
+                            const VLCInvertedLists& lists, const SearchBatch& batch, int nprobe,
                             std::vector<int64_t>& left) {
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {
-        prepare(model, lists, request);
-        for (int64_t first = 0; first < request.n; first += state_->block->most) {
-            Request some = request;
-            some.n = std::min(state_->block->most, request.n - first);
-            some.x += first * model->d;
-            some.distances += first * request.k;
-            some.labels += first * request.k;
+        prepare(model, lists, batch, nprobe);
+        const int64_t most = state_->block->most;
+        for (int64_t first = 0; first < batch.n; first += most) {
             const size_t left_before = left.size();
-            scanned += state_->search(some, left);
+            scanned += state_->search(batch.part(first, std::min(most, batch.n - first)), left);
             for (size_t i = left_before; i < left.size(); i++) {
                 left[i] += first;
             }
@@ -177,17 +173,17 @@ size_t DeviceSearch::search(const std::shared_ptr<const Model>& model,
     return scanned;
 }
 
-size_t DeviceSearch::State::search(const Request& request, std::vector<int64_t>& left) {
-    send(request);
-    run(request);
-    fetch(request);
+size_t OpenCLSearch::State::search(const SearchBatch& batch, std::vector<int64_t>& left) {
+    send(batch);
+    run(batch);
+    fetch(batch);
     kernels.device->finish();
-    return finish(request, left);
+    return finish(batch, left);
 }
 
 /// Queries and their heads.
-void DeviceSearch::State::send(const Request& request) {
-    const int64_t n = request.n;
+void OpenCLSearch::State::send(const SearchBatch& batch) {
+    const int64_t n = batch.n;
     const int d = model->d;
     const size_t row = size_t(d) * sizeof(float);
     float* const sent_x = block->sent.as<float>();
@@ -202,7 +198,7 @@ void DeviceSearch::State::send(const Request& request) {
 #pragma omp for schedule(static)
             for (int64_t i = part; i < end; i++) {
                 if (query) {
-                    const float* x = request.x + i * d;
+                    const float* x = batch.x + i * d;
                     const QueryHead head = query->head(x);
                     block->heads[i] = head;
                     std::memcpy(sent_x + i * d, x, row);
@@ -219,8 +215,8 @@ void DeviceSearch::State::send(const Request& request) {
                          n * sizeof(records::Head));
 }
 
-void DeviceSearch::State::run(const Request& request) {
-    const int64_t n = request.n;
+void OpenCLSearch::State::run(const SearchBatch& batch) {
+    const int64_t n = batch.n;
     rank.rank(block->queries, n);
     select.nearest_lists({block->queries.scores, rank.score_stride(), lists.size}, n,
                          block->probed);
@@ -231,12 +227,12 @@ void DeviceSearch::State::run(const Request& request) {
               n, block->tasks, block->estimates);
     select.best_hits(
             {block->estimates.key, block->estimates.stride, lists.block, lists.ids, lists.wide_ids},
-            block->probed, n, request.k, request.as_places, block->best);
+            block->probed, n, int(batch.k), batch.as_places, block->best);
 }
 
-void DeviceSearch::State::fetch(const Request& request) {
+void OpenCLSearch::State::fetch(const SearchBatch& batch) {
     Device& device = *kernels.device;
-    const size_t n = size_t(request.n), results = n * request.k;
+    const size_t n = size_t(batch.n), results = n * batch.k;
     device.fetch(block->best.label, block->fetched, 0, results * 8);
     device.fetch(block->best.key, block->fetched, results * 8, results * 4);
     device.fetch(block->best.found, block->fetched, results * 12, n * sizeof(uint32_t));
@@ -244,27 +240,21 @@ void DeviceSearch::State::fetch(const Request& request) {
                  n * sizeof(uint32_t));
 }
 
-size_t DeviceSearch::State::finish(const Request& request, std::vector<int64_t>& left) {
-    const int64_t n = request.n;
-    const int k = request.k;
+size_t OpenCLSearch::State::finish(const SearchBatch& batch, std::vector<int64_t>& left) {
+    const int64_t n = batch.n, k = batch.k;
     const std::vector<QueryHead>& heads = block->heads;
-    const Fetched fetched(block->fetched, n, k);
-    const bool inner_product = model->metric == faiss::METRIC_INNER_PRODUCT;
-    const float worst = (inner_product ? -1.0f : 1.0f) * std::numeric_limits<float>::max();
+    const Fetched fetched(block->fetched, n, int(k));
+    const Finish finish(*model, batch);
     const MetricDistance in_metric(*model);
 #pragma omp parallel for schedule(static) if (n * k > 1000)
     for (int64_t i = 0; i < n; i++) {
         const bool usual = heads[i].kind == QueryHead::kUsual;
         const bool too_many = fetched.found[i] == SelectStage::kTooMany;
-        const int hits = usual && !too_many ? int(fetched.found[i]) : 0;
-        for (int r = 0; r < k; r++) {
+        finish.write(i, usual && !too_many ? int64_t(fetched.found[i]) : 0, [&](int64_t r) {
             const size_t at = size_t(i) * k + r;
-            const int32_t bits = fetched.keys[at] ^ ((fetched.keys[at] >> 31) & 0x7fffffff);
-            float estimate;
-            std::memcpy(&estimate, &bits, 4);
-            request.distances[at] = r < hits ? in_metric(heads[i].base, estimate) : worst;
-            request.labels[at] = r < hits ? fetched.labels[at] : -1;
-        }
+            return Finish::Result{in_metric(heads[i].base, estimate_of(fetched.keys[at])),
+                                  fetched.labels[at]};
+        });
     }
     size_t scanned = 0;
     for (int64_t i = 0; i < n; i++) {

@@ -177,8 +177,8 @@ class PlantedFaults(unittest.TestCase):
         self.assertEqual(faults_of(self.root), list(faults))
 
     def test_include_upwards(self):
-        self.append("faiss_vlc/model/lattice.cpp", "#include <faiss_vlc/train/train.h>\n")
-        self.expect("faiss_vlc/model/lattice.cpp includes faiss_vlc/train/train.h: model may not include train")
+        self.append("faiss_vlc/model/lattice.cpp", "#include <faiss_vlc/train/sample.h>\n")
+        self.expect("faiss_vlc/model/lattice.cpp includes faiss_vlc/train/sample.h: model may not include train")
 
     def test_public_header_from_below(self):
         self.append("faiss_vlc/train/stages/near.cpp", "#  include <faiss_vlc/IndexVLC.h>\n")

@@ -10,7 +10,7 @@
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/kernels/simd.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 
 namespace stage {
 namespace {

@@ -12,7 +12,6 @@
 
 #include <faiss/IVFlib.h>
 #include <faiss/IndexIDMap.h>
-#include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
 #include <omp.h>
 
@@ -20,6 +19,7 @@
 #include <faiss_vlc/container/format.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 
 namespace faiss_vlc::cli {
@@ -94,7 +94,7 @@ VectorStream::VectorStream(const VectorArgument& argument)
 }
 
 int64_t VectorStream::next() {
-    faiss::InterruptCallback::check();
+    check_interrupt();
     first_ = end_;
     const int64_t rows = reader_->read(block_rows_, block_.data());
     end_ += rows;
@@ -196,7 +196,7 @@ DecodedVectors::DecodedVectors(LoadedIndex& loaded)
 }
 
 int64_t DecodedVectors::next() {
-    faiss::InterruptCallback::check();
+    check_interrupt();
     const int d = index_->d;
     const int64_t rows = std::min(block_rows_, index_->ntotal - next_);
     block_.resize(size_t(rows) * d);

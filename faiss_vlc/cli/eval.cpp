@@ -4,10 +4,9 @@
 #include <cmath>
 #include <cstdio>
 
-#include <faiss/impl/AuxIndexStructures.h>
-
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/interrupt.h>
 
 namespace faiss_vlc::cli {
 
@@ -117,7 +116,7 @@ Json measure(const Arguments& a, LoadedIndex& loaded, const Matrix<float>& queri
     }
 
     const auto search = [&](int64_t first, int64_t count) {
-        faiss::InterruptCallback::check();
+        check_interrupt();
         const double start = seconds_now();
         index.search(count, &queries.data[size_t(first) * queries.d], a.k, distances.data(),
                      labels.data());

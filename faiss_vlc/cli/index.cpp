@@ -6,16 +6,16 @@
 
 #include <faiss/IVFlib.h>
 #include <faiss/IndexIDMap.h>
-#include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/factory.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/model/model.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 
 namespace faiss_vlc::cli {
 
@@ -151,7 +151,7 @@ Json run(Arguments a) {
             fflush(stdout);
         }
     }
-    faiss::InterruptCallback::check();
+    check_interrupt();
     write_index(index.get(), a.out.c_str());
 
     Json json;

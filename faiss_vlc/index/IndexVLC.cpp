@@ -11,18 +11,23 @@
 
 #include <faiss_vlc/index/anchor_quantizer.h>
 #include <faiss_vlc/index/clustering.h>
+#include <faiss_vlc/index/device_kind.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index/hooks.h>
 #include <faiss_vlc/index/search_device.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/checkpoint.h>
+#include <faiss_vlc/train/reference_assigner.h>
 #include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/train/sample.h>
+#include <faiss_vlc/train/settle.h>
 #include <faiss_vlc/train/shared/distributed_engine.h>
-#include <faiss_vlc/train/train.h>
 #include <faiss_vlc/tune/tune.h>
 
 namespace faiss_vlc {
@@ -46,25 +51,23 @@ void check_metric(faiss::MetricType metric) {
     }
 }
 
-/// Runs on the engine that the parameters name, whose name goes to `device`. Under `auto` a device
-/// that fails is replaced by the reference, which gives the same result.
-template <class Run>
-auto run_on_engine(const VLCParameters& params, std::string& device, Run run) {
+/// Runs on what make() gives for the device that the parameters name; its name goes to `device`.
+/// Under `auto` a device that fails is replaced by the Reference, which gives the same result.
+template <class Reference, class Make, class Run>
+auto run_on_device(const VLCParameters& params, std::string& device, Make make, Run run) {
     device = "OpenCL device";
     try {
-        const std::unique_ptr<Engine> engine = make_engine(params.device, params.work_group);
-        device = engine->name();
-        return run(*engine);
+        const auto made = make(params.device, params.work_group);
+        device = made->name();
+        return run(*made);
     } catch (const faiss::FaissException& error) {
-        // Asking InterruptCallback again won't do: Python's reports an interrupt once.
-        const bool interrupted = error.msg.find("computation interrupted") != std::string::npos;
-        if (device == "reference" || !is_auto_device(params.device) || interrupted) {
+        if (device == "reference" || !is_auto_device(params.device) || is_interruption(error)) {
             throw;
         }
         fprintf(stderr, "faiss-vlc: %s failed, using the CPU reference instead: %s\n",
                 device.c_str(), error.what());
     }
-    ReferenceEngine reference;
+    Reference reference;
     device = reference.name();
     return run(reference);
 }
@@ -87,7 +90,7 @@ Anchors train_anchors(const Sample& sample, const VLCParameters& params, bool ve
     if (given.empty() && !params.resume.empty()) {
         read_checkpoint(params.resume, sample, params); // its faults are not the device's
     }
-    return run_on_engine(params, device, train);
+    return run_on_device<ReferenceEngine>(params, device, make_engine, train);
 }
 
 /// What has to be the same in all processes that train an index.
@@ -269,15 +272,15 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
     std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * model->dp());
     std::vector<int32_t> labels(std::min(n, kAssignBlock));
     std::string device;
-    run_on_engine(parameters, device, [&](Engine& engine) {
-        engine.begin_blocks(model->m, d, model->anchors8.data(), std::min(n, kAssignBlock));
+    run_on_device<ReferenceAssigner>(parameters, device, make_assigner, [&](Assigner& assigner) {
+        assigner.begin(model->m, d, model->anchors8.data(), std::min(n, kAssignBlock));
         for (idx_t first = 0; first < n; first += kAssignBlock) {
             const idx_t count = std::min(kAssignBlock, n - first);
             // by this thread: others would still wait actively, and hold up the device on this host
             for (idx_t i = 0; i < count; i++) {
                 model->lattice.encode_row(x + (first + i) * d, &x8[i * model->dp()]);
             }
-            engine.assign_block(count, x8.data(), labels.data());
+            assigner.assign(count, x8.data(), labels.data());
             std::copy_n(labels.data(), count, list_nos + first);
         }
     });

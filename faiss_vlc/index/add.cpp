@@ -6,13 +6,14 @@
 #include <unordered_map>
 
 #include <faiss/IndexIDMap.h>
-#include <faiss/impl/AuxIndexStructures.h>
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/search/place.h>
 
 namespace faiss_vlc {
 
@@ -34,7 +35,7 @@ public:
             places_.reserve(n);
         }
     }
-    /// place: list << 32 | offset, or -1.
+    /// place: Place::label(), or -1.
     void add(idx_t id, idx_t place) {
         if (map_.type == faiss::DirectMap::Array) {
             places_.push_back(place);
@@ -161,7 +162,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
     std::vector<uint8_t> codes;
     std::vector<uint32_t> begin, next, order;
     for (idx_t first = 0; first < n; first += kAddBlock) {
-        faiss::InterruptCallback::check();
+        check_interrupt();
         const idx_t count = std::min(kAddBlock, n - first);
         block_ids.resize(count);
         for (idx_t i = 0; i < count; i++) {
@@ -206,7 +207,10 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
         }
         rescue.rethrow();
         for (idx_t i = 0; i < idx_t(offset.size()); i++) {
-            map.add(block_ids[i], offset[i] < 0 ? -1 : list_nos[first + i] << 32 | offset[i]);
+            map.add(block_ids[i],
+                    offset[i] < 0
+                            ? -1
+                            : Place{uint32_t(list_nos[first + i]), uint32_t(offset[i])}.label());
         }
     }
     map.commit();

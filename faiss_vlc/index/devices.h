@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,10 +25,5 @@ bool host_assigns(const std::string& device, double products);
 
 /// Whether this device string leaves the choice open, so that a failing device may be replaced.
 bool is_auto_device(const std::string& device);
-
-/// For tests of failing devices: while it holds a function, make_engine returns what that makes for
-/// the device string. Not to be changed while engines are made in other threads.
-using EngineFactory = std::function<std::unique_ptr<Engine>(const std::string& device)>;
-EngineFactory& engine_factory_for_tests();
 
 } // namespace faiss_vlc

@@ -10,14 +10,19 @@
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/utils/Heap.h>
 
+#include <faiss_vlc/index/device_kind.h>
 #include <faiss_vlc/index/search_device.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/query/query_group.h>
+#include <faiss_vlc/search/batch.h>
+#include <faiss_vlc/search/finish.h>
 #include <faiss_vlc/search/list_major.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/search/place.h>
 #include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {
@@ -27,7 +32,7 @@ using idx_t = int64_t;
 std::shared_ptr<DeviceSearch> IndexVLC::SearchDevice::named(const std::string& spec) {
     const std::lock_guard<std::mutex> hold(mutex_);
     if (!last_ || last_->spec() != spec) {
-        last_ = std::make_shared<DeviceSearch>(spec);
+        last_ = make_search(spec);
     }
     return last_;
 }
@@ -83,7 +88,7 @@ public:
     }
     void rethrow() const {
         if (wanted_) {
-            fail("computation interrupted");
+            throw Interrupted();
         }
     }
 
@@ -92,23 +97,6 @@ private:
     double next_ = milliseconds() + kPeriod;
     bool wanted_ = false;
 };
-
-/// Writes a query's results, padded with -1 and the metric's worst distance.
-/// store_pairs: list << 32 | offset as labels instead of ids.
-void write_results(const Query& query, TopK& top, idx_t k, bool inner_product, bool store_pairs,
-                   float* distances, int64_t* labels) {
-    const auto& best = top.sorted();
-    for (idx_t i = 0; i < k; i++) {
-        if (i < idx_t(best.size())) {
-            distances[i] = query.distance(best[i].estimate);
-            labels[i] = store_pairs ? best[i].place : best[i].id;
-        } else {
-            distances[i] = inner_product ? -std::numeric_limits<float>::max()
-                                         : std::numeric_limits<float>::max();
-            labels[i] = -1;
-        }
-    }
-}
 
 /// Takes n queries in groups of `size`, by all threads: prepare(group, first) ranks those of a
 /// group or gives it the lists of the queries from `first` on, and answer(own, group, first) looks
@@ -156,11 +144,9 @@ Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn m
     return work;
 }
 
-/// The k best of n queries: scan(group, q, top) looks for those of the q-th, which is set.
+/// The k best of each query: scan(group, q, top) looks for those of the q-th, which is set.
 template <class Prepare, class Scan>
-Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool store_pairs,
-                float* distances, idx_t* labels, Prepare prepare, Scan scan) {
-    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
+Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prepare, Scan scan) {
     struct Own {
         const SearchScope& scope;
         idx_t k = 0;
@@ -168,7 +154,8 @@ Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool
         void start() { top = std::make_unique<TopK>(k, &scope.lists); }
         void finish() {}
     };
-    const auto make_own = [&] { return Own{scope, k, nullptr}; };
+    const Finish finish(scope.model, batch);
+    const auto make_own = [&] { return Own{scope, batch.k, nullptr}; };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         Scanned scanned;
         for (int q = 0; q < group.n(); q++) {
@@ -176,19 +163,17 @@ Work search_all(const SearchScope& scope, idx_t n, const float* x, idx_t k, bool
             if (group.is_set(q)) {
                 scanned += scan(group, q, *own.top);
             }
-            write_results(group[q], *own.top, k, inner_product, store_pairs,
-                          distances + (first + q) * k, labels + (first + q) * k);
+            finish.finish_query(first + q, group[q], *own.top);
         }
         return scanned;
     };
-    const int size = QueryGroup::size_for(n, omp_get_max_threads());
-    return each_group(scope.model, n, x, size, make_own, prepare, answer);
+    const int size = QueryGroup::size_for(batch.n, omp_get_max_threads());
+    return each_group(scope.model, batch.n, batch.x, size, make_own, prepare, answer);
 }
 
 /// The same, list by list for groups of `size` queries.
-Work search_list_major(const SearchScope& scope, idx_t n, const float* x, idx_t k, size_t probes,
-                       int size, bool store_pairs, float* distances, idx_t* labels) {
-    const bool inner_product = scope.model.metric == faiss::METRIC_INNER_PRODUCT;
+Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_t probes,
+                       int size) {
     struct Own {
         const SearchScope& scope;
         idx_t k = 0;
@@ -198,7 +183,8 @@ Work search_list_major(const SearchScope& scope, idx_t n, const float* x, idx_t 
         void start() { tops.assign(size_t(size), TopK(k, &scope.lists)); }
         void finish() {}
     };
-    const auto make_own = [&] { return Own{scope, k, size, {}, {}}; };
+    const Finish finish(scope.model, batch);
+    const auto make_own = [&] { return Own{scope, batch.k, size, {}, {}}; };
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         for (TopK& top : own.tops) {
@@ -206,12 +192,11 @@ Work search_list_major(const SearchScope& scope, idx_t n, const float* x, idx_t 
         }
         const Scanned scanned = own.list_major.scan(scope, group, own.tops);
         for (int q = 0; q < group.n(); q++) {
-            write_results(group[q], own.tops[q], k, inner_product, store_pairs,
-                          distances + (first + q) * k, labels + (first + q) * k);
+            finish.finish_query(first + q, group[q], own.tops[q]);
         }
         return scanned;
     };
-    return each_group(scope.model, n, x, size, make_own, rank, answer);
+    return each_group(scope.model, batch.n, batch.x, size, make_own, rank, answer);
 }
 
 /// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
@@ -280,27 +265,22 @@ bool searches_on_device(const IndexVLC& index, const SearchScope& scope, idx_t n
                         idx_t k) {
     return !index.search_device.empty() && index.search_device != "reference" && n > 0 &&
            index.ntotal > 0 && !scope.sel && scope.max_codes == 0 && scope.max_probes <= probes &&
-           k <= DeviceSearch::most_results();
+           k <= DeviceSearch::kMostResults;
 }
 
-/// The k best of n queries by a device; the CPU does those that it leaves out.
+/// The k best of a batch by a device; the CPU does those that it leaves out.
 Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const SearchScope& scope,
-                         idx_t n, const float* x, idx_t k, size_t probes, bool store_pairs,
-                         float* distances, idx_t* labels) {
+                         const SearchBatch& batch, size_t probes) {
     std::vector<int64_t> left;
     Scanned scanned;
-    scanned.vectors =
-            device.search(index.model, scope.lists,
-                          {n, x, int(probes), int(k), store_pairs, distances, labels}, left);
-    scanned.lists = (size_t(n) - left.size()) * probes;
+    scanned.vectors = device.search(index.model, scope.lists, batch, int(probes), left);
+    scanned.lists = (size_t(batch.n) - left.size()) * probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
-        return scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top);
+        return scan_nearest(scope, group[q], probes, group.lists(q), size_t(batch.k), top);
     };
     for (const int64_t i : left) {
-        scanned += search_all(scope, 1, x + i * index.d, k, store_pairs, distances + i * k,
-                              labels + i * k, rank, scan)
-                           .scanned;
+        scanned += search_all(scope, batch.part(i, 1), rank, scan).scanned;
     }
     return scanned;
 }
@@ -319,21 +299,19 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     const auto* ivf = ivf_params(params);
     const SearchScope scope = scope_of(*this, ivf, k);
     const size_t probes = scope.lists_of(probes_of(*this, ivf));
+    const SearchBatch batch = {n, d, x, k, distances, labels, store_pairs};
     if (searches_on_device(*this, scope, n, probes, k)) {
         const double start = milliseconds();
         Work work;
         const std::shared_ptr<DeviceSearch> device = searcher_->named(search_device);
-        work.scanned = search_on_device(*device, *this, scope, n, x, k, probes, store_pairs,
-                                        distances, labels);
+        work.scanned = search_on_device(*device, *this, scope, batch, probes);
         work.all = milliseconds() - start;
         count_search(faiss::indexIVF_stats, n, work);
         return;
     }
     const int together = ListMajor::size_for(scope, n, omp_get_max_threads(), probes, size_t(k));
     if (together > 0) {
-        count_search(faiss::indexIVF_stats, n,
-                     search_list_major(scope, n, x, k, probes, together, store_pairs, distances,
-                                       labels));
+        count_search(faiss::indexIVF_stats, n, search_list_major(scope, batch, probes, together));
         return;
     }
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
@@ -343,7 +321,7 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
                         : scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top,
                                        group.following(q));
     };
-    const Work work = search_all(scope, n, x, k, store_pairs, distances, labels, rank, scan);
+    const Work work = search_all(scope, batch, rank, scan);
     count_search(faiss::indexIVF_stats, n, work);
 }
 
@@ -374,10 +352,10 @@ void IndexVLC::search_preassigned(idx_t n, const float* x, idx_t k, const idx_t*
         PARALLEL_MODE_NO_HEAP_INIT) { // the caller gathers results in heaps of its own
         std::vector<float> found(size_t(n) * k);
         std::vector<idx_t> ids(found.size());
-        work = search_all(scope, n, x, k, store_pairs, found.data(), ids.data(), give, scan);
+        work = search_all(scope, {n, d, x, k, found.data(), ids.data(), store_pairs}, give, scan);
         push_results(n, k, metric_type, found, ids, distances, labels);
     } else {
-        work = search_all(scope, n, x, k, store_pairs, distances, labels, give, scan);
+        work = search_all(scope, {n, d, x, k, distances, labels, store_pairs}, give, scan);
     }
     work.ranking = work.all = 0; // IndexIVF's callers add them
     count_search(stats ? *stats : faiss::indexIVF_stats, n, work);
@@ -426,10 +404,9 @@ void IndexVLC::search_and_reconstruct(idx_t n, const float* x, idx_t k, float* d
             std::fill_n(out, d, std::numeric_limits<float>::quiet_NaN());
             continue;
         }
-        const int64_t list_no = labels[i] >> 32;
-        const int64_t offset = labels[i] & 0xffffffff;
-        reconstruct_from_offset(list_no, offset, out);
-        labels[i] = own.id(list_no, offset);
+        const Place place = Place::of_label(labels[i]);
+        reconstruct_from_offset(place.list, place.offset, out);
+        labels[i] = own.id(place.list, place.offset);
     }
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include <faiss_vlc/IndexVLC.h>
-#include <opencl/search.h>
+#include <faiss_vlc/search/device_search.h>
 
 namespace faiss_vlc {
 

@@ -39,12 +39,8 @@ void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const
             }
         }
         for (int q = 0; q < count; q++) {
-            for (uint64_t left = close[q]; left; left &= left - 1) {
-                const size_t v = size_t(__builtin_ctzll(left));
-                if (!scope.sel || scope.sel->is_member(scope.lists.id(list_no, first + v))) {
-                    tops[q]->push(estimate[q][v], int64_t(list_no) << 32 | int64_t(first + v));
-                }
-            }
+            each_selected(scope, uint32_t(list_no), first, close[q],
+                          [&](size_t v, Place place) { tops[q]->push(estimate[q][v], place); });
         }
     }
 }

@@ -22,7 +22,7 @@ struct BestHits {
     /// Whether it wants to see() many estimates before hits of theirs.
     bool is_open() const { return !scope.sel && top.is_open(); }
     void see(const float* estimates, size_t n) { top.tighten(estimates, n); }
-    void hit(float estimate, int64_t place) {
+    void hit(float estimate, Place place) {
         if (estimate <= top.bound()) {
             top.push(estimate, place);
         }
@@ -45,12 +45,12 @@ struct RangeHits {
     float bound() const { return wide; }
     bool is_open() const { return false; }
     void see(const float*, size_t) {}
-    void hit(float estimate, int64_t place) {
+    void hit(float estimate, Place place) {
         const float distance = query.distance(estimate);
         const bool within = scope.model.metric == faiss::METRIC_INNER_PRODUCT ? distance > radius
                                                                               : distance < radius;
         if (within) {
-            result.add(distance, scope.lists.id(size_t(place >> 32), size_t(place & 0xffffffff)));
+            result.add(distance, scope.lists.id(place.list, place.offset));
         }
     }
     bool is_done(size_t scanned) {
@@ -118,12 +118,8 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
                 close[0] &= (uint64_t(1) << wanted) - 1;
             }
             for (size_t at = 0; at < wanted; at += kScanBatch) {
-                for (uint64_t left = close[at / kScanBatch]; left; left &= left - 1) {
-                    const size_t v = at + size_t(__builtin_ctzll(left));
-                    if (!scope.sel || scope.sel->is_member(scope.lists.id(j, first + v))) {
-                        hits.hit(estimate[v], j << 32 | int64_t(first + v));
-                    }
-                }
+                each_selected(scope, uint32_t(j), first + at, close[at / kScanBatch],
+                              [&](size_t v, Place place) { hits.hit(estimate[at + v], place); });
             }
             first += many;
         }

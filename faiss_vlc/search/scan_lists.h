@@ -10,6 +10,7 @@
 
 #include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/search/place.h>
 #include <faiss_vlc/search/top_k.h>
 
 namespace faiss_vlc {
@@ -31,6 +32,19 @@ struct SearchScope {
         return max_lists ? std::min(max_lists, probes) : probes;
     }
 };
+
+/// visit(v, place) of each vector first + v of a list whose bit v is set in `close` and that the
+/// search selects.
+template <class Visit>
+inline void each_selected(const SearchScope& scope, uint32_t list, size_t first, uint64_t close,
+                          Visit visit) {
+    for (uint64_t left = close; left; left &= left - 1) {
+        const size_t v = size_t(__builtin_ctzll(left));
+        if (!scope.sel || scope.sel->is_member(scope.lists.id(list, first + v))) {
+            visit(v, Place{list, uint32_t(first + v)});
+        }
+    }
+}
 
 /// What was scanned.
 struct Scanned {

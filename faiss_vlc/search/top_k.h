@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/search/place.h>
 
 namespace faiss_vlc {
 
@@ -15,7 +16,7 @@ public:
     struct Entry {
         float estimate;
         int64_t id;
-        int64_t place; ///< list << 32 | offset
+        Place place;
         bool operator<(const Entry& other) const {
             return estimate != other.estimate ? estimate < other.estimate
                    : id != other.id           ? id < other.id
@@ -24,13 +25,13 @@ public:
     };
 
     /// Ids are looked up in `lists` where they matter: for results, and for ties at the end.
-    /// Without lists the places are the ids.
+    /// Without lists the places' labels are the ids.
     explicit TopK(size_t k, const VLCInvertedLists* lists = nullptr);
 
     void clear();
     /// What is larger than this needs not be pushed.
     float bound() const { return bound_; }
-    void push(float estimate, int64_t place) {
+    void push(float estimate, Place place) {
         if (estimate <= bound_) {
             candidates_.push_back({estimate, place});
             if (candidates_.size() == capacity_) {
@@ -51,7 +52,7 @@ public:
 private:
     struct Candidate {
         float estimate;
-        int64_t place;
+        Place place;
     };
     const VLCInvertedLists* lists_;
     size_t k_, capacity_;
@@ -59,8 +60,8 @@ private:
     std::vector<Candidate> candidates_;
     std::vector<Entry> sorted_;
 
-    int64_t id_of(int64_t place) const {
-        return lists_ ? lists_->id(size_t(place >> 32), size_t(place & 0xffffffff)) : place;
+    int64_t id_of(Place place) const {
+        return lists_ ? lists_->id(place.list, place.offset) : place.label();
     }
     void shrink();
 };

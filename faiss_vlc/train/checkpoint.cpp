@@ -7,6 +7,7 @@
 #include <faiss_vlc/container/atomic_file.h>
 #include <faiss_vlc/container/format.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/train/schedule.h>
 
 namespace faiss_vlc {
 

@@ -6,7 +6,7 @@
 
 #include <faiss_vlc/container/byte_io.h>
 #include <faiss_vlc/model/parameter_table.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 
 namespace faiss_vlc {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/settle.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 namespace faiss_vlc {

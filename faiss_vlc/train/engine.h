@@ -130,11 +130,6 @@ public:
     virtual void get_labels(int32_t* nearest) = 0;  ///< n, nearest anchor of each row
     /// To that anchor, of the first `rows` rows (at most n).
     virtual void get_distances(int32_t* distances, int64_t rows = kAllRows) = 0;
-
-    /// For adding: takes m anchors (int8 m x dp) for assign_block, which finds the nearest anchor
-    /// (no bias) of each of at most max_block rows (int8 n x dp).
-    virtual void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) = 0;
-    virtual void assign_block(int64_t n, const int8_t* x, int32_t* labels) = 0;
 };
 
 } // namespace faiss_vlc

@@ -34,6 +34,14 @@ void ReferenceEngine::begin(const Shape& shape, const SampleView& sample) {
     previous_.assign(n, -1);
 }
 
+AnchorSums ReferenceEngine::sums() {
+    return {weight_.data(), sum_.data(), count_.data(), energy_.data()};
+}
+
+AnchorArrays ReferenceEngine::anchors() {
+    return {anchor_.data(), anchor8_.data(), norm_.data(), spread_.data(), bias_.data()};
+}
+
 void ReferenceEngine::set_anchors(const int32_t* anchors) {
     anchor_.assign(anchors, anchors + anchor_.size());
     refresh_anchors(0, shape_.m, shape_.dp, anchor_.data(), anchor8_.data(), norm_.data());
@@ -56,27 +64,25 @@ void ReferenceEngine::list_near(int length) {
 AssignSummary ReferenceEngine::assign(int64_t rows, int64_t known) {
     rows = std::min(rows, shape_.n);
     const int K = shape_.neighbours;
+    const AnchorView anchors = {shape_.m, shape_.dp, anchor8_.data(), norm_.data(), bias_.data()};
     if (known > 0) {
-        assign_near_rows(known, shape_.dp, K, list_length_, sample_.data(), anchor8_.data(),
-                         norm_.data(), bias_.data(), previous_.data(), list_.data(), label_.data(),
-                         dist_.data());
+        assign_near_rows(known, sample_.data(), anchors,
+                         {list_length_, list_.data(), previous_.data()},
+                         {K, label_.data(), dist_.data()});
     }
-    assign_rows(rows - known, shape_.m, shape_.dp, K, sample_.data() + known * shape_.dp,
-                anchor8_.data(), norm_.data(), bias_.data(), label_.data() + known * K,
-                dist_.data() + known * K);
+    assign_rows(rows - known, sample_.data() + known * shape_.dp, anchors,
+                {K, label_.data() + known * K, dist_.data() + known * K});
     return summarize_assign(shape_, rows, label_.data(), dist_.data(), previous_.data());
 }
 
 void ReferenceEngine::reduce(const ReduceParams& params) {
     Shape part = shape_;
     part.n_train = std::min(params.rows, shape_.n_train);
-    reduce_rows(part, sample_.data(), label_.data(), dist_.data(), bias_.data(), params,
-                weight_.data(), sum_.data(), count_.data(), energy_.data());
+    reduce_rows(part, sample_.data(), label_.data(), dist_.data(), bias_.data(), params, sums());
 }
 
 void ReferenceEngine::update(const UpdateParams& params) {
-    update_anchors(shape_, params, weight_.data(), sum_.data(), count_.data(), energy_.data(),
-                   anchor_.data(), anchor8_.data(), norm_.data(), spread_.data(), bias_.data());
+    update_anchors(shape_, params, sums(), anchors());
 }
 
 void ReferenceEngine::nearest(int32_t* label, int32_t* dist) {
@@ -84,8 +90,7 @@ void ReferenceEngine::nearest(int32_t* label, int32_t* dist) {
 }
 
 void ReferenceEngine::apply(const Move* moves, int count) {
-    apply_moves(shape_, moves, count, count_.data(), spread_.data(), anchor_.data(),
-                anchor8_.data(), norm_.data(), bias_.data());
+    apply_moves(shape_, moves, count, count_.data(), anchors());
     for (int i = 0; i < count; i++) {
         if (moves[i].kind == Move::merge) {
             std::replace(previous_.begin(), previous_.end(), moves[i].src, moves[i].dst);
@@ -154,28 +159,6 @@ void ReferenceEngine::get_distances(int32_t* distances, int64_t rows) {
     for (int64_t i = 0; i < std::min(rows, shape_.n); i++) {
         distances[i] = dist_[i * shape_.neighbours];
     }
-}
-
-void ReferenceEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) {
-    shape_ = Shape{};
-    shape_.m = m;
-    shape_.d = d;
-    shape_.dp = padded_dim(d);
-    anchor8_.assign(anchors8, anchors8 + size_t(m) * shape_.dp);
-    norm_.resize(m);
-    for (int j = 0; j < m; j++) {
-        norm_[j] = 0;
-        for (int k = 0; k < shape_.dp; k++) {
-            const int32_t a = anchor8_[size_t(j) * shape_.dp + k];
-            norm_[j] += a * a;
-        }
-    }
-    dist_.resize(max_block);
-}
-
-void ReferenceEngine::assign_block(int64_t n, const int8_t* x, int32_t* labels) {
-    assign_rows(n, shape_.m, shape_.dp, 1, x, anchor8_.data(), norm_.data(), nullptr, labels,
-                dist_.data());
 }
 
 } // namespace faiss_vlc

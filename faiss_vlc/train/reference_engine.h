@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/arrays.h>
 
 namespace faiss_vlc {
 
@@ -32,10 +33,11 @@ public:
     void get_bias(int32_t* bias) override;
     void get_labels(int32_t* nearest) override;
     void get_distances(int32_t* distances, int64_t rows = kAllRows) override;
-    void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) override;
-    void assign_block(int64_t n, const int8_t* x, int32_t* labels) override;
 
 private:
+    AnchorSums sums();
+    AnchorArrays anchors();
+
     Shape shape_;
     std::vector<int8_t> sample_, anchor8_;
     std::vector<int32_t> anchor_, norm_, bias_, spread_, count_;

@@ -17,11 +17,112 @@ constexpr int kCandidates = 256; ///< per query: farther ones hardly get among t
 static_assert(kMaxQueries + kMaxBase <= kKeptRows && kMaxVarianceRows <= kKeptRows,
               "vectors beyond are not kept");
 
+/// The rows that queries are compared with, in lattice units.
+class TrialBase {
+public:
+    TrialBase(const Sample& sample, const Model& model, const std::vector<int64_t>& rows)
+        : sample_(sample), model_(model),
+          inner_product_(model.metric == faiss::METRIC_INNER_PRODUCT), n_(int(rows.size())) {
+        pack(rows);
+        scale(rows);
+    }
+
+    /// The `count` nearest of the base to a sample row, nearest first.
+    void nearest(int64_t row, int count, int32_t* found) const;
+
+private:
+    void pack(const std::vector<int64_t>& rows);
+    void scale(const std::vector<int64_t>& rows);
+    std::vector<float> scaled(int64_t row) const;
+    int groups() const { return sample_.shape.dp / 4; }
+    int tiles() const { return (n_ + 15) / 16; }
+
+    const Sample& sample_;
+    const Model& model_;
+    bool inner_product_;
+    int n_;
+    std::vector<int8_t> packed_; ///< ranking tiles, see Simd::rank_tiles
+    std::vector<int32_t> norm_, sums_;
+    std::vector<float> base_; ///< n x d
+};
+
+/// The base as ranking tiles.
+void TrialBase::pack(const std::vector<int64_t>& rows) {
+    const int dp = sample_.shape.dp;
+    packed_.assign(size_t(tiles()) * groups() * 64, 0);
+    norm_.assign(tiles() * 16, 0);
+    sums_.assign(tiles() * 16, 0);
+    std::vector<int8_t> x8(dp);
+    for (int i = 0; i < n_; i++) {
+        sample_.lattice.encode_row(sample_.vector(rows[i]), x8.data());
+        for (int k = 0; k < dp; k++) {
+            packed_[(size_t(i / 16) * groups() + k / 4) * 64 + i % 16 * 4 + k % 4] = x8[k];
+            norm_[i] += x8[k] * x8[k];
+            sums_[i] += x8[k];
+        }
+    }
+}
+
+/// A row in lattice units: distances of the data may leave the range of float.
+std::vector<float> TrialBase::scaled(int64_t row) const {
+    const float scale = model_.lattice.scale;
+    std::vector<float> v(sample_.shape.d);
+    for (size_t k = 0; k < v.size(); k++) {
+        v[k] = (sample_.vector(row)[k] - (inner_product_ ? 0 : model_.lattice.mean[k])) * scale;
+    }
+    return v;
+}
+
+void TrialBase::scale(const std::vector<int64_t>& rows) {
+    const size_t d = size_t(sample_.shape.d);
+    base_.resize(size_t(n_) * d);
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < n_; i++) {
+        rescue.run([&] {
+            const std::vector<float> v = scaled(rows[i]);
+            std::copy(v.begin(), v.end(), &base_[size_t(i) * d]);
+        });
+    }
+    rescue.rethrow();
+}
+
+/// The nearest on the int8 lattice (inner products: exactly), then ordered exactly.
+void TrialBase::nearest(int64_t row, int count, int32_t* found) const {
+    const int d = sample_.shape.d;
+    const std::vector<float> query = scaled(row);
+    const float* x = query.data();
+    std::vector<std::pair<float, int32_t>> order(n_);
+    if (inner_product_) {
+        for (int i = 0; i < n_; i++) {
+            order[i] = {-canonical_dot(d, x, &base_[size_t(i) * d]), i};
+        }
+    } else {
+        std::vector<int32_t> scores(tiles() * 16);
+        std::vector<int8_t> query8(sample_.shape.dp);
+        sample_.lattice.encode_row(sample_.vector(row), query8.data());
+        simd().rank_tiles(tiles(), groups(), query8.data(), packed_.data(), sums_.data(),
+                          norm_.data(), -2, scores.data());
+        for (int i = 0; i < n_; i++) {
+            order[i] = {float(scores[i]), i};
+        }
+    }
+    std::nth_element(order.begin(), order.begin() + count - 1, order.end());
+    order.resize(count);
+    for (auto& [distance, i] : order) {
+        const float* y = &base_[size_t(i) * d];
+        distance = inner_product_ ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
+    }
+    std::sort(order.begin(), order.end());
+    for (int i = 0; i < count; i++) {
+        found[i] = order[i].second;
+    }
+}
+
 } // namespace
 
 Trial make_trial(const Sample& sample, const Model& model) {
     const Shape& shape = sample.shape;
-    const int d = shape.d;
     Trial trial;
     const int64_t held = shape.n - shape.n_train;
     // A tiny sample without a held-out part lends training rows, as queries and as base.
@@ -33,75 +134,17 @@ Trial make_trial(const Sample& sample, const Model& model) {
     for (int64_t i = 0; i < std::min<int64_t>(base_end, kMaxBase); i++) {
         trial.base.push_back(base_end - 1 - i); // other held-out rows first: they were not fitted
     }
-    const int n = int(trial.base.size());
-    trial.candidates = std::min(kCandidates, n);
+    trial.candidates = std::min(kCandidates, int(trial.base.size()));
     trial.neighbours = std::min(kTrueNeighbours, trial.candidates);
     trial.candidate.resize(trial.queries.size() * trial.candidates);
 
-    // The base as ranking tiles: the nearest on the int8 lattice, then ordered exactly.
-    const int groups = shape.dp / 4;
-    const int tiles = (n + 15) / 16;
-    std::vector<int8_t> packed(size_t(tiles) * groups * 64, 0);
-    std::vector<int32_t> norm(tiles * 16, 0), sums(tiles * 16, 0);
-    const AnchorTiles rows{tiles, groups, packed.data(), sums.data(), norm.data()};
-    std::vector<int8_t> x8(shape.dp);
-    for (int i = 0; i < n; i++) {
-        sample.lattice.encode_row(sample.vector(trial.base[i]), x8.data());
-        for (int k = 0; k < shape.dp; k++) {
-            packed[(size_t(i / 16) * groups + k / 4) * 64 + i % 16 * 4 + k % 4] = x8[k];
-            norm[i] += x8[k] * x8[k];
-            sums[i] += x8[k];
-        }
-    }
-    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
-    // Distances in lattice units: those of the data may leave the range of float.
-    const float scale = model.lattice.scale;
-    const auto scaled = [&](int64_t row) {
-        std::vector<float> v(d);
-        for (int k = 0; k < d; k++) {
-            v[k] = (sample.vector(row)[k] - (inner_product ? 0 : model.lattice.mean[k])) * scale;
-        }
-        return v;
-    };
-    std::vector<float> base(size_t(n) * d);
+    const TrialBase base(sample, model, trial.base);
     Rescue rescue;
-#pragma omp parallel for schedule(static)
-    for (int i = 0; i < n; i++) {
-        rescue.run([&] {
-            const std::vector<float> v = scaled(trial.base[i]);
-            std::copy(v.begin(), v.end(), &base[size_t(i) * d]);
-        });
-    }
-    rescue.rethrow();
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            const std::vector<float> query = scaled(trial.queries[q]);
-            const float* x = query.data();
-            std::vector<std::pair<float, int32_t>> order(n);
-            if (inner_product) {
-                for (int i = 0; i < n; i++) {
-                    order[i] = {-canonical_dot(d, x, &base[size_t(i) * d]), i};
-                }
-            } else {
-                std::vector<int32_t> scores(tiles * 16);
-                std::vector<int8_t> query8(shape.dp);
-                sample.lattice.encode_row(sample.vector(trial.queries[q]), query8.data());
-                simd().rank.tiles(rows, query8.data(), -2, scores.data());
-                for (int i = 0; i < n; i++) {
-                    order[i] = {float(scores[i]), i};
-                }
-            }
-            std::nth_element(order.begin(), order.begin() + trial.candidates - 1, order.end());
-            order.resize(trial.candidates);
-            for (auto& [distance, i] : order) {
-                const float* y = &base[size_t(i) * d];
-                distance = inner_product ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
-            }
-            std::sort(order.begin(), order.end());
-            for (int i = 0; i < trial.candidates; i++) {
-                trial.candidate[q * trial.candidates + i] = order[i].second;
-            }
+            base.nearest(trial.queries[q], trial.candidates,
+                         &trial.candidate[q * trial.candidates]);
         });
     }
     rescue.rethrow();

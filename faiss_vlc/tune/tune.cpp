@@ -4,9 +4,8 @@
 #include <numeric>
 #include <vector>
 
-#include <faiss/impl/AuxIndexStructures.h>
-
 #include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {
@@ -27,10 +26,9 @@ void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
     }
 }
 
-} // namespace
-
-Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
-                 faiss::MetricType metric) {
+/// A model that has what doesn't depend on the layout: lattice, anchors, spreads and frames.
+Model model_of(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
+               faiss::MetricType metric) {
     const Shape& shape = sample.shape;
     Model model;
     model.d = shape.d;
@@ -60,9 +58,54 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
                                        ? Frame::identity(shape.d, covariance)
                                        : Frame::principal(shape.d, covariance));
     }
+    return model;
+}
+
+/// Keeps the layout's axes in each frame, with their deviations. variance: frames x d.
+void keep_axes(const Layout& layout, const std::vector<double>& variance, Model& model) {
+    model.layout = layout;
+    for (size_t g = 0; g < model.frames.size(); g++) {
+        model.frames[g].keep(layout.axes);
+        for (int i = 0; i < model.frames[g].kept; i++) {
+            model.sigma.push_back(float(std::sqrt(variance[g * size_t(model.d) + i])));
+        }
+    }
+}
+
+/// An estimator to start choosing from: what the parameters leave open is as it usually ends.
+void start_estimator(const VLCParameters& params, Estimator& estimator) {
+    estimator.t1 = params.t1 >= 0 ? params.t1 : 1.0f;
+    estimator.t2 = params.t2 >= 0 ? params.t2 : 0.7f;
+    estimator.c = params.c >= 0 ? params.c : 0.3f;
+}
+
+TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t seed) {
+    const Shape& shape = sample.shape;
+    const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
+    int64_t train = 0, held = 0;
+    for (int64_t i = 0; i < shape.n; i++) {
+        (i < shape.n_train ? train : held) += anchors.dist[i];
+    }
+    TrainingRecord record;
+    record.n = shape.n;
+    record.iterations = anchors.iterations;
+    record.seed = seed;
+    record.energy_train = float(double(train) / double(shape.n_train) * unit);
+    record.energy_held = shape.n > shape.n_train
+                                 ? float(double(held) / double(shape.n - shape.n_train) * unit)
+                                 : 0;
+    return record;
+}
+
+} // namespace
+
+Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
+                 faiss::MetricType metric) {
+    const int d = sample.shape.d;
+    Model model = model_of(sample, anchors, params, metric);
     std::vector<double> variance = axis_variance(sample, anchors, model);
     for (int g = 0; g < anchors.groups; g++) {
-        sort_axes(model.frames[g], &variance[size_t(g) * shape.d]);
+        sort_axes(model.frames[g], &variance[size_t(g) * d]);
     }
     const std::vector<double> mean = mean_variance(sample, anchors, model, variance);
 
@@ -71,28 +114,20 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     if (params.tilt >= 0) {
         tilts = {params.tilt};
     }
-    const int code_bytes = params.code_size(shape.d) - kFactorBytes;
+    const int code_bytes = params.code_size(d) - kFactorBytes;
     Model best;
     Terms best_terms;
     int64_t best_found = -1;
     for (double tilt : tilts) {
-        faiss::InterruptCallback::check();
+        check_interrupt();
         Model candidate = model;
-        candidate.layout = Layout::allocate(code_bytes, mean, tilt);
-        for (int g = 0; g < anchors.groups; g++) {
-            candidate.frames[g].keep(candidate.layout.axes);
-            for (int i = 0; i < candidate.frames[g].kept; i++) {
-                candidate.sigma.push_back(float(std::sqrt(variance[size_t(g) * shape.d + i])));
-            }
-        }
+        keep_axes(Layout::allocate(code_bytes, mean, tilt), variance, candidate);
         candidate.finish();
         fit_factors(sample, anchors, candidate);
-        Estimator& e = candidate.estimator;
-        e.t1 = params.t1 >= 0 ? params.t1 : 1.0f;
-        e.t2 = params.t2 >= 0 ? params.t2 : 0.7f;
-        e.c = params.c >= 0 ? params.c : 0.3f;
+        start_estimator(params, candidate.estimator);
         Terms terms = estimate_terms(sample, anchors, trial, candidate);
-        const int64_t met = choose_estimator(trial, terms, candidate, params, false, e);
+        const int64_t met =
+                choose_estimator(trial, terms, candidate, params, false, candidate.estimator);
         if (met > best_found) {
             best_found = met;
             best = std::move(candidate);
@@ -103,19 +138,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
-
-    const double unit = 1.0 / (double(model.lattice.scale) * model.lattice.scale);
-    int64_t train = 0, held = 0;
-    for (int64_t i = 0; i < shape.n; i++) {
-        (i < shape.n_train ? train : held) += anchors.dist[i];
-    }
-    best.record.n = shape.n;
-    best.record.iterations = anchors.iterations;
-    best.record.seed = params.seed;
-    best.record.energy_train = float(double(train) / double(shape.n_train) * unit);
-    best.record.energy_held = shape.n > shape.n_train
-                                      ? float(double(held) / double(shape.n - shape.n_train) * unit)
-                                      : 0;
+    best.record = record_of(sample, anchors, params.seed);
     return best;
 }
 

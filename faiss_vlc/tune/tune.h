@@ -4,7 +4,8 @@
 
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/parameters.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
+#include <faiss_vlc/train/settle.h>
 
 namespace faiss_vlc {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/anneal.h>
 
 /// The run whose checkpoints the seeds hold and the target resumes.
 struct CheckpointedRun {

@@ -3,13 +3,15 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 
-#include <faiss_vlc/index/devices.h>
+#include <faiss/impl/AuxIndexStructures.h>
+
 #include <faiss_vlc/lib/error.h>
-#include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/train/shared/devices_engine.h>
+#include <faiss_vlc/lib/interrupt.h>
 
 #include <tests/support/index_test.h>
+#include <tests/support/test_kind.h>
 
 using namespace faiss_vlc;
 
@@ -122,45 +124,55 @@ public:
         call("set_sums");
         real_.set_sums(sums);
     }
-    void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) override {
-        call("begin_blocks");
-        real_.begin_blocks(m, d, anchors8, max_block);
-    }
-    void assign_block(int64_t n, const int8_t* x, int32_t* labels) override {
-        call("assign_block");
-        real_.assign_block(n, x, labels);
-    }
 
 private:
     ReferenceEngine real_;
 };
 
+class FeebleAssigner final : public Assigner {
+public:
+    FeebleAssigner() { call("compile"); }
+    std::string name() const override { return "feeble"; }
+    void begin(int m, int d, const int8_t* anchors8, int64_t max_block) override {
+        call("begin blocks");
+        real_.begin(m, d, anchors8, max_block);
+    }
+    void assign(int64_t n, const int8_t* x, int32_t* labels) override {
+        call("assign block");
+        real_.assign(n, x, labels);
+    }
+
+private:
+    ReferenceAssigner real_;
+};
+
+/// One of Feeble, three of them for "opencl-all", or the reference.
+template <class Interface, class Reference, class Feeble, class Several>
+std::unique_ptr<Interface> make(const std::string& device) {
+    if (device == "reference") {
+        return std::make_unique<Reference>();
+    }
+    if (device == "opencl-all") {
+        return several<Feeble, Interface, Several>(3);
+    }
+    return std::make_unique<Feeble>();
+}
+
 class DeviceFault : public testing::Test {
 protected:
     void SetUp() override {
         unsetenv("VLC_DEVICE");
-        engine_factory_for_tests() = [](const std::string& device) -> std::unique_ptr<Engine> {
-            if (device == "reference") {
-                return std::make_unique<ReferenceEngine>();
-            }
-            if (device == "opencl-all") {
-                std::vector<std::unique_ptr<Engine>> three(3);
-                for (std::unique_ptr<Engine>& one : three) {
-                    one = std::make_unique<FeebleEngine>();
-                }
-                return std::make_unique<DevicesEngine>(std::move(three));
-            }
-            return std::make_unique<FeebleEngine>();
-        };
         calls = calls_left = 0;
     }
-    void TearDown() override { engine_factory_for_tests() = nullptr; }
     static IndexVLC fresh(const char* device) {
         VLCParameters params = quick(5, 6);
         params.device = device;
         return IndexVLC(kDim, params);
     }
     const std::vector<float> x_ = clustered(kCount, kDim, 8, 3);
+    const RegisteredKind kind_{std::make_shared<TestKind>(
+            make<Engine, ReferenceEngine, FeebleEngine, DevicesEngine>,
+            make<Assigner, ReferenceAssigner, FeebleAssigner, DevicesAssigner>)};
 };
 
 } // namespace
@@ -218,7 +230,7 @@ TEST_F(DeviceFault, WhileAdding) {
     expected.train(kCount, x_.data());
     IndexVLC index(expected);
     expected.add(kCount, x_.data());
-    for (int at = 1; at <= 3; at++) { // compile, begin_blocks, assign_block
+    for (int at = 1; at <= 3; at++) { // compile, begin, assign
         IndexVLC copy(index);
         testing::internal::CaptureStderr();
         calls_left = at;
@@ -234,6 +246,25 @@ TEST_F(DeviceFault, WhileAdding) {
         EXPECT_EQ(copy.ntotal, 0);
         copy.add(kCount, x_.data());
         EXPECT_EQ(copy.ntotal, kCount);
+    }
+}
+
+/// Wants an interrupt at the given question, once, as Python's does.
+struct InterruptAt : faiss::InterruptCallback {
+    explicit InterruptAt(int at) : left(at) {}
+    int left;
+    bool want_interrupt() override { return left-- == 1; }
+};
+
+TEST_F(DeviceFault, AnInterruptIsNoFault) {
+    for (int at : {1, 3}) { // before the first iteration, and later
+        IndexVLC index = fresh("auto");
+        testing::internal::CaptureStderr();
+        faiss::InterruptCallback::instance = std::make_unique<InterruptAt>(at);
+        EXPECT_THROW(index.train(kCount, x_.data()), Interrupted);
+        faiss::InterruptCallback::instance.reset();
+        EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+        EXPECT_FALSE(index.is_trained);
     }
 }
 

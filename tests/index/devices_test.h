@@ -3,6 +3,9 @@
 #include <string>
 #include <vector>
 
+#include <faiss_vlc/train/assigner.h>
+#include <faiss_vlc/train/reference_assigner.h>
+
 #include <tests/support/index_test.h>
 #include <tests/train/engine_steps.h>
 #include <tests/train/train_test.h>
@@ -27,17 +30,17 @@ void each_ragged_sample(Check check) {
     }
 }
 
-inline void expect_same_blocks(Engine& devices) {
+inline void expect_same_blocks(Assigner& devices) {
     const TestData data(1000, 1000, 37, 50, 1, 11);
     std::vector<int32_t> expected(1000);
-    ReferenceEngine reference;
-    reference.begin_blocks(50, 37, data.anchor8.data(), 1000);
-    reference.assign_block(1000, data.rows.data(), expected.data());
+    ReferenceAssigner reference;
+    reference.begin(50, 37, data.anchor8.data(), 1000);
+    reference.assign(1000, data.rows.data(), expected.data());
     for (int64_t most : {1, 127, 129, 400, 1000}) {
-        devices.begin_blocks(50, 37, data.anchor8.data(), most);
+        devices.begin(50, 37, data.anchor8.data(), most);
         for (int64_t n : {int64_t(1), most / 2, most - 1, most}) {
             std::vector<int32_t> met(n, -1);
-            devices.assign_block(n, data.rows.data(), met.data());
+            devices.assign(n, data.rows.data(), met.data());
             EXPECT_TRUE(std::equal(met.begin(), met.end(), expected.begin())) << n;
         }
     }

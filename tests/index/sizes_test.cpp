@@ -7,7 +7,7 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/search/lists.h>
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 
 #include <tests/support/index_test.h>
 

@@ -38,8 +38,8 @@ TEST(Nearest, EveryLevelAgreesWithTheReference) {
                     x[i] = i / dp % 3 == 2 ? byte(127) : byte(1);
                 }
                 std::vector<int32_t> expected(rows), dist(rows), label(rows);
-                assign_rows(rows, m, dp, 1, x.data(), anchors.data(), norms.data(), nullptr,
-                            expected.data(), dist.data());
+                assign_rows(rows, x.data(), {m, dp, anchors.data(), norms.data()},
+                            {1, expected.data(), dist.data()});
                 for (const Simd* level : levels()) {
                     SCOPED_TRACE(level->name);
                     level->nearest.rows(tiles, rows, x.data(), label.data());

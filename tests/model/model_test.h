@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/train/train.h>
 #include <faiss_vlc/tune/tune.h>
 
 #include <tests/support/unit_test.h>

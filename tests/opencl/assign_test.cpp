@@ -15,8 +15,8 @@ void expect_equal(const KernelSet& kernels, const TestData& data, bool with_bias
     const size_t size = size_t(s.n) * s.neighbours;
     std::vector<int32_t> label(size), dist(size);
     const int32_t* bias = with_bias ? data.bias.data() : nullptr;
-    assign_rows(s.n, s.m, s.dp, s.neighbours, data.rows.data(), data.anchor8.data(),
-                data.norm.data(), bias, label.data(), dist.data());
+    assign_rows(s.n, data.rows.data(), {s.m, s.dp, data.anchor8.data(), data.norm.data(), bias},
+                {s.neighbours, label.data(), dist.data()});
 
     Device& device = *kernels.device;
     AssignStage stage(kernels);

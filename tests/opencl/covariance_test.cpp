@@ -13,8 +13,8 @@ void expect_equal(int work_group, CovarianceRoutine routine, const TestData& dat
     const Shape& s = data.shape;
     SCOPED_TRACE("n " + std::to_string(s.n_train) + " d " + std::to_string(s.d));
     std::vector<int32_t> label(s.n * s.neighbours), dist(label.size());
-    assign_rows(s.n, s.m, s.dp, s.neighbours, data.rows.data(), data.anchor8.data(),
-                data.norm.data(), nullptr, label.data(), dist.data());
+    assign_rows(s.n, data.rows.data(), {s.m, s.dp, data.anchor8.data(), data.norm.data()},
+                {s.neighbours, label.data(), dist.data()});
     std::vector<int64_t> expected(size_t(s.d) * s.d), met(expected.size(), -1);
     std::vector<int32_t> rows;
     for (int64_t i = s.n_train - 1; i >= 0; i -= 1 + i % skip) {

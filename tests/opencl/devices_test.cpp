@@ -7,10 +7,12 @@
 #include <thread>
 
 #include <faiss_vlc/index/devices.h>
+#include <opencl/opencl_assigner.h>
 #include <opencl/opencl_engine.h>
 
 #include <tests/index/devices_test.h>
 #include <tests/opencl/opencl_fixture.h>
+#include <tests/support/test_kind.h>
 
 namespace faiss_vlc {
 namespace {
@@ -54,7 +56,6 @@ protected:
         }
         ASSERT_GE(devices->size(), expected) << "devices of " << spec;
     }
-    void TearDown() override { engine_factory_for_tests() = nullptr; }
 
     static int count() { return int(devices->size()); }
     static std::unique_ptr<DevicesEngine> engine_of(int first, int count, int work_group = 64) {
@@ -63,6 +64,13 @@ protected:
             engines.push_back(std::make_unique<OpenCLEngine>((*devices)[i], work_group));
         }
         return std::make_unique<DevicesEngine>(std::move(engines));
+    }
+    static std::unique_ptr<DevicesAssigner> assigner_of(int first, int count) {
+        std::vector<std::unique_ptr<Assigner>> assigners;
+        for (int i = first; i < first + count; i++) {
+            assigners.push_back(std::make_unique<OpenCLAssigner>((*devices)[i], 64));
+        }
+        return std::make_unique<DevicesAssigner>(std::move(assigners));
     }
     static uint64_t buffers() {
         uint64_t made = 0;
@@ -152,7 +160,7 @@ TEST_F(OpenCLDevices, MayBeOfOtherKinds) {
 
 TEST_F(OpenCLDevices, AssignBlocks) {
     for (int some = 2; some <= std::min(3, count()); some++) {
-        expect_same_blocks(*engine_of(0, some));
+        expect_same_blocks(*assigner_of(0, some));
     }
 }
 
@@ -167,12 +175,19 @@ TEST_F(OpenCLDevices, MakeTheSameIndexes) {
 }
 
 TEST_F(OpenCLDevices, ResumeWithOtherDevices) {
-    engine_factory_for_tests() = [](const std::string& device) -> std::unique_ptr<Engine> {
-        if (device == "reference") {
-            return std::make_unique<ReferenceEngine>();
-        }
-        return engine_of(0, std::stoi(device));
-    };
+    const RegisteredKind kind(std::make_shared<TestKind>(
+            [](const std::string& device) -> std::unique_ptr<Engine> {
+                if (device == "reference") {
+                    return std::make_unique<ReferenceEngine>();
+                }
+                return engine_of(0, std::stoi(device));
+            },
+            [](const std::string& device) -> std::unique_ptr<Assigner> {
+                if (device == "reference") {
+                    return std::make_unique<ReferenceAssigner>();
+                }
+                return assigner_of(0, std::stoi(device));
+            }));
     expect_same_resumed({"1", "2", std::to_string(count())});
 }
 

@@ -2,6 +2,8 @@
 
 #include <thread>
 
+#include <faiss_vlc/train/reference_assigner.h>
+#include <opencl/opencl_assigner.h>
 #include <opencl/sample_rows.h>
 
 #include <tests/opencl/opencl_fixture.h>
@@ -177,23 +179,24 @@ TEST(OpenCLEngine, LabelsCanBeSet) {
     EXPECT_EQ(engine.assign().changes, 1);
 }
 
-TEST(OpenCLEngine, AssignsBlocks) {
+TEST(OpenCLAssigner, AssignsBlocks) {
     for (int m : {1, 50, 300}) {
         const TestData data(1000, 1000, 37, m, 1, 11);
-        ReferenceEngine reference;
-        OpenCLEngine engine(test_device(), 128);
-        for (Engine* e : {static_cast<Engine*>(&reference), static_cast<Engine*>(&engine)}) {
-            e->begin_blocks(m, 37, data.anchor8.data(), 400);
+        ReferenceAssigner reference;
+        OpenCLAssigner device(test_device(), 128);
+        for (Assigner* one :
+             {static_cast<Assigner*>(&reference), static_cast<Assigner*>(&device)}) {
+            one->begin(m, 37, data.anchor8.data(), 400);
         }
         for (int64_t first = 0; first < 1000; first += 400) {
             const int64_t n = std::min<int64_t>(400, 1000 - first);
             std::vector<int32_t> expected(n), met(n);
             const int8_t* x = data.rows.data() + first * data.shape.dp;
-            reference.assign_block(n, x, expected.data());
-            engine.assign_block(n, x, met.data());
+            reference.assign(n, x, expected.data());
+            device.assign(n, x, met.data());
             EXPECT_EQ(met, expected);
         }
-        EXPECT_ANY_THROW(engine.assign_block(401, data.rows.data(), nullptr));
+        EXPECT_ANY_THROW(device.assign(401, data.rows.data(), nullptr));
     }
 }
 

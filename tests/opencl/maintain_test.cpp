@@ -54,8 +54,9 @@ void expect_equal(const KernelSet& kernels, TestData data) {
     }
     const Buffer counts = to_device(count);
     stage.apply(s, moves.data(), int(moves.size()), counts, update, anchors);
-    apply_moves(s, moves.data(), int(moves.size()), count.data(), spread.data(), data.anchor.data(),
-                data.anchor8.data(), data.norm.data(), data.bias.data());
+    apply_moves(s, moves.data(), int(moves.size()), count.data(),
+                {data.anchor.data(), data.anchor8.data(), data.norm.data(), spread.data(),
+                 data.bias.data()});
     expect_same(data, spread, anchors);
 
     for (AnchorGrid grid : {AnchorGrid::float16, AnchorGrid::int8}) {

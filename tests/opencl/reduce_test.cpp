@@ -14,8 +14,9 @@ void expect_equal(int work_group, const TestData& data) {
                  std::to_string(s.d) + " m " + std::to_string(s.m) + " neighbours " +
                  std::to_string(s.neighbours));
     std::vector<int32_t> label(s.n * s.neighbours), dist(label.size());
-    assign_rows(s.n, s.m, s.dp, s.neighbours, data.rows.data(), data.anchor8.data(),
-                data.norm.data(), data.bias.data(), label.data(), dist.data());
+    assign_rows(s.n, data.rows.data(),
+                {s.m, s.dp, data.anchor8.data(), data.norm.data(), data.bias.data()},
+                {s.neighbours, label.data(), dist.data()});
     std::vector<int64_t> weight(s.m), sum(size_t(s.m) * s.dp), energy(s.m);
     std::vector<int32_t> count(s.m);
 
@@ -30,7 +31,7 @@ void expect_equal(int work_group, const TestData& data) {
           ReduceParams{300, Robust::trim, middle}, ReduceParams{INT32_MAX, Robust::huber, 1},
           ReduceParams{5000, Robust::trim, 0}}) {
         reduce_rows(s, data.rows.data(), label.data(), dist.data(), data.bias.data(), params,
-                    weight.data(), sum.data(), count.data(), energy.data());
+                    {weight.data(), sum.data(), count.data(), energy.data()});
         stage.reduce(int(s.n_train), rows, labels, dists, bias, params);
         EXPECT_EQ(from_device<int64_t>(stage.weight(), weight.size()), weight);
         EXPECT_EQ(from_device<int64_t>(stage.sum(), sum.size()), sum);

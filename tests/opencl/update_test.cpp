@@ -14,13 +14,14 @@ void expect_equal(int work_group, TestData data, const UpdateParams& params) {
     SCOPED_TRACE("group " + std::to_string(work_group) + " n " + std::to_string(s.n_train) + " d " +
                  std::to_string(s.d) + " m " + std::to_string(s.m));
     std::vector<int32_t> label(s.n * s.neighbours), dist(label.size());
-    assign_rows(s.n, s.m, s.dp, s.neighbours, data.rows.data(), data.anchor8.data(),
-                data.norm.data(), data.bias.data(), label.data(), dist.data());
+    assign_rows(s.n, data.rows.data(),
+                {s.m, s.dp, data.anchor8.data(), data.norm.data(), data.bias.data()},
+                {s.neighbours, label.data(), dist.data()});
     std::vector<int64_t> weight(s.m), sum(size_t(s.m) * s.dp), energy(s.m);
     std::vector<int32_t> count(s.m), spread(s.m);
     const ReduceParams reduce{700, Robust::huber, 5000};
     reduce_rows(s, data.rows.data(), label.data(), dist.data(), data.bias.data(), reduce,
-                weight.data(), sum.data(), count.data(), energy.data());
+                {weight.data(), sum.data(), count.data(), energy.data()});
 
     const KernelSet kernels = KernelSet::compile(test_device(), work_group);
     ReduceStage sums(kernels, s);
@@ -32,9 +33,9 @@ void expect_equal(int work_group, TestData data, const UpdateParams& params) {
     anchors.bias = to_device(data.bias);
     stage.update(s, params, sums, anchors);
 
-    update_anchors(s, params, weight.data(), sum.data(), count.data(), energy.data(),
-                   data.anchor.data(), data.anchor8.data(), data.norm.data(), spread.data(),
-                   data.bias.data());
+    update_anchors(s, params, {weight.data(), sum.data(), count.data(), energy.data()},
+                   {data.anchor.data(), data.anchor8.data(), data.norm.data(), spread.data(),
+                    data.bias.data()});
     EXPECT_EQ(from_device<int32_t>(anchors.anchor, data.anchor.size()), data.anchor);
     EXPECT_EQ(from_device<int8_t>(anchors.anchor8, data.anchor8.size()), data.anchor8);
     EXPECT_EQ(from_device<int32_t>(anchors.norm, s.m), data.norm);

@@ -55,7 +55,7 @@ TEST(TopK, MatchesSorting) {
                 for (int round = 0; round < 2; round++) { // clear() lets it start again
                     top.clear();
                     for (const auto& [estimate, id] : all) {
-                        top.push(estimate, id);
+                        top.push(estimate, Place::of_label(id));
                     }
                     ASSERT_EQ(pairs(top), best(all, k)) << k << " " << n << " " << distinct;
                 }
@@ -81,7 +81,7 @@ TEST(TopK, TighteningNeverLosesOne) {
                 EXPECT_EQ(top.is_open(), k <= 16 && n < 32);
                 for (const auto& [estimate, id] : all) {
                     if (estimate <= top.bound()) {
-                        top.push(estimate, id);
+                        top.push(estimate, Place::of_label(id));
                     }
                 }
                 ASSERT_EQ(pairs(top), best(all, k)) << k << " " << n << " " << distinct;
@@ -108,14 +108,14 @@ TEST(TopK, BoundNeverLosesOne) {
             ASSERT_GE(top.bound(), best(Pairs(all.begin(), all.end() - 1), 7).back().first);
         }
         if (estimate <= top.bound()) { // what the kernels let through
-            top.push(estimate, 3000 - i);
+            top.push(estimate, Place::of_label(3000 - i));
         }
         if (i % 500 == 499) {
             ASSERT_EQ(pairs(TopK(top)), now);
         }
     }
-    top.push(NAN, 1);
-    top.push(INFINITY, 1);
+    top.push(NAN, {0, 1});
+    top.push(INFINITY, {0, 1});
     EXPECT_EQ(pairs(top), best(all, 7));
 }
 
@@ -279,7 +279,7 @@ TEST(Scan, EstimatesFollowTheFormula) {
                 ASSERT_EQ(scan_lists(scope, query, 1, &j, top).vectors, index.lists().list_size(j));
                 ASSERT_EQ(top.sorted().size(), index.lists().list_size(j));
                 for (const auto& [estimate, id, place] : top.sorted()) {
-                    EXPECT_EQ(place >> 32, int64_t(j));
+                    EXPECT_EQ(place.list, j);
                     size_t i = 0;
                     while (index.lists().id(j, i) != id) {
                         i++;
@@ -317,11 +317,10 @@ TEST(Scan, StopsAfterMaxCodes) {
         EXPECT_EQ(whole.lists, stop);
         EXPECT_EQ(top.sorted().size(), sum);
         const auto in_lists = [&](size_t of, size_t cut) {
-            return std::count_if(top.sorted().begin(), top.sorted().end(),
-                                 [&](const TopK::Entry& entry) {
-                                     return entry.place >> 32 == order[of] &&
-                                            size_t(entry.place & 0xffffffff) < cut;
-                                 });
+            return std::count_if(
+                    top.sorted().begin(), top.sorted().end(), [&](const TopK::Entry& entry) {
+                        return entry.place.list == order[of] && entry.place.offset < cut;
+                    });
         };
         const size_t last = lists.list_size(order[stop - 1]);
         const size_t before = sum - last;
@@ -391,7 +390,7 @@ TEST(Scan, EntriesNameListAndOffset) {
     TopK top(50, &scope.lists);
     scan_lists(scope, query, 9, order.data(), top);
     for (const TopK::Entry& entry : top.sorted()) {
-        EXPECT_EQ(index.lists().id(entry.place >> 32, entry.place & 0xffffffff), entry.id);
+        EXPECT_EQ(index.lists().id(entry.place.list, entry.place.offset), entry.id);
     }
 }
 

@@ -130,10 +130,9 @@ inline void expect_same_training(
     }
     expect_same_state(reference, device, s, "begin");
     std::vector<int32_t> near_label(s.m), near_dist(s.m), device_label(s.m), device_dist(s.m);
-    std::vector<int32_t> order, counts(s.m);
+    std::vector<int32_t> counts(s.m);
     std::vector<int64_t> energies(s.m);
-    std::vector<uint8_t> touched;
-    std::vector<Move> merges, splits;
+    MovePlan plan;
     uint64_t allocations = 0;
     for (uint32_t iteration = 0; iteration < 4; iteration++) {
         // all rows; then some by lists; then the rest too; then all by lists
@@ -188,11 +187,11 @@ inline void expect_same_training(
         EXPECT_EQ(device_dist, near_dist);
         reference.get_counts(counts.data());
         reference.get_energies(energies.data());
-        plan_moves(s, {0.9f, 1.2f}, seed, counts.data(), energies.data(), near_label.data(),
-                   near_dist.data(), order, touched, merges, splits);
+        plan_moves(s, {0.9f, 1.2f}, seed,
+                   {counts.data(), energies.data(), near_label.data(), near_dist.data()}, plan);
         for (Engine* engine : engines) {
-            engine->apply(merges.data(), int(merges.size()));
-            engine->apply(splits.data(), int(splits.size()));
+            engine->apply(plan.merges.data(), int(plan.merges.size()));
+            engine->apply(plan.splits.data(), int(plan.splits.size()));
         }
         expect_same_state(reference, device, s, "moves");
         if (iteration == 0) {

@@ -1,4 +1,4 @@
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/anneal.h>
 
 #include <omp.h>
 

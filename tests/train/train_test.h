@@ -10,9 +10,9 @@
 
 #include <faiss/impl/FaissException.h>
 
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/train/train.h>
 
 #include <tests/support/unit_test.h>
 

@@ -17,6 +17,7 @@
 #include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/reference_engine.h>
 
 #include <tests/support/unit_test.h>

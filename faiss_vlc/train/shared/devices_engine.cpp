@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
-#include <faiss/impl/FaissException.h>
-
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/train/shared/devices.h>
 
 namespace faiss_vlc {
 
@@ -19,37 +18,17 @@ DevicesEngine::DevicesEngine(std::vector<std::unique_ptr<Engine>> devices) {
 }
 
 std::string DevicesEngine::name() const {
-    std::string names;
-    for (size_t i = 0, next; i < parts_.size(); i = next) {
-        const std::string name = parts_[i].engine->name();
-        for (next = i + 1; next < parts_.size() && parts_[next].engine->name() == name; next++) {
-        }
-        names += i > 0 ? ", " : "";
-        names += next - i > 1 ? std::to_string(next - i) + " x " + name : name;
+    std::vector<std::string> names;
+    for (const Part& part : parts_) {
+        names.push_back(part.engine->name());
     }
-    return names;
-}
-
-/// Takes as many devices as these rows have blocks.
-void DevicesEngine::use(int64_t rows) {
-    const int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-    used_ = int(std::clamp<int64_t>(blocks, 1, int64_t(parts_.size())));
-    for (int i = 0; i < used_; i++) {
-        parts_[i].share = {i, used_};
-    }
+    return joined_names(names);
 }
 
 /// body(part, engine) of one device.
 template <class Body>
 void DevicesEngine::run(int i, Body body) {
-    try {
-        body(parts_[i], *parts_[i].engine);
-    } catch (const faiss::FaissException& error) {
-        if (used_ == 1) {
-            throw;
-        }
-        fail("device %d of %d: %s", i + 1, used_, error.what());
-    }
+    run_device(i, used_, [&] { body(parts_[i], *parts_[i].engine); });
 }
 
 /// The same of all at once.
@@ -72,7 +51,10 @@ void DevicesEngine::add_up(int64_t size, int64_t* sums) const {
 
 void DevicesEngine::begin(const Shape& shape, const SampleView& sample) {
     shape_ = shape;
-    use(shape.n_train);
+    used_ = devices_for(shape.n_train, int(parts_.size()));
+    for (int i = 0; i < used_; i++) {
+        parts_[i].share = {i, used_};
+    }
     each([&](Part& part, Engine& engine) {
         const Shape here = share_of(shape, part.share);
         engine.begin(here, {sample.all, sample.share.of(part.share)});
@@ -182,24 +164,6 @@ void DevicesEngine::get_distances(int32_t* distances, int64_t rows) {
         if (here > 0) {
             engine.get_distances(part.values.data(), here);
             part.share.put(rows, part.values.data(), distances);
-        }
-    });
-}
-
-void DevicesEngine::begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) {
-    use(max_block);
-    block_dp_ = padded_dim(d);
-    const int64_t most = (max_block + used_ - 1) / used_;
-    each([&](Part&, Engine& engine) { engine.begin_blocks(m, d, anchors8, most); });
-}
-
-void DevicesEngine::assign_block(int64_t n, const int8_t* x, int32_t* labels) {
-    const int64_t most = (n + used_ - 1) / used_;
-    each([&](Part& part, Engine& engine) {
-        const int64_t begin = std::min(n, part.share.number * most);
-        const int64_t count = std::min(n - begin, most);
-        if (count > 0) {
-            engine.assign_block(count, x + begin * block_dp_, labels + begin);
         }
     });
 }

@@ -12,8 +12,7 @@ namespace faiss_vlc {
 /// sample, where it assigns and adds up. Their sums, which are integers, are added up here, and
 /// each device moves, merges and splits the anchors for itself. Devices should be alike, as all get
 /// as much to do; those that would get no training row are left out. An error of one is thrown,
-/// with its number, after all have ended what they were at; only begin() and begin_blocks() make
-/// sense then.
+/// with its number, after all have ended what they were at; only begin() makes sense then.
 class DevicesEngine final : public Engine {
 public:
     /// One or more.
@@ -43,8 +42,6 @@ public:
     void get_bias(int32_t* bias) override { first().get_bias(bias); }
     void get_labels(int32_t* nearest) override;
     void get_distances(int32_t* distances, int64_t rows = kAllRows) override;
-    void begin_blocks(int m, int d, const int8_t* anchors8, int64_t max_block) override;
-    void assign_block(int64_t n, const int8_t* x, int32_t* labels) override;
 
 private:
     struct Part {
@@ -55,7 +52,6 @@ private:
     };
 
     Engine& first() { return *parts_[0].engine; }
-    void use(int64_t rows);
     template <class Body>
     void run(int i, Body body);
     template <class Body>
@@ -65,7 +61,6 @@ private:
     std::vector<Part> parts_;
     int used_ = 1; ///< of the parts: the first ones
     Shape shape_;
-    int block_dp_ = 0;
     std::vector<int64_t> sums_;
 };
 

@@ -24,8 +24,11 @@ void BestOfClasses::store(int neighbours, int32_t own, const int32_t* bias, int3
     }
 }
 
-void assign_rows(int64_t n, int m, int dp, int neighbours, const int8_t* x, const int8_t* anchors8,
-                 const int32_t* norm, const int32_t* bias, int32_t* label, int32_t* dist) {
+void assign_rows(int64_t n, const int8_t* x, const AnchorView& anchors, const Assigned& to) {
+    const int m = anchors.m, dp = anchors.dp, neighbours = to.neighbours;
+    const int8_t* const anchors8 = anchors.anchors8;
+    const int32_t* const norm = anchors.norm;
+    const int32_t* const bias = anchors.bias;
 #pragma omp parallel for if (n > 100)
     for (int64_t i = 0; i < n; i++) {
         const int8_t* row = x + i * dp;
@@ -35,8 +38,8 @@ void assign_rows(int64_t n, int m, int dp, int neighbours, const int8_t* x, cons
                      norm[j] + (bias ? bias[j] : 0) -
                              2 * dot8(dp, row, anchors8 + int64_t(j) * dp));
         }
-        best.store(neighbours, dot8(dp, row, row), bias, label + i * neighbours,
-                   dist + i * neighbours);
+        best.store(neighbours, dot8(dp, row, row), bias, to.label + i * neighbours,
+                   to.dist + i * neighbours);
     }
 }
 

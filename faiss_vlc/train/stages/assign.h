@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/arrays.h>
 
 namespace faiss_vlc {
 
@@ -13,10 +14,8 @@ namespace faiss_vlc {
 /// (smaller score, then smaller j); the K best class winners are the row's neighbours. So the first
 /// is the exact nearest, and a kernel needs one running best per SIMD lane instead of a heap.
 ///
-/// x int8 n x dp, anchors8 int8 m x dp, norm and bias int32 m (bias may be null).
-/// label, dist int32 n x K: true squared distances without bias; -1 and INT32_MAX where m < K.
-void assign_rows(int64_t n, int m, int dp, int neighbours, const int8_t* x, const int8_t* anchors8,
-                 const int32_t* norm, const int32_t* bias, int32_t* label, int32_t* dist);
+/// x int8 n x dp. Labels are -1 and distances INT32_MAX where m < K.
+void assign_rows(int64_t n, const int8_t* x, const AnchorView& anchors, const Assigned& to);
 
 /// Compares the nearest labels of the first `rows` rows with the previous ones (int32 n, replaced)
 /// and adds up energies.

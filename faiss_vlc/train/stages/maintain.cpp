@@ -33,8 +33,8 @@ void nearest_anchors(int m, int dp, const int8_t* anchors8, const int32_t* norm,
 }
 
 void apply_moves(const Shape& shape, const Move* moves, int move_count, const int32_t* count,
-                 const int32_t* spread, int32_t* anchor, int8_t* anchor8, int32_t* norm,
-                 int32_t* bias) {
+                 const AnchorArrays& anchors) {
+    const auto [anchor, anchor8, norm, spread, bias] = anchors;
     const int64_t reach = 16 * std::max<int64_t>(1, isqrt(shape.d));
     for (int i = 0; i < move_count; i++) {
         const Move& move = moves[i];
@@ -82,14 +82,28 @@ void quantize_anchors(const Shape& shape, AnchorGrid grid, int32_t* anchor, int8
     refresh_anchors(0, shape.m, shape.dp, anchor, anchor8, norm);
 }
 
-void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
-                const int32_t* count, const int64_t* energy, const int32_t* near_label,
-                const int32_t* near_dist, std::vector<int32_t>& order,
-                std::vector<uint8_t>& touched, std::vector<Move>& merges,
-                std::vector<Move>& splits) {
-    const int m = shape.m;
+MovePlan::MovePlan(int m) {
+    merges.reserve(m);
+    splits.reserve(m);
+    order.reserve(m);
+    touched.reserve(m);
+}
+
+void MovePlan::clear() {
     merges.clear();
     splits.clear();
+}
+
+void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
+                const AnchorStatistics& anchors, MovePlan& plan) {
+    const int32_t* const count = anchors.count;
+    const int64_t* const energy = anchors.energy;
+    const int32_t* const near_label = anchors.near_label;
+    const int32_t* const near_dist = anchors.near_dist;
+    std::vector<int32_t>& order = plan.order;
+    std::vector<uint8_t>& touched = plan.touched;
+    const int m = shape.m;
+    plan.clear();
     touched.assign(m, 0);
     int64_t total_energy = 0;
     int64_t total_near = 0;
@@ -122,7 +136,7 @@ void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
     auto split_into = [&](int32_t slot, int32_t source) {
         touched[slot] = touched[source] = 1;
         next++;
-        splits.push_back({Move::split, slot, source, salt});
+        plan.splits.push_back({Move::split, slot, source, salt});
     };
     for (int j = 0; j < m; j++) {
         if (count[j] == 0 && !touched[j]) {
@@ -146,7 +160,7 @@ void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
         }
         const int32_t keep = std::min(j, other);
         const int32_t freed = std::max(j, other);
-        merges.push_back({Move::merge, keep, freed, 0});
+        plan.merges.push_back({Move::merge, keep, freed, 0});
         split_into(freed, source);
     }
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/arrays.h>
 
 namespace faiss_vlc {
 
@@ -16,8 +17,7 @@ void nearest_anchors(int m, int dp, const int8_t* anchors8, const int32_t* norm,
 /// each). split: dst and src become src plus and minus a random offset of about .3 of its spread;
 /// dst takes over src's bias.
 void apply_moves(const Shape& shape, const Move* moves, int move_count, const int32_t* count,
-                 const int32_t* spread, int32_t* anchor, int8_t* anchor8, int32_t* norm,
-                 int32_t* bias);
+                 const AnchorArrays& anchors);
 
 /// Snaps anchors to the grid they are stored on, and spreads to float16.
 void quantize_anchors(const Shape& shape, AnchorGrid grid, int32_t* anchor, int8_t* anchor8,
@@ -28,14 +28,30 @@ struct MaintainParams {
     float split_factor = 4.0f;    ///< times the mean list size, or the mean list energy
 };
 
+/// What moves are planned by, per anchor.
+struct AnchorStatistics {
+    const int32_t* count;      ///< m
+    const int64_t* energy;     ///< m
+    const int32_t* near_label; ///< m, see nearest_anchors
+    const int32_t* near_dist;  ///< m
+};
+
+/// Moves that are to be applied in this order, and the scratch of planning them.
+struct MovePlan {
+    MovePlan() = default;
+    /// With room for m anchors, so that planning allocates nothing.
+    explicit MovePlan(int m);
+    void clear();
+
+    std::vector<Move> merges, splits;
+    std::vector<int32_t> order;
+    std::vector<uint8_t> touched;
+};
+
 /// Decides what to merge and to split. The number of anchors stays: an anchor without vectors, or
 /// one merged into its neighbour, is the other half of a split. Empty anchors are always used, a
-/// merge happens only where an anchor is too big. Fills merges and splits (capacity m each is
-/// reserved by the caller), which are to be applied in this order.
+/// merge happens only where an anchor is too big.
 void plan_moves(const Shape& shape, const MaintainParams& params, uint32_t salt,
-                const int32_t* count, const int64_t* energy, const int32_t* near_label,
-                const int32_t* near_dist, std::vector<int32_t>& order,
-                std::vector<uint8_t>& touched, std::vector<Move>& merges,
-                std::vector<Move>& splits);
+                const AnchorStatistics& anchors, MovePlan& plan);
 
 } // namespace faiss_vlc

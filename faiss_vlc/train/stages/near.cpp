@@ -36,20 +36,23 @@ void near_lists(int m, int dp, int length, const int8_t* anchors8, const int32_t
     rescue.rethrow();
 }
 
-void assign_near_rows(int64_t n, int dp, int neighbours, int length, const int8_t* x,
-                      const int8_t* anchors8, const int32_t* norm, const int32_t* bias,
-                      const int32_t* previous, const int32_t* list, int32_t* label, int32_t* dist) {
+void assign_near_rows(int64_t n, const int8_t* x, const AnchorView& anchors, const NearLists& lists,
+                      const Assigned& to) {
+    const int dp = anchors.dp, length = lists.length, neighbours = to.neighbours;
+    const int8_t* const anchors8 = anchors.anchors8;
+    const int32_t* const norm = anchors.norm;
+    const int32_t* const bias = anchors.bias;
 #pragma omp parallel for if (n > 100)
     for (int64_t i = 0; i < n; i++) {
-        const int32_t* near = list + int64_t(previous[i]) * near_stride(length);
+        const int32_t* near = lists.list + int64_t(lists.previous[i]) * near_stride(length);
         BestOfClasses best;
         for (int p = 0; p < length; p++) {
             const int j = near[p];
             best.add(p % kClasses, j,
                      norm[j] + bias[j] - 2 * dot8(dp, x + i * dp, anchors8 + int64_t(j) * dp));
         }
-        best.store(neighbours, dot8(dp, x + i * dp, x + i * dp), bias, label + i * neighbours,
-                   dist + i * neighbours);
+        best.store(neighbours, dot8(dp, x + i * dp, x + i * dp), bias, to.label + i * neighbours,
+                   to.dist + i * neighbours);
     }
 }
 

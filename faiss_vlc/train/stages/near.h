@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include <faiss_vlc/train/stages/arrays.h>
+
 namespace faiss_vlc {
 
 /// Assignment among the neighbourhood of the last anchor: a row that was nearest to anchor j is
@@ -18,10 +20,16 @@ inline int near_stride(int length) {
 void near_lists(int m, int dp, int length, const int8_t* anchors8, const int32_t* norm,
                 int32_t* list);
 
-/// assign_rows with the list of previous[i] (int32 n, 0 to m - 1) in place of all anchors: class
-/// `position in the list mod 16`, ties to the smaller number.
-void assign_near_rows(int64_t n, int dp, int neighbours, int length, const int8_t* x,
-                      const int8_t* anchors8, const int32_t* norm, const int32_t* bias,
-                      const int32_t* previous, const int32_t* list, int32_t* label, int32_t* dist);
+/// Which list each row is compared with.
+struct NearLists {
+    int length;
+    const int32_t* list;     ///< m x near_stride(length), see near_lists
+    const int32_t* previous; ///< rows, 0 to m - 1: the anchor whose list it is
+};
+
+/// assign_rows with the list of a row's previous anchor in place of all anchors: class `position in
+/// the list mod 16`, ties to the smaller number. There have to be biases.
+void assign_near_rows(int64_t n, const int8_t* x, const AnchorView& anchors, const NearLists& lists,
+                      const Assigned& to);
 
 } // namespace faiss_vlc

@@ -48,8 +48,8 @@ void row_weights(int neighbours, const int32_t* label, const int32_t* dist, cons
 }
 
 void reduce_rows(const Shape& shape, const int8_t* x, const int32_t* label, const int32_t* dist,
-                 const int32_t* bias, const ReduceParams& params, int64_t* weight, int64_t* sum,
-                 int32_t* count, int64_t* energy) {
+                 const int32_t* bias, const ReduceParams& params, const AnchorSums& sums) {
+    const auto [weight, sum, count, energy] = sums;
     const int K = shape.neighbours;
     std::fill_n(weight, shape.m, 0);
     std::fill_n(sum, int64_t(shape.m) * shape.dp, 0);

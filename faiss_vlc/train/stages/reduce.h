@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/arrays.h>
 
 namespace faiss_vlc {
 
@@ -16,11 +17,8 @@ const std::array<int16_t, 256>& gibbs_table();
 void row_weights(int neighbours, const int32_t* label, const int32_t* dist, const int32_t* bias,
                  const ReduceParams& params, int32_t* weights);
 
-/// Sums over the training rows, exact and so in any order: per anchor the weight (int64 m) and the
-/// weighted sum (int64 m x dp) over all neighbours, and the count (int32 m) and energy (int64 m)
-/// of the rows nearest to it.
+/// Sums over the training rows, exact and so in any order.
 void reduce_rows(const Shape& shape, const int8_t* x, const int32_t* label, const int32_t* dist,
-                 const int32_t* bias, const ReduceParams& params, int64_t* weight, int64_t* sum,
-                 int32_t* count, int64_t* energy);
+                 const int32_t* bias, const ReduceParams& params, const AnchorSums& sums);
 
 } // namespace faiss_vlc

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/train/train.h>
+#include <faiss_vlc/train/sample.h>
 
 namespace faiss_vlc {
 

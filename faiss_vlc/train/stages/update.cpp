@@ -20,10 +20,10 @@ void refresh_anchors(int first, int count, int dp, const int32_t* anchor, int8_t
     }
 }
 
-void update_anchors(const Shape& shape, const UpdateParams& params, const int64_t* weight,
-                    const int64_t* sum, const int32_t* count, const int64_t* energy,
-                    int32_t* anchor, int8_t* anchor8, int32_t* norm, int32_t* spread,
-                    int32_t* bias) {
+void update_anchors(const Shape& shape, const UpdateParams& params, const AnchorSums& sums,
+                    const AnchorArrays& anchors) {
+    const auto [weight, sum, count, energy] = sums;
+    const auto [anchor, anchor8, norm, spread, bias] = anchors;
     for (int j = 0; j < shape.m; j++) {
         for (int k = 0; weight[j] > 0 && k < shape.dp; k++) {
             const int64_t at = int64_t(j) * shape.dp + k;

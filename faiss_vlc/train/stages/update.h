@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/arrays.h>
 
 namespace faiss_vlc {
 
@@ -14,9 +15,7 @@ void refresh_anchors(int first, int count, int dp, const int32_t* anchor, int8_t
 /// at most max_step; then its spread (RMS distance of its rows, kSpreadBits fraction bits: the
 /// scale of the anchor's diagonal Jacobian) and its bias: bias_scale per doubling of the list size
 /// over the mean, plus noise.
-void update_anchors(const Shape& shape, const UpdateParams& params, const int64_t* weight,
-                    const int64_t* sum, const int32_t* count, const int64_t* energy,
-                    int32_t* anchor, int8_t* anchor8, int32_t* norm, int32_t* spread,
-                    int32_t* bias);
+void update_anchors(const Shape& shape, const UpdateParams& params, const AnchorSums& sums,
+                    const AnchorArrays& anchors);
 
 } // namespace faiss_vlc

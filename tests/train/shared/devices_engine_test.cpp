@@ -2,25 +2,17 @@
 
 #include <faiss_vlc/train/shared/devices_engine.h>
 
-#include <faiss_vlc/index/devices.h>
-
 #include <tests/index/devices_test.h>
+#include <tests/support/test_kind.h>
 
 namespace faiss_vlc {
 namespace {
 
-std::unique_ptr<DevicesEngine> references(int count) {
-    std::vector<std::unique_ptr<Engine>> engines(count);
-    for (std::unique_ptr<Engine>& engine : engines) {
-        engine = std::make_unique<ReferenceEngine>();
-    }
-    return std::make_unique<DevicesEngine>(std::move(engines));
-}
-
 TEST(DevicesEngine, TrainsLikeOne) {
     for (int count : {1, 2, 3, 8}) {
         SCOPED_TRACE(std::to_string(count) + " devices");
-        const std::unique_ptr<DevicesEngine> devices = references(count); // begun again and again
+        const std::unique_ptr<DevicesEngine> devices =
+                several_engines(count); // begun again and again
         each_ragged_sample([&](const TestData& data, uint32_t seed) {
             expect_same_training(*devices, data, seed);
         });
@@ -29,7 +21,7 @@ TEST(DevicesEngine, TrainsLikeOne) {
 
 TEST(DevicesEngine, AssignsBlocks) {
     for (int count : {1, 2, 3, 8}) {
-        expect_same_blocks(*references(count));
+        expect_same_blocks(*several_assigners(count));
     }
 }
 
@@ -44,7 +36,7 @@ TEST(DevicesEngine, TakesAShare) {
                     &own.rows[i * data.shape.dp]);
     }
     ReferenceEngine expected;
-    const std::unique_ptr<DevicesEngine> devices = references(2);
+    const std::unique_ptr<DevicesEngine> devices = several_engines(2);
     expected.begin(own.shape, own.rows.data());
     devices->begin(own.shape, {data.rows.data(), share});
     for (Engine* engine : {static_cast<Engine*>(&expected), static_cast<Engine*>(devices.get())}) {
@@ -57,20 +49,22 @@ TEST(DevicesEngine, TakesAShare) {
 }
 
 TEST(DevicesEngine, Names) {
-    EXPECT_EQ(references(1)->name(), "reference");
-    EXPECT_EQ(references(3)->name(), "3 x reference");
+    EXPECT_EQ(several_engines(1)->name(), "reference");
+    EXPECT_EQ(several_engines(3)->name(), "3 x reference");
     EXPECT_ANY_THROW(DevicesEngine({}));
+    EXPECT_EQ(several_assigners(3)->name(), "3 x reference");
+    EXPECT_ANY_THROW(DevicesAssigner({}));
 }
 
-/// Engines of as many references as the device string says.
+/// As many references as the device string says.
 class DevicesIndex : public testing::Test {
 protected:
-    void SetUp() override {
-        engine_factory_for_tests() = [](const std::string& device) -> std::unique_ptr<Engine> {
-            return references(device == "reference" ? 1 : std::stoi(device));
-        };
+    static int count(const std::string& device) {
+        return device == "reference" ? 1 : std::stoi(device);
     }
-    void TearDown() override { engine_factory_for_tests() = nullptr; }
+    const RegisteredKind kind_{std::make_shared<TestKind>(
+            [](const std::string& device) { return several_engines(count(device)); },
+            [](const std::string& device) { return several_assigners(count(device)); })};
 };
 
 TEST_F(DevicesIndex, HasTheBytesOfOne) {

@@ -5,13 +5,11 @@
 #include <mutex>
 #include <thread>
 
-#include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/ranks.h>
-#include <faiss_vlc/train/reference_engine.h>
-#include <faiss_vlc/train/shared/devices_engine.h>
 
 #include <tests/support/index_test.h>
+#include <tests/support/test_kind.h>
 
 namespace faiss_vlc {
 namespace {
@@ -206,19 +204,15 @@ TEST(Distributed, DevicesMayDiffer) {
 }
 
 TEST(Distributed, EachMayHaveSeveralDevices) {
-    engine_factory_for_tests() = [](const std::string& device) -> std::unique_ptr<Engine> {
-        std::vector<std::unique_ptr<Engine>> engines(device == "two" ? 2 : 1);
-        for (std::unique_ptr<Engine>& engine : engines) {
-            engine = std::make_unique<ReferenceEngine>();
-        }
-        return std::make_unique<DevicesEngine>(std::move(engines));
-    };
+    const auto count = [](const std::string& device) { return device == "two" ? 2 : 1; };
+    const RegisteredKind kind(std::make_shared<TestKind>(
+            [&](const std::string& device) { return several_engines(count(device)); },
+            [&](const std::string& device) { return several_assigners(count(device)); }));
     Training training;
     training.params.m = 40;
     training.params.iterations = 6;
     training.params.max_points_per_anchor = 35; // some have less than a block for each
     expect_same_bytes(training, clustered(2000, training.d, 60, 3), {"two", "one"});
-    engine_factory_for_tests() = nullptr;
 }
 
 TEST(Distributed, GivenAnchors) {

@@ -60,8 +60,9 @@ int64_t distance(const Problem& p, int64_t i, int j) {
 /// All anchors sorted by distance plus bias; the first of each residue class is kept.
 void check(const Problem& p, int neighbours, bool with_bias) {
     std::vector<int32_t> label(p.n * neighbours, 12345), dist(p.n * neighbours, 12345);
-    assign_rows(p.n, p.m, p.dp, neighbours, p.x.data(), p.anchors8.data(), p.norm.data(),
-                with_bias ? p.bias.data() : nullptr, label.data(), dist.data());
+    assign_rows(p.n, p.x.data(),
+                {p.m, p.dp, p.anchors8.data(), p.norm.data(), with_bias ? p.bias.data() : nullptr},
+                {neighbours, label.data(), dist.data()});
     for (int64_t i = 0; i < p.n; i++) {
         std::vector<std::tuple<int64_t, int, int64_t>> order;
         for (int j = 0; j < p.m; j++) {
@@ -114,8 +115,8 @@ TEST(Assign, TiesGoToTheSmallerAnchor) {
     const Problem p = make_problem(4, 40, 3, 0, 0, 1); // all zero
     check(p, 4, true);
     std::vector<int32_t> label(4 * 4), dist(4 * 4);
-    assign_rows(4, 40, p.dp, 4, p.x.data(), p.anchors8.data(), p.norm.data(), nullptr, label.data(),
-                dist.data());
+    assign_rows(4, p.x.data(), {40, p.dp, p.anchors8.data(), p.norm.data()},
+                {4, label.data(), dist.data()});
     EXPECT_EQ(std::vector<int32_t>(label.begin(), label.begin() + 4),
               (std::vector<int32_t>{0, 1, 2, 3}));
 }

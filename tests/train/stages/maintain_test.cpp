@@ -11,9 +11,9 @@
 
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/reference_engine.h>
 #include <faiss_vlc/train/stages/update.h>
-#include <faiss_vlc/train/train.h>
 
 #include <tests/support/unit_test.h>
 
@@ -43,8 +43,8 @@ struct Anchored {
         refresh_anchors(0, s.m, s.dp, anchor.data(), anchor8.data(), norm.data());
     }
     void apply(const std::vector<Move>& moves) {
-        apply_moves(shape, moves.data(), int(moves.size()), count.data(), spread.data(),
-                    anchor.data(), anchor8.data(), norm.data(), bias.data());
+        apply_moves(shape, moves.data(), int(moves.size()), count.data(),
+                    {anchor.data(), anchor8.data(), norm.data(), spread.data(), bias.data()});
     }
     /// The int8 copies and norms belong to the anchors.
     void expect_fresh() const {
@@ -220,16 +220,13 @@ TEST(Quantize, SnapsToEachGrid) {
     EXPECT_EQ(a.spread, (std::vector<int32_t>{0, 1, 2048, 4104, 60000}));
 }
 
-/// plan_moves with vectors of its own.
-struct Plan {
-    std::vector<int32_t> order;
-    std::vector<uint8_t> touched;
-    std::vector<Move> merges, splits;
+/// plan_moves of vectors.
+struct Plan : MovePlan {
     void make(const Shape& shape, const MaintainParams& params, const std::vector<int32_t>& count,
               const std::vector<int64_t>& energy, const std::vector<int32_t>& label,
               const std::vector<int32_t>& dist) {
-        plan_moves(shape, params, 5, count.data(), energy.data(), label.data(), dist.data(), order,
-                   touched, merges, splits);
+        plan_moves(shape, params, 5, {count.data(), energy.data(), label.data(), dist.data()},
+                   *this);
     }
 };
 

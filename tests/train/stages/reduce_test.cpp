@@ -169,7 +169,7 @@ TEST(Reduce, SumsMatchBruteForce) {
                 std::vector<int64_t> weight(m, -1), sum(size_t(m) * shape.dp, -1), energy(m, -1);
                 std::vector<int32_t> count(m, -1);
                 reduce_rows(shape, x.data(), label.data(), dist.data(), bias.data(), params,
-                            weight.data(), sum.data(), count.data(), energy.data());
+                            {weight.data(), sum.data(), count.data(), energy.data()});
                 std::vector<std::vector<int32_t>> w;
                 for (int64_t i = 0; i < shape.n_train; i++) {
                     w.push_back(naive_weights(K, &label[i * K], &dist[i * K], bias.data(), params));

@@ -62,9 +62,9 @@ TEST(Update, MatchesTheSpecification) {
                 }
                 std::vector<int32_t> moved = anchor, new_bias = bias, spread(m, -1), norm(m, -1);
                 std::vector<int8_t> anchor8(moved.size(), 99);
-                update_anchors(shape, p, weight.data(), sum.data(), count.data(), energy.data(),
-                               moved.data(), anchor8.data(), norm.data(), spread.data(),
-                               new_bias.data());
+                update_anchors(shape, p, {weight.data(), sum.data(), count.data(), energy.data()},
+                               {moved.data(), anchor8.data(), norm.data(), spread.data(),
+                                new_bias.data()});
                 for (int j = 0; j < m; j++) {
                     int64_t square = 0;
                     for (int k = 0; k < shape.dp; k++) {
@@ -114,8 +114,8 @@ TEST(Update, ByHand) {
     sum[0] = 512 * 3;    // mean 3: half way from 0 is 1.5
     sum[16] = 256 * -90; // mean -90: half way is -45, but a step is at most 2
     anchor[32] = 5 << 16;
-    update_anchors(shape, p, weight.data(), sum.data(), count.data(), energy.data(), anchor.data(),
-                   anchor8.data(), norm.data(), spread.data(), bias.data());
+    update_anchors(shape, p, {weight.data(), sum.data(), count.data(), energy.data()},
+                   {anchor.data(), anchor8.data(), norm.data(), spread.data(), bias.data()});
     EXPECT_EQ(anchor[0], 3 << 15);
     EXPECT_EQ(anchor8[0], 2); // halves up
     EXPECT_EQ(norm[0], 4);

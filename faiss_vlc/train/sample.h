@@ -39,33 +39,4 @@ int choose_anchors(int64_t n, int64_t n_train);
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
                    const Ranks& processes = {});
 
-/// The rows that iteration t (from 0) sees. Early ones, which move anchors far, see only the first
-/// part of the training rows, at least 64 an anchor; it grows by the same factor in each, and from
-/// the middle on all rows take part, held-out ones too. None before the first iteration.
-int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t);
-
-/// What the annealing loop leaves, all integers.
-struct Anchors {
-    AnchorGrid grid = AnchorGrid::int8; ///< as chosen
-    std::vector<int32_t> anchor;        ///< m x dp fixed point, snapped to the grid
-    std::vector<int32_t> label;         ///< n, nearest anchor of each sample row
-    std::vector<int32_t> dist;          ///< n, squared lattice distance
-    std::vector<int32_t> count;         ///< m, training rows
-    std::vector<int64_t> energy;        ///< m
-    std::vector<uint8_t> group;         ///< m, see group.h
-    int groups = 1;
-    std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h
-    int iterations = 0;
-    int merges = 0, splits = 0;
-};
-
-/// The loop: assign, reduce, update, maintain while the temperature falls; then quantize.
-/// The same integers on every engine. verbose prints a line per iteration.
-Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params, bool verbose);
-
-/// Anchors that are given (float m x d, the data's units), put on the grid and otherwise left
-/// alone, with what anneal() finds out about them.
-Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& params,
-                     const float* given);
-
 } // namespace faiss_vlc
