@@ -14,8 +14,8 @@
 namespace faiss_vlc {
 namespace {
 
-constexpr int64_t kPart = 4096;             ///< queries made ready and sent at a time
-constexpr int64_t kMostQueries = 16384;     ///< of a block
+constexpr int64_t kPart = 4096;         ///< queries made ready and sent at a time
+constexpr int64_t kMostQueries = 16384; ///< of a block
 static_assert(DeviceSearch::kMostResults <= SelectStage::kMostResults, "k fits");
 constexpr uint64_t kMostBytes = 4ull << 30; ///< of one kind of intermediate results
 

@@ -6,8 +6,8 @@
 namespace faiss_vlc {
 
 /// Throws faiss::FaissException with a printf-style message that names what was expected and what
-/// was met. Every error of the library goes through here; Interrupted (interrupt.h) is none. Only the
-/// preload library, which has to do without FAISS, throws std::runtime_error.
+/// was met. Every error of the library goes through here; Interrupted (interrupt.h) is none. Only
+/// the preload library, which has to do without FAISS, throws std::runtime_error.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 /// a * b and a + b over sizes that came from input: throw instead of wrapping around.

@@ -129,7 +129,8 @@ int choose_anchors(int64_t n, int64_t n_train) {
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
                    const Ranks& processes) {
     const std::vector<int64_t> parts = processes.each(n);
-    const int64_t before = std::accumulate(parts.begin(), parts.begin() + processes.rank, int64_t(0));
+    const int64_t before =
+            std::accumulate(parts.begin(), parts.begin() + processes.rank, int64_t(0));
     const int64_t all = std::accumulate(parts.begin(), parts.end(), int64_t(0));
     Sample sample;
     sample.shape = shape_for(all, d, params);

@@ -41,7 +41,7 @@ private:
     const Model& model_;
     bool inner_product_;
     int n_;
-    std::vector<int8_t> packed_; ///< ranking tiles, see Simd::rank_tiles
+    std::vector<int8_t> packed_; ///< ranking tiles, see AnchorTiles
     std::vector<int32_t> norm_, sums_;
     std::vector<float> base_; ///< n x d
 };
@@ -101,8 +101,8 @@ void TrialBase::nearest(int64_t row, int count, int32_t* found) const {
         std::vector<int32_t> scores(tiles() * 16);
         std::vector<int8_t> query8(sample_.shape.dp);
         sample_.lattice.encode_row(sample_.vector(row), query8.data());
-        simd().rank_tiles(tiles(), groups(), query8.data(), packed_.data(), sums_.data(),
-                          norm_.data(), -2, scores.data());
+        const AnchorTiles base{tiles(), groups(), packed_.data(), sums_.data(), norm_.data()};
+        simd().rank.tiles(base, query8.data(), -2, scores.data());
         for (int i = 0; i < n_; i++) {
             order[i] = {float(scores[i]), i};
         }

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/clone.h>
+#include <faiss_vlc/search/lists.h>
 
 #include <tests/support/index_test.h>
 

@@ -16,6 +16,7 @@
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/reference_engine.h>
