@@ -8,8 +8,8 @@
 #define PER_QUERY (SCANNERS / QUERIES)
 #define GAMMAS 32
 #define SMALLEST_QUERY 1e-30f
-#define RHO_ZERO (1.0f / 65536.0f)
-#define RHO_BIAS ((127u - 16u) << 23)
+#define LENGTH_ZERO (1.0f / 64.0f)
+#define LENGTH_BIAS ((127u - 6u) << 23)
 
 // Pairs of a query and a list by list: where each list's begin, and its tasks. One work-group.
 // A task is up to QUERIES pairs and `chunk` vectors of a list.
@@ -131,6 +131,8 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
     __local float base[QUERIES];
     __local float penalty[QUERIES];
     __local float times[QUERIES];
+    __local float reach[QUERIES];
+    __local float away[QUERIES];
     __local ulong target[QUERIES];
     __local GammaStep table[GAMMAS];
     const uint id = (uint)get_local_id(0);
@@ -150,7 +152,8 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         const uint first = tasks[task].first;
         const uint last = tasks[task].last;
         const int in_task = (int)tasks[task].pairs;
-        const float spread = lists[list].spread;
+        const float list_scale = lists[list].scale;
+        const float length = lists[list].length;
 
         // the queries' residuals; there are PER_QUERY work-items for each
         const int q = (int)id / PER_QUERY;
@@ -201,10 +204,13 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
             __local const float* sums = distances + q * PER_QUERY;
             const float sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
                               ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-            const float dot_scale = largest * spread * (0.5f / 127.0f);
+            const float dot_scale = largest * list_scale * (0.5f / 127.0f);
             base[q] = inner_product ? -sum : sum;
             penalty[q] = inner_product ? heads[query].penalty
-                                       : shape.c * sum / (energy > 0 ? energy : 1.0f);
+                                       : shape.c * min(sum, shape.most_distance) /
+                                                 (energy > 0 ? energy : 1.0f);
+            reach[q] = inner_product ? -sum : sqrt(sum);
+            away[q] = inner_product ? heads[query].norm * length : length;
             times[q] = inner_product ? dot_scale : 2.0f * dot_scale;
             target[q] = query * shape.stride + pairs[pair].start;
         }
@@ -218,7 +224,7 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         }
         barrier(CLK_LOCAL_MEM_FENCE);
 
-        const float unit = energy * spread * spread;
+        const float unit = length * length;
         const uint lane = id % 16;
         __global const uchar* blocks = codes + (size_t)tasks[task].block * 16 * code_size;
         for (uint at = first; at < last; at += SCANNERS * VECTORS) {
@@ -264,16 +270,18 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                 const uint factors =
                         ((__global const ushort*)(block[i] + 16 * shape.code_bytes))[lane];
                 const uint gamma = factors & (GAMMAS - 1);
-                const float rho = as_float(((factors >> 5) << 17) + RHO_BIAS) - RHO_ZERO;
+                const float l = as_float(((factors >> 5) << 16) + LENGTH_BIAS) - LENGTH_ZERO;
                 const GammaStep gamma_step = table[gamma];
 #pragma unroll
                 for (int r = 0; r < QUERIES; r++) {
                     const float add = unit * (gamma_step.own + penalty[r] * gamma_step.miss);
                     const float mul = times[r] * gamma_step.share;
                     const int dot2 = 2 * acc[i * QUERIES + r] - halves[r * PER_QUERY];
-                    const float estimate = (base[r] + rho * add) - mul * (float)dot2;
+                    const float estimate = base[r] + l * (l * add - mul * (float)dot2);
+                    const float apart = reach[r] - away[r] * l;
+                    const float least = inner_product ? apart : apart * apart;
                     if (r < in_task) {
-                        keys[target[r] + v] = order_key(estimate);
+                        keys[target[r] + v] = order_key(least > estimate ? least : estimate);
                     }
                 }
             }

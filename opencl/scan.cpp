@@ -123,6 +123,7 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     shape_.chunk = kChunk;
     shape_.energy = model.estimator.energy;
     shape_.c = model.estimator.c;
+    shape_.most_distance = model.estimator.most_distance;
 
     const Derived& derived = model.derived();
     std::vector<float> anchors = derived.anchor_lattice;
@@ -136,7 +137,8 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     }
     std::vector<records::ListTraits> traits;
     for (int j = 0; j < model.m; j++) {
-        traits.push_back({model.spread[j], model.group[j]});
+        traits.push_back({Estimator::list_scale(model.spread[j]),
+                          model.estimator.length_unit(model.spread[j]), model.group[j]});
     }
     Device& device = *kernels_.device;
     fields_ = upload(device, field_table(model.layout), "fields");

@@ -203,7 +203,7 @@ void OpenCLSearch::State::send(const SearchBatch& batch) {
                     block->heads[i] = head;
                     std::memcpy(sent_x + i * d, x, row);
                     sent_heads[i] = {head.rank_scale, head.rank_norm, head.rotation_scale,
-                                     head.unit, head.penalty};
+                                     head.unit,       head.penalty,   head.norm};
                 }
             }
         }

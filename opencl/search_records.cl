@@ -40,8 +40,9 @@ typedef struct {
     int rotated_stride;
     int inner_product;
     uint chunk;   // vectors of a task
-    float energy; // of the estimator, as c
+    float energy; // of the estimator, as c and most_distance
     float c;
+    float most_distance;
 } ScanShape;
 
 // The choice of the best hits.
@@ -61,6 +62,7 @@ typedef struct {
     float rotation_scale;
     float unit;
     float penalty;
+    float norm;
 } Head;
 
 // A field of the codes.
@@ -74,13 +76,14 @@ typedef struct {
 // What a step of gamma contributes.
 typedef struct {
     float miss;  // 1 - gamma
-    float own;   // what rho alone adds
+    float own;   // what |r|^2 alone adds
     float share; // what the dot product is taken times
 } GammaStep;
 
 // A list, whatever it holds.
 typedef struct {
-    float spread;
+    float scale;  // of its vectors' levels
+    float length; // |r| of l = 1
     uint frame;
 } ListTraits;
 

@@ -5,22 +5,51 @@
 
 namespace faiss_vlc {
 
-uint16_t Estimator::encode(double residual_square, double residual_dot, float spread) const {
-    const double unit = double(energy) * spread * spread;
-    const double rho = unit > 0 ? residual_square / unit : 0;
-    // the comparisons are also right for what is infinite or not a number
-    const float shifted = float(rho < 65000.0 ? rho : 65000.0) + kRhoZero;
+void Estimator::set_gamma(float low, float high) {
+    constexpr int kBelow = 6, kAbove = 6;
+    constexpr int kLast = kGammaSteps - 1 - kAbove;
+    constexpr float kLeast = 0.02f; // 1 / gamma stays within bounds
+    low = std::max(low, kLeast);
+    high = std::max(high, low + 0.001f);
+    const float step = (high - low) / float(kLast - kBelow);
+    for (int i = kBelow; i <= kLast; i++) {
+        gamma[i] = low + float(i - kBelow) * step;
+    }
+    for (int i = kBelow - 1; i >= 0; i--) {
+        gamma[i] = std::max(kLeast, 0.7f * gamma[i + 1]);
+    }
+    for (int i = kLast + 1; i < kGammaSteps; i++) { // what is missed becomes less
+        gamma[i] = high < 1 ? 1.0f - 0.75f * (1.0f - gamma[i - 1]) : gamma[i - 1] + step;
+    }
+}
+
+float Estimator::length_unit(float spread) const {
+    return std::sqrt(energy) * list_scale(spread);
+}
+
+uint16_t Estimator::encode_length(double residual_square, float spread) const {
+    constexpr double kMost = 1020; // below 2^10 with kLengthZero
+    const double unit = length_unit(spread);
+    const double l = unit > 0 ? std::sqrt(residual_square) / unit : 0;
+    // the comparison is also right for what is infinite or not a number
+    const float shifted = float(l < kMost ? l : kMost) + kLengthZero;
     uint32_t bits;
     std::memcpy(&bits, &shifted, 4);
-    const uint32_t rho_code = std::min<uint32_t>((bits - kRhoBias + (1u << 16)) >> 17, 2047);
+    const uint32_t code = std::min<uint32_t>((bits - kLengthBias + (1u << 15)) >> 16, 2047);
+    return uint16_t(code << 5);
+}
+
+uint16_t Estimator::encode(double residual_square, double residual_dot, float spread) const {
     const double g = residual_square > 0 ? residual_dot / residual_square : 1;
-    const double step = std::floor((g - gamma_low) / gamma_step + 0.5);
-    const int gamma_code = step > 0 ? int(std::min(step, double(kGammaSteps - 1))) : 0;
-    return uint16_t(rho_code << 5 | uint32_t(gamma_code));
+    int code = 0; // the nearest value
+    while (code + 1 < kGammaSteps && g > 0.5 * (double(gamma[code]) + gamma[code + 1])) {
+        code++;
+    }
+    return uint16_t(encode_length(residual_square, spread) | code);
 }
 
 Estimator::Step Estimator::step(bool inner_product, int code) const {
-    const float g = gamma(code);
+    const float g = gamma[code];
     const float miss = 1.0f - g;
     return {miss, inner_product ? 0.0f : g + t1 * miss, 1.0f + t2 * (1.0f / g - 1.0f)};
 }
@@ -43,9 +72,11 @@ Estimator::Steps Estimator::steps(bool inner_product) const {
 
 void Estimator::tables(const Steps& steps, float list_distance, float query_norm, float spread,
                        float dot_scale, float* add, float* mul) const {
-    const float unit = energy * spread * spread;
+    const float length = length_unit(spread);
+    const float unit = length * length;
     const float penalty = steps.inner_product ? product_penalty(query_norm)
-                                              : c * list_distance / (energy > 0 ? energy : 1.0f);
+                                              : c * std::min(list_distance, most_distance) /
+                                                        (energy > 0 ? energy : 1.0f);
     const float scale = (steps.inner_product ? 1.0f : 2.0f) * dot_scale;
     for (int i = 0; i < kGammaSteps; i++) {
         add[i] = unit * (steps.own[i] + penalty * steps.miss[i]);

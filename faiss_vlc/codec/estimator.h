@@ -6,25 +6,27 @@
 namespace faiss_vlc {
 
 // The factors of a vector: 16 bits that describe its residual r and the decoded residual r^.
-//   bits 0-4   gamma = <r, r^> / |r|^2 on a linear grid of 32 steps that training chose
-//   bits 5-15  rho = |r|^2 / (mean energy * spread_j^2): 5 bits of exponent, 6 of mantissa
-// The rho code is a piece of a float32, so it decodes in a shift, an addition and a subtraction.
+//   bits 0-4   gamma = <r, r^> / |r|^2, one of 32 values that training chose
+//   bits 5-15  l = |r| / (sqrt(E) e_j), E the mean energy, e_j the list's spread: 4 bits of
+//              exponent, 7 of mantissa
+// The code of l is a piece of a float32, so it decodes in a shift, an addition and a subtraction.
+// Levels are in units of the vector's own length, so codes carry vectors of any length.
 
 constexpr int kGammaSteps = 32;
-constexpr float kRhoZero = 1.0f / 65536.0f; ///< code 0 is rho = 0 exactly
-constexpr uint32_t kRhoBias = uint32_t(127 - 16) << 23;
+constexpr float kLengthZero = 1.0f / 64; ///< code 0 is l = 0 exactly
+constexpr uint32_t kLengthBias = uint32_t(127 - 6) << 23;
 
-inline float decode_rho(uint16_t factors) {
-    const uint32_t bits = (uint32_t(factors >> 5) << 17) + kRhoBias;
+inline float decode_length(uint16_t factors) {
+    const uint32_t bits = (uint32_t(factors >> 5) << 16) + kLengthBias;
     float value;
     std::memcpy(&value, &bits, 4);
-    return value - kRhoZero;
+    return value - kLengthZero;
 }
 
 /// How distances are estimated. With D = |q - a|^2, E the mean squared residual and
 /// e = 1 - gamma (the share of |r|^2 that decoding misses),
 ///
-///   L2:   |q - x|^2 ~ D (1 + c e |r|^2 / E) + |r|^2 (gamma + t1 e)
+///   L2:   |q - x|^2 ~ D + c min(D, most_distance) e |r|^2 / E + |r|^2 (gamma + t1 e)
 ///                     - 2 (1 + t2 (1/gamma - 1)) <q - a, r^>
 ///
 ///   IP:   -<q, x> ~ -<q, a> + c e |q| |r|^2 / sqrt(E) - (1 + t2 (1/gamma - 1)) <q, r^>
@@ -33,18 +35,34 @@ inline float decode_rho(uint16_t factors) {
 /// t1 = t2 = 1, c = 0 is the unbiased estimate (Gao and Long, RaBitQ, 2024), exact at q = x.
 /// Between them bias is traded for variance; c accounts for the neighbours that noise brings in
 /// from the larger number of vectors farther away. Training chooses all three by recall.
+///
+/// No estimate is below what is known anyway: |q - x| >= ||q - a| - |r||, and
+/// -<q, x> >= -<q, a> - |q| |r|.
 struct Estimator {
-    float gamma_low = 0.5f; ///< gamma of code 0
-    float gamma_step = 1.0f / 64;
+    float gamma[kGammaSteps] = {}; ///< of each code, rising, above 0
     float t1 = 1;
     float t2 = 0.7f;
     float c = 0.3f;
     float energy = 1; ///< E, in squared lattice units
+    /// The largest D that training saw; the term of c grows no more beyond it.
+    float most_distance = 1e30f;
 
-    /// <r, r^> <= 0 (a residual that its codes miss altogether) takes the grid's lowest step.
+    /// Sets gamma's values: most of them between low and high, where vectors like the sample's lie,
+    /// the others beyond, farther and farther apart.
+    void set_gamma(float low, float high);
+
+    /// What a list's lengths and levels are counted in: its spread, but not too little, as a list
+    /// of equal vectors may get others later.
+    static float list_scale(float spread) {
+        constexpr float kLeast = 1.0f / 64;
+        return spread > kLeast ? spread : kLeast;
+    }
+    /// |r| of l = 1 in a list of this spread.
+    float length_unit(float spread) const;
+    /// The factors' bits of l.
+    uint16_t encode_length(double residual_square, float spread) const;
+    /// All bits. <r, r^> <= 0 (a residual that its codes miss altogether) takes the lowest gamma.
     uint16_t encode(double residual_square, double residual_dot, float spread) const;
-
-    float gamma(int code) const { return gamma_low + float(code) * gamma_step; }
 
     /// What a code of gamma contributes to the tables, whatever list and query.
     struct Step {
@@ -64,8 +82,8 @@ struct Estimator {
     /// c |q| / sqrt(E), which inner products take times e |r|^2.
     float product_penalty(float query_norm) const;
 
-    /// The tables of one list: distance = D + rho * add[gamma] - mul[gamma] * dot2, where dot2 is
-    /// the integer sum of scan.h and dot_scale turns it into <q - a, r^>.
+    /// The tables of one list: distance = D + l (l add[gamma] - mul[gamma] dot2), where dot2 is
+    /// the integer sum of list_scan.h and dot_scale turns it into <q - a, r^> / l.
     /// query_norm is |q|, for inner products only.
     void tables(const Steps& steps, float list_distance, float query_norm, float spread,
                 float dot_scale, float* add, float* mul) const;

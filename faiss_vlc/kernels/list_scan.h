@@ -16,8 +16,10 @@ constexpr float kSmallestQuery = 1e-30f;
 /// The query's residual in the frame, w_i = (R (q - a))_i * step_i, is rounded to int8:
 /// q8_i = round(127 w_i / max|w|). With codes c_i the integer
 ///   dot2 = sum_i q8_i (2 c_i - (2^b_i - 1)) = 2 <q8, c> - half
-/// stands for <q - a, r^> (scaled), and
-///   distance = (D + rho * add[gamma]) - mul[gamma] * dot2.
+/// stands for <q - a, r^> (scaled). With the factors' l and gamma
+///   estimate = D + l * (l * add[gamma] - mul[gamma] * dot2)
+///   least = reach - length_unit * l, for L2 its square
+///   distance = least > estimate ? least : estimate.
 struct ListScan {
     const Layout* layout;
     const uint32_t* query; ///< per field 4 int8 components, zero beyond the field's lanes
@@ -25,6 +27,9 @@ struct ListScan {
     float list_distance;   ///< D
     float add[kGammaSteps];
     float mul[kGammaSteps];
+    bool inner_product;
+    float reach;       ///< |q - a|; inner products: D
+    float length_unit; ///< |r| of l = 1; inner products: times |q|
 };
 
 } // namespace faiss_vlc

@@ -32,8 +32,8 @@ struct LevelGrid {
     const float* inverse_step;
     const float* step;
     const int16_t* most; ///< 2^b - 1
-    float spread;
-    float inverse_spread;
+    float scale;         ///< of all steps
+    float inverse_scale;
 };
 
 /// The hot loops, one implementation per instruction set; all give identical results. A level
@@ -102,9 +102,9 @@ struct Simd {
         /// q_k = (x_k - mean_k) scale, clamped to +-127 and rounded.
         void (*quantize_row)(int d, const float* x, const float* mean, float scale, int8_t* q);
 
-        /// level_s = (y_s - base_s) inverse_spread inverse_step_s + most_s / 2, clamped to
+        /// level_s = (y_s - base_s) inverse_scale inverse_step_s + most_s / 2, clamped to
         /// [0, most_s] and rounded. Returns the sum of (y_s - base_s) (level_s - most_s / 2) step_s
-        /// spread, which is <r, r^>.
+        /// scale, which is <r, r^>.
         float (*levels)(const LevelGrid& grid, const float* y, uint8_t* level);
     };
 

@@ -23,6 +23,8 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
     const Model& model = model_;
     residual_square = model.anchor_distance(lattice, j);
     const float spread = model.spread[j];
+    const float scale = Estimator::list_scale(spread) *
+                        decode_length(model.estimator.encode_length(residual_square, spread));
     const int n = model.slots();
     const Derived& derived = model.derived();
     const LevelGrid grid{n,
@@ -30,8 +32,8 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
                          &derived.inverse_step[size_t(model.group[j]) * n],
                          model.steps_of(j),
                          derived.levels_less_one.data(),
-                         spread,
-                         spread > 0 ? 1.0f / spread : 0.0f};
+                         scale,
+                         scale > 0 ? 1.0f / scale : 0.0f};
     residual_dot = simd().encode.levels(grid, rotated, level.data());
     pack_code(model.layout, level.data(), code);
     const uint16_t factors = model.estimator.encode(residual_square, residual_dot, spread);

@@ -36,8 +36,8 @@ bool Model::same_as(const Model& other) const {
             layout.code_bytes == other.layout.code_bytes &&
             std::equal(layout.fields.begin(), layout.fields.end(), other.layout.fields.begin(),
                        other.layout.fields.end(), same_field) &&
-            estimator.gamma_low == other.estimator.gamma_low &&
-            estimator.gamma_step == other.estimator.gamma_step &&
+            std::equal(std::begin(estimator.gamma), std::end(estimator.gamma),
+                       std::begin(other.estimator.gamma)) &&
             estimator.energy == other.estimator.energy);
 }
 
@@ -79,11 +79,16 @@ void Model::anchor(int j, float* out) const {
     }
 }
 
+float Model::level_scale(int j, const uint8_t* code) const {
+    const uint8_t* factors = code + layout.code_bytes;
+    return Estimator::list_scale(spread[j]) * decode_length(uint16_t(factors[0] | factors[1] << 8));
+}
+
 void Model::decode(int j, const uint8_t* code, float* out) const {
     std::vector<uint8_t> level(slots(), 0);
     std::vector<float> residual(slots(), 0);
     unpack_code(layout, code, level.data());
-    const float unit = 0.5f * spread[j];
+    const float unit = 0.5f * level_scale(j, code);
     const float* steps = steps_of(j);
     for (int s = 0; s < layout.slots(); s++) {
         residual[s] = float(2 * level[s] - derived_.levels_less_one[s]) * (steps[s] * unit);

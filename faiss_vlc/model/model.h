@@ -40,7 +40,7 @@ public:
     std::vector<Frame> frames;
     std::vector<uint8_t> group; ///< m: the frame of each anchor's residuals
     Layout layout;
-    std::vector<float> sigma; ///< frames x axes: standard deviation of residual / spread
+    std::vector<float> sigma; ///< frames x axes: standard deviation of residual * sqrt(E) / |r|
     Estimator estimator;
     /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
     /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
@@ -70,6 +70,8 @@ public:
     float anchor_distance(const float* q, int j) const;
     float anchor_dot(const float* q, int j) const;
 
+    /// What the levels of a packed code of list j are taken times.
+    float level_scale(int j, const uint8_t* code) const;
     /// Decodes a packed code of list j: a_j + R^T (J_j level), in the data's units.
     void decode(int j, const uint8_t* code, float* out) const;
 

@@ -29,6 +29,7 @@ Query::Query(const Model& model, AnchorRanking* ranking)
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
       ranking_(ranking ? *ranking : *own_ranking_) {
     scan_.layout = &model.layout;
+    scan_.inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
 }
 
 int32_t Query::half_of(const int8_t* q8) const {
@@ -124,6 +125,7 @@ QueryHead Query::head(const float* x) {
         round_to_ranks();
         head.rank_norm = rounded_.norm;
         head.penalty = model_.estimator.product_penalty(norm_);
+        head.norm = norm_;
         head.base = base_;
     }
     return head;
@@ -179,6 +181,7 @@ const ListScan& Query::list(int j) {
     const Model& model = model_;
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float spread = model.spread[j];
+    const float scale = Estimator::list_scale(spread);
     const int frame = model.group[j];
     scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
     if (inner_product) {
@@ -190,7 +193,9 @@ const ListScan& Query::list(int j) {
             frame_ = frame;
         }
         scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
-        model.estimator.tables(steps_, 0, norm_, spread, largest_ * spread * (0.5f / 127.0f),
+        scan_.reach = scan_.list_distance;
+        scan_.length_unit = norm_ * model.estimator.length_unit(spread);
+        model.estimator.tables(steps_, 0, norm_, spread, largest_ * scale * (0.5f / 127.0f),
                                scan_.add, scan_.mul);
         return scan_;
     }
@@ -200,8 +205,10 @@ const ListScan& Query::list(int j) {
                                        &model.derived().anchor_rotated[size_t(j) * model.slots()],
                                        model.steps_of(j), weighted_.data(), query8_.data());
     scan_.half = half_of(query8_.data());
+    scan_.reach = std::sqrt(scan_.list_distance);
+    scan_.length_unit = model.estimator.length_unit(spread);
     model.estimator.tables(steps_, scan_.list_distance, 0, spread,
-                           largest * spread * (0.5f / 127.0f), scan_.add, scan_.mul);
+                           largest * scale * (0.5f / 127.0f), scan_.add, scan_.mul);
     return scan_;
 }
 

@@ -26,6 +26,7 @@ struct QueryHead {
     float rotation_scale = 0; ///< see Frame::scaling
     float unit = 0;
     float penalty = 0; ///< see Estimator::product_penalty
+    float norm = 0;    ///< |q|, inner products
     float base = 0;    ///< <q, mean> in squared lattice units, inner products
 };
 

@@ -146,14 +146,19 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
 
     ByteReader estimator = sections.read(section::kEstimator);
     Estimator& e = model->estimator;
-    e.gamma_low = finite(estimator, "gamma");
-    e.gamma_step = finite(estimator, "gamma step");
-    expect(e.gamma_low > 0 && e.gamma_step > 0, estimator, "gamma", e.gamma_low, "above 0");
+    float below = 0;
+    for (float& gamma : e.gamma) {
+        gamma = finite(estimator, "gamma");
+        expect(gamma > 0 && gamma >= below, estimator, "gamma", gamma, "above 0 and rising");
+        below = gamma;
+    }
     e.t1 = finite(estimator, "t1");
     e.t2 = finite(estimator, "t2");
     e.c = finite(estimator, "c");
     e.energy = finite(estimator, "energy");
-    expect(e.energy >= 0, estimator, "energy", e.energy, "0 or above");
+    expect(e.energy > 0, estimator, "energy", e.energy, "above 0");
+    e.most_distance = finite(estimator, "most distance");
+    expect(e.most_distance >= 0, estimator, "most distance", e.most_distance, "0 or above");
     model->default_nprobe = estimator.i32();
     expect(model->default_nprobe >= 1 && model->default_nprobe <= model->m, estimator,
            "default nprobe", model->default_nprobe, "1 to m");

@@ -73,7 +73,8 @@ void add_model(SectionWriter& sections, const Model& model) {
     sections.add(section::kLayout, kRequired, layout_section(model.layout));
 
     const Estimator& e = model.estimator;
-    for (float v : {e.gamma_low, e.gamma_step, e.t1, e.t2, e.c, e.energy}) {
+    w.array(e.gamma, kGammaSteps);
+    for (float v : {e.t1, e.t2, e.c, e.energy, e.most_distance}) {
         w.f32(v);
     }
     w.i32(model.default_nprobe);

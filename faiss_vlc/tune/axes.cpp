@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/coder.h>
 #include <faiss_vlc/tune/steps.h>
@@ -11,6 +12,8 @@
 namespace faiss_vlc {
 
 namespace {
+
+constexpr size_t kMaxFactorRows = 4096;
 
 /// Rows of the sample that shapes are fitted to: held-out ones first.
 std::vector<int64_t> fitting_rows(const Shape& shape) {
@@ -57,8 +60,12 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
                         residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
                                       float(a[k]) * (1.0f / (1 << kAnchorBits));
                     }
+                    const double square = canonical_dot(d, residual.data(), residual.data());
+                    if (!(square > 0)) {
+                        continue;
+                    }
                     frames[g].rotate(residual.data(), rotated.data());
-                    const double weight = 1.0 / (double(model.spread[j]) * model.spread[j]);
+                    const double weight = double(model.estimator.energy) / square;
                     for (int k = 0; k < d; k++) {
                         sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
                     }
@@ -108,11 +115,36 @@ void sort_axes(Frame& frame, double* variance) {
     std::copy(sorted.begin(), sorted.end(), variance);
 }
 
+float fit_energy(const Sample& sample, const Anchors& anchors, const Model& model) {
+    constexpr double kLeast = 1.0 / 256; // where all rows are their anchors, others may come later
+    std::vector<int64_t> rows = fitting_rows(sample.shape);
+    rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
+    std::vector<double> square(rows.size(), 0);
+    for (size_t i = 0; i < rows.size(); i++) {
+        const int j = anchors.label[rows[i]];
+        const float* x = sample.vector(rows[i]);
+        const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
+        for (int k = 0; k < model.d; k++) {
+            const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+            const double r = double(u) - double(a[k]) / (1 << kAnchorBits);
+            square[i] += r * r;
+        }
+        square[i] /= double(model.spread[j]) * model.spread[j];
+    }
+    // the largest 1 in 256 are left out, as they may be wild
+    std::sort(square.begin(), square.end());
+    const size_t usual = square.size() - square.size() / 256;
+    double sum = 0;
+    for (size_t i = 0; i < usual; i++) {
+        sum += square[i];
+    }
+    return float(std::max(kLeast, sum / double(usual)));
+}
+
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     std::vector<int64_t> rows = fitting_rows(sample.shape);
-    rows.resize(std::min<size_t>(rows.size(), 4096));
+    rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
     std::vector<float> gamma(rows.size());
-    std::vector<double> square(rows.size());
     Rescue rescue;
 #pragma omp parallel
     {
@@ -132,25 +164,12 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
             coder.encode(sample.vector(rows[i]), j, code.data());
             gamma[i] = coder.residual_square > 0 ? float(coder.residual_dot / coder.residual_square)
                                                  : 1.0f;
-            square[i] = coder.residual_square / (double(model.spread[j]) * model.spread[j]);
         }
     }
     rescue.rethrow();
-    // the largest 1 in 256 are left out, as they may be wild
-    std::sort(square.begin(), square.end());
-    const size_t usual = square.size() - square.size() / 256;
-    double sum = 0;
-    for (size_t i = 0; i < usual; i++) {
-        sum += square[i];
-    }
-    model.estimator.energy = float(sum / double(usual));
     std::sort(gamma.begin(), gamma.end());
     const size_t tail = gamma.size() / 256;
-    // <r, r^> <= 0 happens with a bit or two per vector: the grid ends above it
-    const float low = std::max(0.02f, gamma[tail]);
-    const float high = std::max(low + 0.001f, gamma[gamma.size() - 1 - tail]);
-    model.estimator.gamma_low = low;
-    model.estimator.gamma_step = (high - low) / float(kGammaSteps - 1);
+    model.estimator.set_gamma(gamma[tail], gamma[gamma.size() - 1 - tail]);
 }
 
 } // namespace faiss_vlc

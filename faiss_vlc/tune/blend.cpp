@@ -33,7 +33,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const int64_t row = trial.base[i];
             const int j = anchors.label[row];
             coder.encode(sample.vector(row), j, &codes[size_t(i) * code_size]);
-            const float unit = 0.5f * model.spread[j];
+            const float unit = 0.5f * model.level_scale(j, &codes[size_t(i) * code_size]);
             const float* steps = model.steps_of(j);
             for (int s = 0; s < slots; s++) {
                 decoded[size_t(i) * slots + s] =
@@ -79,9 +79,10 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                 terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
                 const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
                 const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
-                terms.square[at] = decode_rho(word) * model.estimator.energy * model.spread[j] *
-                                   model.spread[j];
-                terms.gamma[at] = model.estimator.gamma(word & (kGammaSteps - 1));
+                const float length =
+                        decode_length(word) * model.estimator.length_unit(model.spread[j]);
+                terms.square[at] = length * length;
+                terms.gamma[at] = model.estimator.gamma[word & (kGammaSteps - 1)];
             }
         });
     }
@@ -90,6 +91,16 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
 }
 
 namespace {
+
+/// What a distance cannot be below, see Estimator.
+float least_distance(const Terms& terms, size_t at, size_t query, bool inner_product) {
+    const float length = std::sqrt(terms.square[at]);
+    if (inner_product) {
+        return terms.list_distance[at] - terms.query_norm[query] * length;
+    }
+    const float apart = std::sqrt(std::max(0.0f, terms.list_distance[at])) - length;
+    return apart * apart;
+}
 
 /// How many of the true neighbours the estimate finds, over all queries.
 int64_t found(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e) {
@@ -108,10 +119,13 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
                 const float scale = 1.0f + e.t2 * (1.0f / g - 1.0f);
                 const float square = terms.square[at];
                 const float own = inner_product ? 0.0f : g + e.t1 * miss;
-                const float penalty = inner_product ? e.c * terms.query_norm[q] / std::sqrt(energy)
-                                                    : e.c * terms.list_distance[at] / energy;
+                const float penalty =
+                        inner_product
+                                ? e.c * terms.query_norm[q] / std::sqrt(energy)
+                                : e.c * std::min(e.most_distance, terms.list_distance[at]) / energy;
                 estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
                               (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
+                estimate[c] = std::max(estimate[c], least_distance(terms, at, q, inner_product));
             }
             std::vector<float> sorted = estimate;
             std::nth_element(sorted.begin(), sorted.begin() + trial.neighbours - 1, sorted.end());
@@ -145,6 +159,19 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
             }
         }
     };
+    const auto start_from = [&](float t1, float t2, float c) {
+        Estimator other = estimator;
+        other.t1 = params.t1 >= 0 ? params.t1 : t1;
+        other.t2 = params.t2 >= 0 ? params.t2 : t2;
+        other.c = params.c >= 0 ? params.c : c;
+        const int64_t met = found(trial, terms, model, other);
+        if (met > best) {
+            best = met;
+            estimator = other;
+        }
+    };
+    start_from(0, 0, 0);
+    start_from(1, 1, 0);
     if (!thorough) {
         try_values(&Estimator::c, params.c, {0.0f, 0.15f});
         try_values(&Estimator::t2, params.t2, {0.5f, 0.9f});
@@ -152,12 +179,25 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
     }
     for (int round = 0; round < 2; round++) {
         try_values(&Estimator::c, params.c, {0.0f, 0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f});
-        try_values(&Estimator::t2, params.t2, {0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
+        try_values(&Estimator::t2, params.t2,
+                   {0.0f, 0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
         if (model.metric != faiss::METRIC_INNER_PRODUCT) {
-            try_values(&Estimator::t1, params.t1, {0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
+            try_values(&Estimator::t1, params.t1, {0.0f, 0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
         }
     }
     return best;
+}
+
+float usual_distance(const Trial& trial, const Terms& terms) {
+    constexpr double kShare = 0.95;
+    std::vector<float> distances;
+    for (size_t q = 0; q < trial.queries.size(); q++) {
+        for (int c = 0; c < trial.neighbours; c++) {
+            distances.push_back(terms.list_distance[q * trial.candidates + c]);
+        }
+    }
+    std::sort(distances.begin(), distances.end());
+    return distances.empty() ? 0 : distances[size_t(double(distances.size() - 1) * kShare)];
 }
 
 } // namespace faiss_vlc

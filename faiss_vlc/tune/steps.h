@@ -36,11 +36,11 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                      const Model& model);
 
 /// Chooses t1, t2 and c one after the other (the optimum is flat), starting from and replacing
-/// `estimator`. Returns what is found.
+/// `estimator`; plain decoding and the unbiased estimate are tried, too. Returns what is found.
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
                          const VLCParameters& params, bool thorough, Estimator& estimator);
 
-/// Variance of residual / spread along each axis of the full frames, frames x d.
+/// Variance of residual * sqrt(E) / |residual| along each axis of the full frames, frames x d.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
 
 /// The mean of the frames' variances, axis by axis, by which all frames share one layout.
@@ -50,8 +50,14 @@ std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, 
 /// Orders axes by falling variance (the covariance weighs lists differently).
 void sort_axes(Frame& frame, double* variance);
 
-/// The range of gamma and the mean of |r|^2 / spread^2 under the model's layout.
+/// E: the mean of |r|^2 / spread^2, in squared lattice units.
+float fit_energy(const Sample& sample, const Anchors& anchors, const Model& model);
+
+/// The values of gamma, by those that the sample's rows have under the model's layout.
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
+
+/// The distance within which nearly all true neighbours' anchors lie: the model's most_distance.
+float usual_distance(const Trial& trial, const Terms& terms);
 
 /// Model::rank_bias with which the fewest vectors are scanned for .8, .9 and .95 of the true
 /// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most

@@ -1,5 +1,6 @@
 #include <faiss_vlc/tune/tune.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -103,6 +104,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
                  faiss::MetricType metric) {
     const int d = sample.shape.d;
     Model model = model_of(sample, anchors, params, metric);
+    model.estimator.energy = fit_energy(sample, anchors, model);
     std::vector<double> variance = axis_variance(sample, anchors, model);
     for (int g = 0; g < anchors.groups; g++) {
         sort_axes(model.frames[g], &variance[size_t(g) * d]);
@@ -135,6 +137,9 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         }
     }
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
+    if (metric == faiss::METRIC_L2) {
+        best.estimator.most_distance = std::max(1.0f, usual_distance(trial, best_terms));
+    }
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);

@@ -70,7 +70,7 @@ float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
     const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
     const int slots = grid.slots;
     const int16_t* most = grid.most;
-    const __m256 by = _mm256_set1_ps(grid.spread), inverse = _mm256_set1_ps(grid.inverse_spread);
+    const __m256 by = _mm256_set1_ps(grid.scale), inverse = _mm256_set1_ps(grid.inverse_scale);
     __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (int s = 0; s < slots; s += kLanes) {
         __m256 found[2];

@@ -251,22 +251,28 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const __m256i factors = _mm256_cvtepu16_epi32(
                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(last_row + h % 2 * 16)));
-        const __m256 rho =
-                _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
-                                      _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 17),
-                                      _mm256_set1_epi32(int(kRhoBias)))),
-                              _mm256_set1_ps(kRhoZero));
+        const __m256 l = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
+                                               _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 16),
+                                               _mm256_set1_epi32(int(kLengthBias)))),
+                                       _mm256_set1_ps(kLengthZero));
         const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
         for (int q = 0; q < Q; q++) {
             const ListScan& list = *lists[q];
             const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1),
                                                   _mm256_set1_epi32(list.half));
-            const __m256 base = _mm256_add_ps(_mm256_set1_ps(list.list_distance),
-                                              _mm256_mul_ps(rho, look_up(list.add, gamma)));
-            const __m256 shift = _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2));
-            const __m256 estimate = _mm256_sub_ps(base, shift);
-            _mm256_storeu_ps(distances[q] + at + h * 8, estimate);
-            const __m256 close = _mm256_cmp_ps(estimate, _mm256_set1_ps(bounds[q]), _CMP_LE_OQ);
+            const __m256 rest = _mm256_sub_ps(
+                    _mm256_mul_ps(l, look_up(list.add, gamma)),
+                    _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2)));
+            const __m256 estimate =
+                    _mm256_add_ps(_mm256_set1_ps(list.list_distance), _mm256_mul_ps(l, rest));
+            __m256 least = _mm256_sub_ps(_mm256_set1_ps(list.reach),
+                                         _mm256_mul_ps(_mm256_set1_ps(list.length_unit), l));
+            if (!list.inner_product) {
+                least = _mm256_mul_ps(least, least);
+            }
+            const __m256 distance = _mm256_max_ps(least, estimate);
+            _mm256_storeu_ps(distances[q] + at + h * 8, distance);
+            const __m256 close = _mm256_cmp_ps(distance, _mm256_set1_ps(bounds[q]), _CMP_LE_OQ);
             const uint64_t some = uint64_t(_mm256_movemask_ps(close));
             within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
         }

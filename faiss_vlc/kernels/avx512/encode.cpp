@@ -49,7 +49,7 @@ float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
     const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
     const int slots = grid.slots;
     const int16_t* most = grid.most;
-    const __m512 by = _mm512_set1_ps(grid.spread), inverse = _mm512_set1_ps(grid.inverse_spread);
+    const __m512 by = _mm512_set1_ps(grid.scale), inverse = _mm512_set1_ps(grid.inverse_scale);
     __m512 sum = _mm512_setzero_ps();
     for (int s = 0; s < slots; s += kLanes) {
         const __m256i most16 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(most + s));

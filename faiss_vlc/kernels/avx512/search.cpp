@@ -282,11 +282,10 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
         const __m512i factors = _mm512_cvtepu16_epi32(
                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last_row)));
-        const __m512 rho =
-                _mm512_sub_ps(_mm512_castsi512_ps(_mm512_add_epi32(
-                                      _mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 17),
-                                      _mm512_set1_epi32(int(kRhoBias)))),
-                              _mm512_set1_ps(kRhoZero));
+        const __m512 l = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_add_epi32(
+                                               _mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 16),
+                                               _mm512_set1_epi32(int(kLengthBias)))),
+                                       _mm512_set1_ps(kLengthZero));
         const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
         for (int q = 0; q < Q; q++) {
             const ListScan& list = *lists[q];
@@ -296,13 +295,19 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
                                                       _mm512_loadu_ps(list.add + 16));
             const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
                                                       _mm512_loadu_ps(list.mul + 16));
-            const __m512 base =
-                    _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(rho, add));
+            const __m512 rest = _mm512_sub_ps(_mm512_mul_ps(l, add),
+                                              _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
             const __m512 estimate =
-                    _mm512_sub_ps(base, _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
-            _mm512_storeu_ps(distances[q] + at + b * 16, estimate);
+                    _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(l, rest));
+            __m512 least = _mm512_sub_ps(_mm512_set1_ps(list.reach),
+                                         _mm512_mul_ps(_mm512_set1_ps(list.length_unit), l));
+            if (!list.inner_product) {
+                least = _mm512_mul_ps(least, least);
+            }
+            const __m512 distance = _mm512_max_ps(least, estimate);
+            _mm512_storeu_ps(distances[q] + at + b * 16, distance);
             const uint32_t close =
-                    _mm512_cmp_ps_mask(estimate, _mm512_set1_ps(bounds[q]), _CMP_LE_OQ);
+                    _mm512_cmp_ps_mask(distance, _mm512_set1_ps(bounds[q]), _CMP_LE_OQ);
             within[q] |= uint64_t(close & ((1u << count) - 1)) << (at + b * 16);
         }
     }

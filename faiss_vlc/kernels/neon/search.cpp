@@ -257,20 +257,27 @@ void scan_block(const ListScan* const* lists, const uint8_t* block, int count, c
     for (int p = 0; p < kParts; p++) {
         const uint32x4_t factors = vmovl_u16(vreinterpret_u16_u8(vld1_u8(last_row + p * 8)));
         const uint32x4_t bits =
-                vaddq_u32(vshlq_n_u32(vshrq_n_u32(factors, 5), 17), vdupq_n_u32(kRhoBias));
-        const float32x4_t rho = vsubq_f32(vreinterpretq_f32_u32(bits), vdupq_n_f32(kRhoZero));
+                vaddq_u32(vshlq_n_u32(vshrq_n_u32(factors, 5), 16), vdupq_n_u32(kLengthBias));
+        const float32x4_t l = vsubq_f32(vreinterpretq_f32_u32(bits), vdupq_n_f32(kLengthZero));
         const uint32x4_t gamma = vandq_u32(factors, vdupq_n_u32(kGammaSteps - 1));
         const int in_part = count - 4 * p < 4 ? count - 4 * p : 4;
         for (int q = 0; q < Q; q++) {
             const ListScan& list = *lists[q];
             const int32x4_t dot2 = vsubq_s32(vshlq_n_s32(total[p][q], 1), vdupq_n_s32(list.half));
-            const float32x4_t base = vaddq_f32(vdupq_n_f32(list.list_distance),
-                                               vmulq_f32(rho, look_up(list.add, gamma)));
-            const float32x4_t shift = vmulq_f32(look_up(list.mul, gamma), vcvtq_f32_s32(dot2));
-            const float32x4_t estimate = vsubq_f32(base, shift);
-            vst1q_f32(distances[q] + at + 4 * p, estimate);
+            const float32x4_t rest =
+                    vsubq_f32(vmulq_f32(l, look_up(list.add, gamma)),
+                              vmulq_f32(look_up(list.mul, gamma), vcvtq_f32_s32(dot2)));
+            const float32x4_t estimate =
+                    vaddq_f32(vdupq_n_f32(list.list_distance), vmulq_f32(l, rest));
+            float32x4_t least =
+                    vsubq_f32(vdupq_n_f32(list.reach), vmulq_f32(vdupq_n_f32(list.length_unit), l));
+            if (!list.inner_product) {
+                least = vmulq_f32(least, least);
+            }
+            const float32x4_t distance = vbslq_f32(vcgtq_f32(least, estimate), least, estimate);
+            vst1q_f32(distances[q] + at + 4 * p, distance);
             if (in_part > 0) {
-                const uint32_t close = bits_of(vcleq_f32(estimate, vdupq_n_f32(bounds[q])));
+                const uint32_t close = bits_of(vcleq_f32(distance, vdupq_n_f32(bounds[q])));
                 within[q] |= uint64_t(close & ((1u << in_part) - 1)) << (at + 4 * p);
             }
         }

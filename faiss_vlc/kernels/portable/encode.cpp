@@ -40,7 +40,7 @@ float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
     const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
     const int slots = grid.slots;
     const int16_t* most = grid.most;
-    const float spread = grid.spread, inverse_spread = grid.inverse_spread;
+    const float spread = grid.scale, inverse_spread = grid.inverse_scale;
     float lane[kLanes] = {};
     for (int s = 0; s < slots; s += kLanes) {
         for (int i = 0; i < kLanes; i++) {

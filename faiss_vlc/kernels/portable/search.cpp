@@ -137,8 +137,12 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
         std::memcpy(&f, factors + 2 * v, 2);
         const int gamma = f & (kGammaSteps - 1);
         const int32_t dot2 = 2 * acc[v] - list.half;
-        const float base = list.list_distance + decode_rho(f) * list.add[gamma];
-        distance[v] = base - list.mul[gamma] * float(dot2);
+        const float l = decode_length(f);
+        const float estimate =
+                list.list_distance + l * (l * list.add[gamma] - list.mul[gamma] * float(dot2));
+        const float apart = list.reach - list.length_unit * l;
+        const float least = list.inner_product ? apart : apart * apart;
+        distance[v] = least > estimate ? least : estimate;
         within |= uint32_t(distance[v] <= bound) << v;
     }
     return within;
