@@ -272,10 +272,13 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                 const uint gamma = factors & (GAMMAS - 1);
                 const float l = as_float(((factors >> 5) << 16) + LENGTH_BIAS) - LENGTH_ZERO;
                 const GammaStep gamma_step = table[gamma];
+                const int is_far = l > shape.usual_length;
 #pragma unroll
                 for (int r = 0; r < QUERIES; r++) {
-                    const float add = unit * (gamma_step.own + penalty[r] * gamma_step.miss);
-                    const float mul = times[r] * gamma_step.share;
+                    const float usual = unit * (gamma_step.own + penalty[r] * gamma_step.miss);
+                    const float far = inner_product ? 0.0f : unit * gamma_step.far;
+                    const float add = is_far ? far : usual;
+                    const float mul = is_far ? times[r] : times[r] * gamma_step.share;
                     const int dot2 = 2 * acc[i * QUERIES + r] - halves[r * PER_QUERY];
                     const float estimate = base[r] + l * (l * add - mul * (float)dot2);
                     const float apart = reach[r] - away[r] * l;

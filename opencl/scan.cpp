@@ -124,6 +124,7 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     shape_.energy = model.estimator.energy;
     shape_.c = model.estimator.c;
     shape_.most_distance = model.estimator.most_distance;
+    shape_.usual_length = model.estimator.usual_length;
 
     const Derived& derived = model.derived();
     std::vector<float> anchors = derived.anchor_lattice;
@@ -133,7 +134,7 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     std::vector<records::GammaStep> gammas;
     for (int i = 0; i < kGammaSteps; i++) {
         const Estimator::Step step = model.estimator.step(inner_product, i);
-        gammas.push_back({step.miss, step.own, step.share});
+        gammas.push_back({step.miss, step.own, step.share, model.estimator.far[i]});
     }
     std::vector<records::ListTraits> traits;
     for (int j = 0; j < model.m; j++) {

@@ -43,6 +43,7 @@ typedef struct {
     float energy; // of the estimator, as c and most_distance
     float c;
     float most_distance;
+    float usual_length;
 } ScanShape;
 
 // The choice of the best hits.
@@ -78,6 +79,7 @@ typedef struct {
     float miss;  // 1 - gamma
     float own;   // what |r|^2 alone adds
     float share; // what the dot product is taken times
+    float far;   // |r^|^2 / |r|^2 of unusually long vectors
 } GammaStep;
 
 // A list, whatever it holds.

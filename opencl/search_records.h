@@ -14,11 +14,11 @@ using ulong = uint64_t;
 // As OpenCL lays them out: without gaps, but for one at the end that 8-byte fields ask for.
 static_assert(sizeof(RankShape) == 11 * 4 && offsetof(RankShape, most) == 40);
 static_assert(sizeof(ProbeShape) == 5 * 4);
-static_assert(sizeof(ScanShape) == 8 + 14 * 4 && offsetof(ScanShape, c) == 56);
+static_assert(sizeof(ScanShape) == 8 + 16 * 4 && offsetof(ScanShape, c) == 56);
 static_assert(sizeof(HitShape) == 8 + 6 * 4 && offsetof(HitShape, as_places) == 24);
 static_assert(sizeof(Head) == 6 * 4);
 static_assert(sizeof(PackedField) == 4 * 4);
-static_assert(sizeof(GammaStep) == 3 * 4);
+static_assert(sizeof(GammaStep) == 4 * 4);
 static_assert(sizeof(ListTraits) == 3 * 4);
 static_assert(sizeof(Pair) == 2 * 4);
 static_assert(sizeof(Task) == 6 * 4);

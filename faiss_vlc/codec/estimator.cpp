@@ -5,6 +5,19 @@
 
 namespace faiss_vlc {
 
+namespace {
+
+/// The code of the value next to v.
+int nearest_value(const float* values, double v) {
+    int code = 0;
+    while (code + 1 < kGammaSteps && v > 0.5 * (double(values[code]) + values[code + 1])) {
+        code++;
+    }
+    return code;
+}
+
+} // namespace
+
 void Estimator::set_gamma(float low, float high) {
     constexpr int kBelow = 6, kAbove = 6;
     constexpr int kLast = kGammaSteps - 1 - kAbove;
@@ -20,6 +33,13 @@ void Estimator::set_gamma(float low, float high) {
     }
     for (int i = kLast + 1; i < kGammaSteps; i++) { // what is missed becomes less
         gamma[i] = high < 1 ? 1.0f - 0.75f * (1.0f - gamma[i - 1]) : gamma[i - 1] + step;
+    }
+}
+
+void Estimator::set_far(float low, float high) {
+    const float step = (high - low) / float(kGammaSteps - 1);
+    for (int i = 0; i < kGammaSteps; i++) {
+        far[i] = low + float(i) * step;
     }
 }
 
@@ -41,17 +61,19 @@ uint16_t Estimator::encode_length(double residual_square, float spread) const {
 
 uint16_t Estimator::encode(double residual_square, double residual_dot, float spread) const {
     const double g = residual_square > 0 ? residual_dot / residual_square : 1;
-    int code = 0; // the nearest value
-    while (code + 1 < kGammaSteps && g > 0.5 * (double(gamma[code]) + gamma[code + 1])) {
-        code++;
-    }
-    return uint16_t(encode_length(residual_square, spread) | code);
+    return uint16_t(encode_length(residual_square, spread) | nearest_value(gamma, g));
+}
+
+uint16_t Estimator::encode_far(double residual_square, double decoded_square, float spread) const {
+    const uint16_t factors = encode_length(residual_square, spread);
+    const double length = double(decode_length(factors)) * length_unit(spread);
+    return uint16_t(factors | nearest_value(far, decoded_square / (length * length)));
 }
 
 Estimator::Step Estimator::step(bool inner_product, int code) const {
     const float g = gamma[code];
     const float miss = 1.0f - g;
-    return {miss, inner_product ? 0.0f : g + t1 * miss, 1.0f + t2 * (1.0f / g - 1.0f)};
+    return {miss, inner_product ? 0.0f : g + t1 * miss, share(g)};
 }
 
 float Estimator::product_penalty(float query_norm) const {

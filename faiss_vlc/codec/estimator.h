@@ -36,6 +36,13 @@ inline float decode_length(uint16_t factors) {
 /// Between them bias is traded for variance; c accounts for the neighbours that noise brings in
 /// from the larger number of vectors farther away. Training chooses all three by recall.
 ///
+/// t2 < 0: the factor of <q - a, r^> is (1 + t2) - t2 gamma / kappa, of which -1 is least squares
+/// for codes that are longer than what they stand for.
+///
+/// For L2, vectors farther from their anchor than training saw (l > usual_length) keep
+/// |r^|^2 / |r|^2, one of the values `far`, in the place of gamma and get plain decoding: |q - x|^2
+/// ~ D + |r^|^2 - 2 <q - a, r^>, whose error is small where q is near, however long r is.
+///
 /// No estimate is below what is known anyway: |q - x| >= ||q - a| - |r||, and
 /// -<q, x> >= -<q, a> - |q| |r|.
 struct Estimator {
@@ -46,10 +53,15 @@ struct Estimator {
     float energy = 1; ///< E, in squared lattice units
     /// The largest D that training saw; the term of c grows no more beyond it.
     float most_distance = 1e30f;
+    float usual_length = 1e30f;  ///< l up to which t1, t2 and c are for
+    float far[kGammaSteps] = {}; ///< |r^|^2 / |r|^2 of each code beyond it, rising
+    float kappa = 1;             ///< the mean of |r^|^2 / |r|^2
 
     /// Sets gamma's values: most of them between low and high, where vectors like the sample's lie,
     /// the others beyond, farther and farther apart.
     void set_gamma(float low, float high);
+    /// Sets the values of `far`, evenly.
+    void set_far(float low, float high);
 
     /// What a list's lengths and levels are counted in: its spread, but not too little, as a list
     /// of equal vectors may get others later.
@@ -61,8 +73,17 @@ struct Estimator {
     float length_unit(float spread) const;
     /// The factors' bits of l.
     uint16_t encode_length(double residual_square, float spread) const;
+    /// Whether factors with this l are those of an unusually long vector.
+    bool is_far(float length) const { return length > usual_length; }
     /// All bits. <r, r^> <= 0 (a residual that its codes miss altogether) takes the lowest gamma.
     uint16_t encode(double residual_square, double residual_dot, float spread) const;
+    /// The same where it is far, by |r^|^2.
+    uint16_t encode_far(double residual_square, double decoded_square, float spread) const;
+
+    /// The factor of <q - a, r^>.
+    float share(float g) const {
+        return t2 < 0 ? (1.0f + t2) - t2 * g / kappa : 1.0f + t2 * (1.0f / g - 1.0f);
+    }
 
     /// What a code of gamma contributes to the tables, whatever list and query.
     struct Step {

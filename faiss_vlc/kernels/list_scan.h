@@ -17,7 +17,8 @@ constexpr float kSmallestQuery = 1e-30f;
 /// q8_i = round(127 w_i / max|w|). With codes c_i the integer
 ///   dot2 = sum_i q8_i (2 c_i - (2^b_i - 1)) = 2 <q8, c> - half
 /// stands for <q - a, r^> (scaled). With the factors' l and gamma
-///   estimate = D + l * (l * add[gamma] - mul[gamma] * dot2)
+///   estimate = D + l * (l * add[gamma] - mul[gamma] * dot2), or where l > usual_length
+///   estimate = D + l * (l * (far_add * far[gamma]) - far_mul * dot2), and with
 ///   least = reach - length_unit * l, for L2 its square
 ///   distance = least > estimate ? least : estimate.
 struct ListScan {
@@ -27,6 +28,10 @@ struct ListScan {
     float list_distance;   ///< D
     float add[kGammaSteps];
     float mul[kGammaSteps];
+    float usual_length;
+    float far_add; ///< |r|^2 of l = 1; inner products: 0
+    float far_mul;
+    const float* far; ///< kGammaSteps: |r^|^2 / |r|^2
     bool inner_product;
     float reach;       ///< |q - a|; inner products: D
     float length_unit; ///< |r| of l = 1; inner products: times |q|

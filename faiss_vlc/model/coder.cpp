@@ -23,8 +23,8 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
     const Model& model = model_;
     residual_square = model.anchor_distance(lattice, j);
     const float spread = model.spread[j];
-    const float scale = Estimator::list_scale(spread) *
-                        decode_length(model.estimator.encode_length(residual_square, spread));
+    const float length = decode_length(model.estimator.encode_length(residual_square, spread));
+    const float scale = Estimator::list_scale(spread) * length;
     const int n = model.slots();
     const Derived& derived = model.derived();
     const LevelGrid grid{n,
@@ -36,9 +36,24 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
                          scale > 0 ? 1.0f / scale : 0.0f};
     residual_dot = simd().encode.levels(grid, rotated, level.data());
     pack_code(model.layout, level.data(), code);
-    const uint16_t factors = model.estimator.encode(residual_square, residual_dot, spread);
+    const Estimator& estimator = model.estimator;
+    const uint16_t factors =
+            estimator.is_far(length)
+                    ? estimator.encode_far(residual_square, decoded_square(j, scale), spread)
+                    : estimator.encode(residual_square, residual_dot, spread);
     code[model.layout.code_bytes] = uint8_t(factors);
     code[model.layout.code_bytes + 1] = uint8_t(factors >> 8);
+}
+
+double Model::Coder::decoded_square(int j, float scale) const {
+    const float* steps = model_.steps_of(j);
+    const int16_t* most = model_.derived().levels_less_one.data();
+    double square = 0;
+    for (size_t s = 0; s < level.size(); s++) {
+        const double y = 0.5 * double(2 * level[s] - most[s]) * (double(steps[s]) * scale);
+        square += y * y;
+    }
+    return square;
 }
 
 void Model::Coder::encode(const float* x, int j, uint8_t* code) {

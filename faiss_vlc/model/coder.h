@@ -28,6 +28,9 @@ public:
     double residual_dot = 0;
     std::vector<uint8_t> level;
 
+    /// |r^|^2 of these levels in list j; `scale` as Model::level_scale.
+    double decoded_square(int j, float scale) const;
+
 private:
     const Model& model_;
     std::vector<float> lattice_[kTogether], rotated_[kTogether];

@@ -38,6 +38,9 @@ bool Model::same_as(const Model& other) const {
                        other.layout.fields.end(), same_field) &&
             std::equal(std::begin(estimator.gamma), std::end(estimator.gamma),
                        std::begin(other.estimator.gamma)) &&
+            std::equal(std::begin(estimator.far), std::end(estimator.far),
+                       std::begin(other.estimator.far)) &&
+            estimator.usual_length == other.estimator.usual_length &&
             estimator.energy == other.estimator.energy);
 }
 

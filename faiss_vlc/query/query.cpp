@@ -30,6 +30,8 @@ Query::Query(const Model& model, AnchorRanking* ranking)
       ranking_(ranking ? *ranking : *own_ranking_) {
     scan_.layout = &model.layout;
     scan_.inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    scan_.usual_length = model.estimator.usual_length;
+    scan_.far = model.estimator.far;
 }
 
 int32_t Query::half_of(const int8_t* q8) const {
@@ -182,6 +184,7 @@ const ListScan& Query::list(int j) {
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float spread = model.spread[j];
     const float scale = Estimator::list_scale(spread);
+    const float length = model.estimator.length_unit(spread);
     const int frame = model.group[j];
     scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
     if (inner_product) {
@@ -194,9 +197,10 @@ const ListScan& Query::list(int j) {
         }
         scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
         scan_.reach = scan_.list_distance;
-        scan_.length_unit = norm_ * model.estimator.length_unit(spread);
-        model.estimator.tables(steps_, 0, norm_, spread, largest_ * scale * (0.5f / 127.0f),
-                               scan_.add, scan_.mul);
+        scan_.length_unit = norm_ * length;
+        scan_.far_add = 0;
+        scan_.far_mul = largest_ * scale * (0.5f / 127.0f);
+        model.estimator.tables(steps_, 0, norm_, spread, scan_.far_mul, scan_.add, scan_.mul);
         return scan_;
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
@@ -206,9 +210,11 @@ const ListScan& Query::list(int j) {
                                        model.steps_of(j), weighted_.data(), query8_.data());
     scan_.half = half_of(query8_.data());
     scan_.reach = std::sqrt(scan_.list_distance);
-    scan_.length_unit = model.estimator.length_unit(spread);
-    model.estimator.tables(steps_, scan_.list_distance, 0, spread,
-                           largest * scale * (0.5f / 127.0f), scan_.add, scan_.mul);
+    scan_.length_unit = length;
+    scan_.far_add = length * length;
+    const float dot_scale = largest * scale * (0.5f / 127.0f);
+    scan_.far_mul = 2.0f * dot_scale;
+    model.estimator.tables(steps_, scan_.list_distance, 0, spread, dot_scale, scan_.add, scan_.mul);
     return scan_;
 }
 

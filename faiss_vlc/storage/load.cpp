@@ -115,6 +115,14 @@ void read_frame(ByteReader r, ByteReader sigma, Model& model) {
     }
 }
 
+void read_rising(ByteReader& reader, const char* name, float* values) {
+    for (int i = 0; i < kGammaSteps; i++) {
+        values[i] = finite(reader, name);
+        expect(values[i] > 0 && (i == 0 || values[i] >= values[i - 1]), reader, name, values[i],
+               "above 0 and rising");
+    }
+}
+
 std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead& head) {
     auto model = std::make_shared<Model>();
     model->d = int(head.d);
@@ -146,12 +154,8 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
 
     ByteReader estimator = sections.read(section::kEstimator);
     Estimator& e = model->estimator;
-    float below = 0;
-    for (float& gamma : e.gamma) {
-        gamma = finite(estimator, "gamma");
-        expect(gamma > 0 && gamma >= below, estimator, "gamma", gamma, "above 0 and rising");
-        below = gamma;
-    }
+    read_rising(estimator, "gamma", e.gamma);
+    read_rising(estimator, "far", e.far);
     e.t1 = finite(estimator, "t1");
     e.t2 = finite(estimator, "t2");
     e.c = finite(estimator, "c");
@@ -159,6 +163,10 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
     expect(e.energy > 0, estimator, "energy", e.energy, "above 0");
     e.most_distance = finite(estimator, "most distance");
     expect(e.most_distance >= 0, estimator, "most distance", e.most_distance, "0 or above");
+    e.usual_length = finite(estimator, "usual length");
+    expect(e.usual_length >= 0, estimator, "usual length", e.usual_length, "0 or above");
+    e.kappa = finite(estimator, "kappa");
+    expect(e.kappa > 0, estimator, "kappa", e.kappa, "above 0");
     model->default_nprobe = estimator.i32();
     expect(model->default_nprobe >= 1 && model->default_nprobe <= model->m, estimator,
            "default nprobe", model->default_nprobe, "1 to m");

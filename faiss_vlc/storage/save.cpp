@@ -74,7 +74,8 @@ void add_model(SectionWriter& sections, const Model& model) {
 
     const Estimator& e = model.estimator;
     w.array(e.gamma, kGammaSteps);
-    for (float v : {e.t1, e.t2, e.c, e.energy, e.most_distance}) {
+    w.array(e.far, kGammaSteps);
+    for (float v : {e.t1, e.t2, e.c, e.energy, e.most_distance, e.usual_length, e.kappa}) {
         w.f32(v);
     }
     w.i32(model.default_nprobe);

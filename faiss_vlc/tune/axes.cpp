@@ -142,9 +142,10 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
 }
 
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
+    constexpr float kBeyond = 1.25f; // times what was seen is still usual
     std::vector<int64_t> rows = fitting_rows(sample.shape);
     rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
-    std::vector<float> gamma(rows.size());
+    std::vector<float> gamma(rows.size(), 1), length(rows.size()), kappa(rows.size(), 1);
     Rescue rescue;
 #pragma omp parallel
     {
@@ -162,14 +163,28 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
             Model::Coder& coder = *own;
             const int j = anchors.label[rows[i]];
             coder.encode(sample.vector(rows[i]), j, code.data());
-            gamma[i] = coder.residual_square > 0 ? float(coder.residual_dot / coder.residual_square)
-                                                 : 1.0f;
+            if (coder.residual_square > 0) {
+                const double decoded = coder.decoded_square(j, model.level_scale(j, code.data()));
+                gamma[i] = float(coder.residual_dot / coder.residual_square);
+                kappa[i] = float(decoded / coder.residual_square);
+            }
+            length[i] = float(std::sqrt(coder.residual_square)) /
+                        model.estimator.length_unit(model.spread[j]);
         }
     }
     rescue.rethrow();
     std::sort(gamma.begin(), gamma.end());
-    const size_t tail = gamma.size() / 256;
-    model.estimator.set_gamma(gamma[tail], gamma[gamma.size() - 1 - tail]);
+    std::sort(length.begin(), length.end());
+    std::sort(kappa.begin(), kappa.end());
+    const size_t tail = gamma.size() / 256; // these may be wild
+    const size_t last = gamma.size() - 1 - tail;
+    model.estimator.set_gamma(gamma[tail], gamma[last]);
+    const float margin = 0.02f + kappa[last] - kappa[tail];
+    model.estimator.set_far(std::max(0.02f, kappa[tail] - margin), kappa[last] + margin);
+    if (model.metric == faiss::METRIC_L2) {
+        model.estimator.usual_length = kBeyond * length[last];
+    }
+    model.estimator.kappa = std::max(0.01f, kappa[kappa.size() / 2]);
 }
 
 } // namespace faiss_vlc

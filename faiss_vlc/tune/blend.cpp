@@ -116,7 +116,7 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
                 const size_t at = q * trial.candidates + c;
                 const float g = terms.gamma[at];
                 const float miss = 1.0f - g;
-                const float scale = 1.0f + e.t2 * (1.0f / g - 1.0f);
+                const float scale = e.share(g);
                 const float square = terms.square[at];
                 const float own = inner_product ? 0.0f : g + e.t1 * miss;
                 const float penalty =
@@ -139,7 +139,33 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
     return total;
 }
 
+/// The same with these terms, as far as the parameters leave them open.
+Estimator with_terms(Estimator estimator, const VLCParameters& params, float t1, float t2,
+                     float c) {
+    estimator.t1 = params.t1 >= 0 ? params.t1 : t1;
+    estimator.t2 = params.t2 >= 0 ? params.t2 : t2;
+    estimator.c = params.c >= 0 ? params.c : c;
+    return estimator;
+}
+
 } // namespace
+
+void check_estimator(const Trial& wide, const Terms& terms, const Model& model,
+                     const VLCParameters& params, Estimator& estimator) {
+    constexpr double kClearly = 1.03;
+    const struct {
+        float t1, t2, c;
+    } others[] = {{0, 0, 0}, {1, 1, 0}, {1, -1, 0}, {1, -0.5f, 0}, {0.5f, 0, 0}, {1, 0.5f, 0.2f}};
+    double best = double(found(wide, terms, model, estimator)) * kClearly;
+    for (const auto& [t1, t2, c] : others) {
+        const Estimator other = with_terms(estimator, params, t1, t2, c);
+        const auto met = double(found(wide, terms, model, other));
+        if (met > best) {
+            best = met;
+            estimator = other;
+        }
+    }
+}
 
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
                          const VLCParameters& params, bool thorough, Estimator& estimator) {
@@ -160,10 +186,7 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
         }
     };
     const auto start_from = [&](float t1, float t2, float c) {
-        Estimator other = estimator;
-        other.t1 = params.t1 >= 0 ? params.t1 : t1;
-        other.t2 = params.t2 >= 0 ? params.t2 : t2;
-        other.c = params.c >= 0 ? params.c : c;
+        const Estimator other = with_terms(estimator, params, t1, t2, c);
         const int64_t met = found(trial, terms, model, other);
         if (met > best) {
             best = met;
@@ -180,7 +203,7 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
     for (int round = 0; round < 2; round++) {
         try_values(&Estimator::c, params.c, {0.0f, 0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f});
         try_values(&Estimator::t2, params.t2,
-                   {0.0f, 0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
+                   {-1.0f, -0.5f, 0.0f, 0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
         if (model.metric != faiss::METRIC_INNER_PRODUCT) {
             try_values(&Estimator::t1, params.t1, {0.0f, 0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
         }

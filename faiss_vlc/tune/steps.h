@@ -25,6 +25,10 @@ struct Trial {
 
 Trial make_trial(const Sample& sample, const Model& model);
 
+/// The first queries of a trial, with every row of the base as a candidate: what is far but badly
+/// known gets among the nearest, which the candidates of a trial don't show.
+Trial widen(const Trial& trial, const Model& model);
+
 /// What the estimate of each (query, candidate) is made of, for one layout.
 struct Terms {
     std::vector<float> list_distance, dot; ///< D and <q - a, r^> (or -<q, a> and <q, r^>)
@@ -55,6 +59,11 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
 
 /// The values of gamma, by those that the sample's rows have under the model's layout.
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
+
+/// Takes another of a few estimators, plain decoding among them, where that finds clearly more of a
+/// wide trial.
+void check_estimator(const Trial& wide, const Terms& terms, const Model& model,
+                     const VLCParameters& params, Estimator& estimator);
 
 /// The distance within which nearly all true neighbours' anchors lie: the model's most_distance.
 float usual_distance(const Trial& trial, const Terms& terms);

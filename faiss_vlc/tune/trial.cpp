@@ -151,4 +151,33 @@ Trial make_trial(const Sample& sample, const Model& model) {
     return trial;
 }
 
+Trial widen(const Trial& trial, const Model& model) {
+    constexpr double kMostProducts = 3e8; // of components
+    constexpr int kMostWideQueries = 100, kLeastWideQueries = 16;
+    Trial wide;
+    wide.base = trial.base;
+    wide.neighbours = trial.neighbours;
+    wide.candidates = int(trial.base.size());
+    const double fit = kMostProducts / (double(wide.candidates) * std::max(16, model.slots()));
+    const size_t count =
+            size_t(std::clamp(fit, double(kLeastWideQueries), double(kMostWideQueries)));
+    wide.queries.assign(trial.queries.begin(),
+                        trial.queries.begin() + std::min(count, trial.queries.size()));
+    std::vector<bool> is_near(trial.base.size());
+    for (size_t q = 0; q < wide.queries.size(); q++) {
+        const int32_t* nearest = &trial.candidate[q * trial.candidates];
+        std::fill(is_near.begin(), is_near.end(), false);
+        for (int c = 0; c < trial.neighbours; c++) {
+            wide.candidate.push_back(nearest[c]);
+            is_near[nearest[c]] = true;
+        }
+        for (int i = 0; i < wide.candidates; i++) {
+            if (!is_near[i]) {
+                wide.candidate.push_back(i);
+            }
+        }
+    }
+    return wide;
+}
+
 } // namespace faiss_vlc

@@ -137,6 +137,9 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         }
     }
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
+    const Trial wide = widen(trial, best);
+    check_estimator(wide, estimate_terms(sample, anchors, wide, best), best, params,
+                    best.estimator);
     if (metric == faiss::METRIC_L2) {
         best.estimator.most_distance = std::max(1.0f, usual_distance(trial, best_terms));
     }

@@ -260,9 +260,17 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             const ListScan& list = *lists[q];
             const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1),
                                                   _mm256_set1_epi32(list.half));
-            const __m256 rest = _mm256_sub_ps(
-                    _mm256_mul_ps(l, look_up(list.add, gamma)),
-                    _mm256_mul_ps(look_up(list.mul, gamma), _mm256_cvtepi32_ps(dot2)));
+            __m256 add = look_up(list.add, gamma);
+            __m256 mul = look_up(list.mul, gamma);
+            const __m256 far = _mm256_cmp_ps(l, _mm256_set1_ps(list.usual_length), _CMP_GT_OQ);
+            if (_mm256_movemask_ps(far)) {
+                const __m256 own =
+                        _mm256_mul_ps(_mm256_set1_ps(list.far_add), look_up(list.far, gamma));
+                add = _mm256_blendv_ps(add, own, far);
+                mul = _mm256_blendv_ps(mul, _mm256_set1_ps(list.far_mul), far);
+            }
+            const __m256 rest = _mm256_sub_ps(_mm256_mul_ps(l, add),
+                                              _mm256_mul_ps(mul, _mm256_cvtepi32_ps(dot2)));
             const __m256 estimate =
                     _mm256_add_ps(_mm256_set1_ps(list.list_distance), _mm256_mul_ps(l, rest));
             __m256 least = _mm256_sub_ps(_mm256_set1_ps(list.reach),

@@ -291,10 +291,17 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             const ListScan& list = *lists[q];
             const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total[b][q], 1),
                                                   _mm512_set1_epi32(list.half));
-            const __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
-                                                      _mm512_loadu_ps(list.add + 16));
-            const __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
-                                                      _mm512_loadu_ps(list.mul + 16));
+            __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
+                                                _mm512_loadu_ps(list.add + 16));
+            __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
+                                                _mm512_loadu_ps(list.mul + 16));
+            if (const __mmask16 far =
+                        _mm512_cmp_ps_mask(l, _mm512_set1_ps(list.usual_length), _CMP_GT_OQ)) {
+                const __m512 own = _mm512_permutex2var_ps(_mm512_loadu_ps(list.far), gamma,
+                                                          _mm512_loadu_ps(list.far + 16));
+                add = _mm512_mask_mul_ps(add, far, _mm512_set1_ps(list.far_add), own);
+                mul = _mm512_mask_mov_ps(mul, far, _mm512_set1_ps(list.far_mul));
+            }
             const __m512 rest = _mm512_sub_ps(_mm512_mul_ps(l, add),
                                               _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
             const __m512 estimate =

@@ -264,9 +264,17 @@ void scan_block(const ListScan* const* lists, const uint8_t* block, int count, c
         for (int q = 0; q < Q; q++) {
             const ListScan& list = *lists[q];
             const int32x4_t dot2 = vsubq_s32(vshlq_n_s32(total[p][q], 1), vdupq_n_s32(list.half));
+            float32x4_t add = look_up(list.add, gamma);
+            float32x4_t mul = look_up(list.mul, gamma);
+            const uint32x4_t far = vcgtq_f32(l, vdupq_n_f32(list.usual_length));
+            if (vmaxvq_u32(far) != 0) {
+                const float32x4_t own =
+                        vmulq_f32(vdupq_n_f32(list.far_add), look_up(list.far, gamma));
+                add = vbslq_f32(far, own, add);
+                mul = vbslq_f32(far, vdupq_n_f32(list.far_mul), mul);
+            }
             const float32x4_t rest =
-                    vsubq_f32(vmulq_f32(l, look_up(list.add, gamma)),
-                              vmulq_f32(look_up(list.mul, gamma), vcvtq_f32_s32(dot2)));
+                    vsubq_f32(vmulq_f32(l, add), vmulq_f32(mul, vcvtq_f32_s32(dot2)));
             const float32x4_t estimate =
                     vaddq_f32(vdupq_n_f32(list.list_distance), vmulq_f32(l, rest));
             float32x4_t least =

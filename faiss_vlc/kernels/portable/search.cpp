@@ -138,8 +138,10 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
         const int gamma = f & (kGammaSteps - 1);
         const int32_t dot2 = 2 * acc[v] - list.half;
         const float l = decode_length(f);
-        const float estimate =
-                list.list_distance + l * (l * list.add[gamma] - list.mul[gamma] * float(dot2));
+        const bool is_far = l > list.usual_length;
+        const float add = is_far ? list.far_add * list.far[gamma] : list.add[gamma];
+        const float mul = is_far ? list.far_mul : list.mul[gamma];
+        const float estimate = list.list_distance + l * (l * add - mul * float(dot2));
         const float apart = list.reach - list.length_unit * l;
         const float least = list.inner_product ? apart : apart * apart;
         distance[v] = least > estimate ? least : estimate;
