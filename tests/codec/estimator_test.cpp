@@ -1,7 +1,10 @@
 #include <faiss_vlc/codec/estimator.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -10,66 +13,106 @@
 namespace faiss_vlc {
 namespace {
 
-TEST(Rho, CodesAreASmallFloat) {
-    EXPECT_EQ(decode_rho(0), 0);
-    EXPECT_EQ(decode_rho(31), 0); // gamma's bits don't matter
+TEST(Length, CodesAreASmallFloat) {
+    EXPECT_EQ(decode_length(0), 0);
+    EXPECT_EQ(decode_length(31), 0); // gamma's bits don't matter
     double last = -1;
     for (int code = 0; code < 2048; code++) {
-        const double exponent = code >> 6, mantissa = code & 63;
+        const double exponent = code >> 7, mantissa = code & 127;
         const double expected =
-                (64 + mantissa) / 64 * std::pow(2.0, exponent - 16) - std::pow(2.0, -16);
-        const float met = decode_rho(uint16_t(code << 5 | (code & 31)));
+                (128 + mantissa) / 128 * std::pow(2.0, exponent - 6) - std::pow(2.0, -6);
+        const float met = decode_length(uint16_t(code << 5 | (code & 31)));
         EXPECT_NEAR(met, expected, 1e-6 * expected) << code;
         EXPECT_GT(met, last);
         last = met;
     }
 }
 
-TEST(Rho, EncodesToTheNearest) {
+TEST(Length, EncodesToTheNearest) {
     Estimator e;
     e.energy = 2.5f;
     Random random(1);
     for (int code = 0; code < 2048; code++) {
         // what a code stands for comes back
         const float spread = float(0.25 * (1 + code % 16));
-        const double square = double(decode_rho(uint16_t(code << 5))) * 2.5 * spread * spread;
+        const double l = decode_length(uint16_t(code << 5));
+        const double square = l * l * 2.5 * spread * spread;
         EXPECT_EQ(e.encode(square, square, spread) >> 5, code);
+        EXPECT_EQ(e.encode_length(square, spread), code << 5);
     }
     for (int i = 0; i < 20000; i++) {
-        const double rho = std::exp(random.unit() * 26 - 15); // 3e-7 to 6e4
-        const float met = decode_rho(e.encode(rho * 2.5, rho, 1));
-        // 6 bits of mantissa, of rho + 2^-16
-        EXPECT_NEAR(met, rho, (rho + 0x1p-16) / 128 * 1.001) << rho;
+        const double l = std::exp(random.unit() * 14.4 - 7.5); // 5e-4 to 990
+        const float met = decode_length(e.encode(l * l * 2.5, l, 1));
+        // 7 bits of mantissa, of l + 2^-6
+        EXPECT_NEAR(met, l, (l + 0x1p-6) / 256 * 1.001) << l;
     }
 }
 
-TEST(Rho, EndsOfTheRange) {
+// Between any two neighbouring codes, where the error is largest.
+TEST(Length, RelativeErrorOverAllCodes) {
+    Estimator e;
+    double worst = 0;
+    for (int code = 0; code < 2047; code++) {
+        const double low = decode_length(uint16_t(code << 5));
+        const double high = decode_length(uint16_t((code + 1) << 5));
+        for (const double share : {0.01, 0.25, 0.49, 0.51, 0.75, 0.99}) {
+            const double l = low + share * (high - low);
+            const int met = e.encode_length(l * l, 1) >> 5;
+            ASSERT_EQ(met, share < 0.5 ? code : code + 1) << l;
+            const double error = std::fabs(decode_length(uint16_t(met << 5)) - l) / l;
+            if (l > 0x1p-6) { // beyond the length that code 0 gives up
+                ASSERT_LT(error, 1.0 / 128) << l;
+            }
+            if (l > 0.25) {
+                ASSERT_LT(error, 1.0 / 256 * 1.0625) << l;
+                worst = std::max(worst, error);
+            }
+        }
+    }
+    EXPECT_GT(worst, 0.0035); // nearly the bound: the steps are no finer than said
+}
+
+TEST(Length, EndsOfTheRange) {
     Estimator e;
     EXPECT_EQ(e.encode(0, 0, 1) >> 5, 0);
     EXPECT_EQ(e.encode(1e-30, 0, 1) >> 5, 0);
-    const uint16_t largest = e.encode(64000, 0, 1);
-    EXPECT_NEAR(decode_rho(largest), 64000, 64000 / 128.0);
-    for (double far : {65000.0, 65536.0, 1e6, 1e30, 1e300, double(INFINITY)}) {
-        const uint16_t factors = e.encode(far, far, 1);
+    const uint16_t largest = e.encode(1000.0 * 1000.0, 0, 1);
+    EXPECT_NEAR(decode_length(largest), 1000, 1000 / 256.0);
+    for (double far : {1019.0, 1020.0, 1024.0, 65536.0, 1e30, 1e150, double(INFINITY)}) {
+        const uint16_t factors = e.encode(far * far, far * far, 1);
         EXPECT_EQ(factors >> 5, 2047) << far; // the farthest there is, not wrapped around
-        EXPECT_GT(decode_rho(factors), 64000);
+        EXPECT_GT(decode_length(factors), 1019);
     }
+    EXPECT_EQ(e.encode(NAN, NAN, 1) >> 5, 2047);
+    EXPECT_EQ(e.encode_length(-1, 1) >> 5, 2047); // the root of it is no number
     // nothing to be relative to
-    EXPECT_EQ(e.encode(5, 5, 0) >> 5, 0);
     e.energy = 0;
     EXPECT_EQ(e.encode(5, 5, 1) >> 5, 0);
 }
 
+// A list of equal vectors has spread 0, and may get others later.
+TEST(Length, ListsWithoutSpreadHaveAUnit) {
+    Estimator e;
+    e.energy = 4;
+    EXPECT_EQ(Estimator::list_scale(0), 1.0f / 64);
+    EXPECT_EQ(Estimator::list_scale(1.0f / 64), 1.0f / 64);
+    EXPECT_EQ(Estimator::list_scale(0.5f), 0.5f);
+    EXPECT_EQ(Estimator::list_scale(NAN), 1.0f / 64);
+    EXPECT_EQ(e.length_unit(0.5f), 1);
+    EXPECT_EQ(e.length_unit(0), 1.0f / 32);
+    EXPECT_NEAR(decode_length(e.encode(9, 9, 0)) * e.length_unit(0), 3, 3 / 250.0);
+}
+
 TEST(Gamma, RoundsAndClamps) {
     Estimator e;
-    e.gamma_low = 0.3f;
-    e.gamma_step = 0.02f;
+    for (int c = 0; c < 32; c++) {
+        e.gamma[c] = 0.3f + 0.02f * float(c);
+    }
     const auto code = [&](double gamma) { return e.encode(10, 10 * gamma, 1) & 31; };
     for (int c = 0; c < 32; c++) {
         EXPECT_EQ(code(0.3 + 0.02 * c), c);
         EXPECT_EQ(code(0.3 + 0.02 * c + 0.009), c);
         EXPECT_EQ(code(0.3 + 0.02 * c - 0.009), c);
-        EXPECT_NEAR(e.gamma(c), 0.3 + 0.02 * c, 1e-6);
     }
     EXPECT_EQ(code(0.1), 0);
     EXPECT_EQ(code(2.0), 31);
@@ -78,10 +121,51 @@ TEST(Gamma, RoundsAndClamps) {
     EXPECT_EQ(code(-0.5), 0);
     EXPECT_EQ(code(-1e30), 0);
     EXPECT_EQ(e.encode(10, -INFINITY, 1) & 31, 0);
+    EXPECT_EQ(e.encode(10, NAN, 1) & 31, 0);
     // no residual is coded perfectly
     EXPECT_EQ(e.encode(0, 0, 1) & 31, 31);
-    // rho does not leak into it
+    // the length does not leak into it
     EXPECT_EQ(e.encode(1e9, 1e9 * 0.5, 1) & 31, 10);
+}
+
+TEST(Gamma, ValuesRiseAndCover) {
+    for (const auto& [low, high] :
+         {std::pair(0.3f, 0.7f), std::pair(0.6f, 0.95f), std::pair(0.98f, 0.9999f),
+          std::pair(0.9f, 1.05f), std::pair(-0.5f, 0.4f), std::pair(0.0f, 0.0f),
+          std::pair(1.0f, 1.0f), std::pair(0.05f, 1.3f)}) {
+        SCOPED_TRACE(std::to_string(low) + " to " + std::to_string(high));
+        Estimator e;
+        e.set_gamma(low, high);
+        EXPECT_GT(e.gamma[0], 0);
+        for (int c = 1; c < kGammaSteps; c++) {
+            EXPECT_GE(e.gamma[c], e.gamma[c - 1]) << c;
+            if (e.gamma[c - 1] > 0.02f) { // that is where values end below
+                EXPECT_GT(e.gamma[c], e.gamma[c - 1]) << c;
+            }
+        }
+        // most values lie where the sample's rows do, evenly
+        const float least = std::max(low, 0.02f), most = std::max(high, least + 0.001f);
+        int within = 0;
+        for (const float g : e.gamma) {
+            within += g >= least - 1e-6f && g <= most + 1e-6f;
+        }
+        EXPECT_GE(within, 20);
+        EXPECT_NEAR(e.gamma[6], least, 1e-6);
+        EXPECT_NEAR(e.gamma[25], most, 1e-6);
+        const double step = (double(most) - least) / 19;
+        for (double g = least; g <= most; g += 0.003) {
+            const float met = e.gamma[e.encode(1, g, 1) & 31];
+            ASSERT_NEAR(met, g, 0.5 * step + 1e-6);
+        }
+        // and some beyond: down to a twelfth, and nearly to 1
+        EXPECT_LT(e.gamma[0], std::max(0.0201f, 0.12f * least));
+        if (most < 1) {
+            EXPECT_LT(e.gamma[31], 1);
+            EXPECT_LT(1 - e.gamma[31], 0.2f * (1 - most));
+        } else {
+            EXPECT_GT(e.gamma[31], most);
+        }
+    }
 }
 
 /// The formulas of the header in doubles, for <q - a, r^> = dot2 * scale.
@@ -89,40 +173,47 @@ double formula(const Estimator& e, bool inner_product, double D, double q_norm, 
                double gamma, double dot) {
     const double miss = 1 - gamma;
     const double weight = 1 + e.t2 * (1 / gamma - 1);
-    return inner_product ? D + e.c * miss * q_norm * square / std::sqrt(e.energy) - weight * dot
-                         : D * (1 + e.c * miss * square / e.energy) +
-                                   square * (gamma + e.t1 * miss) - 2 * weight * dot;
+    return inner_product
+                   ? D + e.c * miss * q_norm * square / std::sqrt(e.energy) - weight * dot
+                   : D + e.c * std::min(D, double(e.most_distance)) * miss * square / e.energy +
+                             square * (gamma + e.t1 * miss) - 2 * weight * dot;
 }
 
 TEST(Tables, GiveTheDocumentedEstimates) {
     Random random(2);
+    int capped = 0;
     for (int trial = 0; trial < 2000; trial++) {
         Estimator e;
         e.t1 = float(random.unit());
-        e.t2 = float(random.unit());
+        e.t2 = float(2 * random.unit() - 1);
         e.c = float(random.unit());
         e.energy = float(0.1 + 100 * random.unit());
-        e.gamma_low = float(0.02 + 0.5 * random.unit());
-        e.gamma_step = float(0.015 * random.unit());
+        const float low = float(0.02 + 0.5 * random.unit());
+        e.set_gamma(low, low + float(0.5 * random.unit()));
+        if (trial % 3) {
+            e.most_distance = float(100 * random.unit());
+        }
         const bool inner_product = trial % 2;
         const float D = float((inner_product ? -50 : 0) + 100 * random.unit());
+        capped += !inner_product && D > e.most_distance;
         const float norm = float(10 * random.unit());
         const float spread = float(0.2 + 2 * random.unit());
         const float scale = float(1e-3 + random.unit());
         float add[kGammaSteps], mul[kGammaSteps];
         e.tables(e.steps(inner_product), D, norm, spread, scale, add, mul);
         for (int g = 0; g < kGammaSteps; g++) {
-            const double rho = 3 * random.unit();
+            const double l = 3 * random.unit();
             const double dot2 = 40 * random.normal();
-            const double square = rho * e.energy * spread * spread;
+            const double square = l * l * e.energy * spread * spread;
             const double expected =
-                    formula(e, inner_product, D, norm, square, e.gamma(g), dot2 * scale);
-            const double met = D + rho * add[g] - mul[g] * dot2;
-            ASSERT_NEAR(
-                    met, expected,
-                    2e-5 * (1 + std::fabs(D) + std::fabs(rho * add[g]) + std::fabs(mul[g] * dot2)));
+                    formula(e, inner_product, D, norm, square, e.gamma[g], l * dot2 * scale);
+            const double met = D + l * (l * add[g] - mul[g] * dot2);
+            ASSERT_NEAR(met, expected,
+                        2e-5 * (1 + std::fabs(D) + std::fabs(l * l * add[g]) +
+                                std::fabs(l * mul[g] * dot2)));
         }
     }
+    EXPECT_GT(capped, 100);
 }
 
 // q = x: D = |r|^2 and <q - a, r^> = gamma |r|^2, so the unbiased estimate is 0.
@@ -134,9 +225,12 @@ TEST(Tables, UnbiasedEstimateIsExactAtTheVector) {
         EXPECT_NEAR(formula(e, false, 7, 0, 7, gamma, gamma * 7), 0, 1e-9);
     }
     float add[kGammaSteps], mul[kGammaSteps];
-    e.gamma_low = 0.25f;
+    e.set_gamma(0.25f, 0.5f);
+    const double l = std::sqrt(7.0);
     e.tables(e.steps(false), 7, 0, 1, 1, add, mul);
-    EXPECT_NEAR(7 + 7 * add[0] - mul[0] * 0.25 * 7, 0, 1e-5);
+    for (int g = 0; g < kGammaSteps; g++) { // <q - a, r^> / l = gamma l
+        EXPECT_NEAR(7 + l * (l * add[g] - mul[g] * e.gamma[g] * l), 0, 1e-5);
+    }
     e.energy = 0; // duplicates only: nothing may become NaN
     e.c = 0.3f;
     for (bool inner_product : {false, true}) {

@@ -1,6 +1,7 @@
 #include <faiss_vlc/kernels/list_scan.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -348,104 +349,199 @@ void check_together(const ListScan* const* lists, const uint8_t* blocks, int cou
     }
 }
 
-/// Scans random or extreme codes on all levels and compares with the formula in doubles.
-void check_scan(const Layout& layout, int count, int kind, Random& random) {
+/// Codes in blocks and the scan of them for a query, all at random or extreme.
+struct ScanCase {
+    std::vector<uint8_t> codes;
+    std::vector<int8_t> q;
+    AlignedBytes blocks;
+    ListScan list{};
+};
+
+/// A query's components: all that ListScan has of them.
+ListScan scan_of(const Layout& layout, const std::vector<int8_t>& q) {
+    ListScan list{};
+    list.layout = &layout;
+    list.query = reinterpret_cast<const uint32_t*>(q.data());
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        for (int l = 0; l < layout.fields[i].lanes; l++) {
+            list.half += q[4 * i + l] * ((1 << layout.fields[i].width) - 1);
+        }
+    }
+    return list;
+}
+
+ScanCase make_case(const Layout& layout, int count, int kind, Random& random) {
     const int size = layout.code_size();
-    std::vector<uint8_t> codes(size_t(count) * size);
-    for (uint8_t& c : codes) {
+    ScanCase made;
+    made.codes.resize(size_t(count) * size);
+    for (uint8_t& c : made.codes) {
         c = kind == 1 ? 255 : kind == 2 ? 0 : uint8_t(random.bits());
     }
-    std::vector<int8_t> q(layout.slots() + 4, 0);
-    int32_t half = 0;
+    made.q.assign(4 * layout.fields.size() + 4, 0);
     for (size_t i = 0; i < layout.fields.size(); i++) {
         for (int l = 0; l < layout.fields[i].lanes; l++) {
             const int v = kind == 1 ? 127 : kind == 3 ? -127 : int(random.between(-127, 127));
-            q[4 * i + l] = int8_t(v);
-            half += v * ((1 << layout.fields[i].width) - 1);
+            made.q[4 * i + l] = int8_t(v);
         }
     }
-    ListScan list{};
-    list.layout = &layout;
-    std::vector<uint32_t> query(layout.fields.size() + 1);
-    std::memcpy(query.data(), q.data(), layout.slots());
-    list.query = query.data();
-    list.half = half;
-    list.list_distance = float(100 * random.unit());
+    made.list = scan_of(layout, made.q);
+    made.list.list_distance = float(100 * random.unit());
     for (int g = 0; g < kGammaSteps; g++) {
-        list.add[g] = float(random.normal());
-        list.mul[g] = float(random.normal() * 1e-3);
+        made.list.add[g] = float(random.normal());
+        made.list.mul[g] = float(random.normal() * 1e-3);
     }
-    std::vector<double> expected(count), error(count);
-    for (int v = 0; v < count; v++) {
-        const uint8_t* code = &codes[size_t(v) * size];
-        std::vector<uint8_t> level(layout.slots());
-        unpack_code(layout, code, level.data());
-        double dot2 = 0;
-        for (size_t i = 0; i < layout.fields.size(); i++) {
-            for (int l = 0; l < layout.fields[i].lanes; l++) {
-                dot2 += q[4 * i + l] *
-                        (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
-            }
-        }
-        const int factors = code[layout.code_bytes] | code[layout.code_bytes + 1] << 8;
-        const int gamma = factors & 31;
-        const double rho = std::ldexp(64 + (factors >> 5 & 63), (factors >> 11) - 22) - 0x1p-16;
-        expected[v] = list.list_distance + rho * list.add[gamma] - list.mul[gamma] * dot2;
-        error[v] = 1e-6 * (list.list_distance + std::fabs(rho * list.add[gamma]) +
-                           std::fabs(list.mul[gamma] * dot2));
-    }
+    made.list.inner_product = random.bits() % 2;
+    made.list.reach =
+            made.list.inner_product ? -made.list.list_distance : std::sqrt(made.list.list_distance);
+    made.list.length_unit = float(2 * random.unit());
     // The slack that lists keep, in an allocation of exactly that size for the sanitizers.
-    AlignedBytes block(size_t(count) * size + 64, 0xa5);
-    std::vector<uint8_t> laid;
+    made.blocks = AlignedBytes(size_t(count) * size + 64, 0xa5);
+    size_t laid = 0;
     for (int at = 0; at < count; at += kBlock) {
         const int in_block = std::min(kBlock, count - at);
-        const std::vector<uint8_t> some(&codes[size_t(at) * size],
-                                        &codes[size_t(at) * size] + size_t(in_block) * size);
+        const std::vector<uint8_t> some(&made.codes[size_t(at) * size],
+                                        &made.codes[size_t(at) * size] + size_t(in_block) * size);
         const std::vector<uint8_t> one = block_of(layout, some, in_block);
-        laid.insert(laid.end(), one.begin(), one.end());
+        std::copy(one.begin(), one.end(), made.blocks.begin() + laid);
+        laid += one.size();
     }
-    ASSERT_EQ(laid.size() + 64, block.size());
-    std::copy(laid.begin(), laid.end(), block.begin());
+    EXPECT_EQ(laid + 64, made.blocks.size());
+    return made;
+}
+
+/// The distance of vector v by list_scan.h in doubles, with the error that floats may make.
+struct Expected {
+    double distance, error;
+    bool bounded; ///< it is the least there can be
+};
+
+Expected formula(const ScanCase& made, int v) {
+    const ListScan& list = made.list;
+    const Layout& layout = *list.layout;
+    const uint8_t* code = &made.codes[size_t(v) * layout.code_size()];
+    std::vector<uint8_t> level(layout.slots());
+    unpack_code(layout, code, level.data());
+    double dot2 = 0;
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        for (int l = 0; l < layout.fields[i].lanes; l++) {
+            dot2 += made.q[4 * i + l] *
+                    (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
+        }
+    }
+    const int factors = code[layout.code_bytes] | code[layout.code_bytes + 1] << 8;
+    const int gamma = factors & 31;
+    const double l = std::ldexp(128 + (factors >> 5 & 127), (factors >> 12) - 13) - 0x1p-6;
+    const double add = l * l * list.add[gamma], shift = l * list.mul[gamma] * dot2;
+    const double estimate = list.list_distance + add - shift;
+    const double apart = list.reach - list.length_unit * l;
+    const double least = list.inner_product ? apart : apart * apart;
+    const double largest = std::fabs(double(list.reach)) + list.length_unit * l;
+    return {std::max(least, estimate),
+            1e-6 * (std::fabs(double(list.list_distance)) + std::fabs(add) + std::fabs(shift) +
+                    (list.inner_product ? largest : largest * largest)),
+            least > estimate};
+}
+
+/// Scans random or extreme codes on all levels and compares with the formula in doubles. Returns
+/// how many of the vectors had the least distance that there can be.
+int check_scan(const Layout& layout, int count, int kind, Random& random) {
+    const ScanCase made = make_case(layout, count, kind, random);
+    std::vector<Expected> expected(count);
+    int bounded = 0;
+    for (int v = 0; v < count; v++) {
+        expected[v] = formula(made, v);
+        bounded += expected[v].bounded;
+    }
     std::vector<float> first;
     for (const Simd* level : levels()) {
         std::vector<float> distance(kScanBatch, 0);
-        level->scan.blocks(list, block.data(), count, 0, distance.data());
+        level->scan.blocks(made.list, made.blocks.data(), count, 0, distance.data());
         distance.resize(count);
         if (first.empty()) {
             first = distance;
         }
         for (int v = 0; v < count; v++) {
-            ASSERT_NEAR(distance[v], expected[v], error[v]) << level->name << " vector " << v;
+            EXPECT_NEAR(distance[v], expected[v].distance, expected[v].error)
+                    << level->name << " vector " << v;
         }
-        ASSERT_TRUE(same_bits(distance, first)) << level->name;
+        EXPECT_TRUE(same_bits(distance, first)) << level->name;
         // bounds: at one of the distances (equal counts), between them, none and all
-        for (float bound : {distance[count / 2], float(expected[0] + 1), -1e30f, 1e30f, NAN}) {
+        for (float bound :
+             {distance[count / 2], float(expected[0].distance + 1), -1e30f, 1e30f, NAN}) {
             std::vector<float> again(kScanBatch);
             const uint64_t within =
-                    level->scan.blocks(list, block.data(), count, bound, again.data());
+                    level->scan.blocks(made.list, made.blocks.data(), count, bound, again.data());
             uint64_t wanted = 0;
             for (int v = 0; v < count; v++) {
                 wanted |= uint64_t(first[v] <= bound) << v;
             }
-            ASSERT_EQ(within, wanted) << level->name << " " << count << " bound " << bound;
+            EXPECT_EQ(within, wanted) << level->name << " " << count << " bound " << bound;
         }
     }
-    ListScan other = list;
-    std::vector<int8_t> opposite(query.size() * 4, 0);
-    for (int i = 0; i < layout.slots(); i++) {
-        opposite[i] = int8_t(-q[i]);
+    std::vector<int8_t> opposite(made.q.size());
+    for (size_t i = 0; i < opposite.size(); i++) {
+        opposite[i] = int8_t(-made.q[i]);
     }
-    other.query = reinterpret_cast<const uint32_t*>(opposite.data());
-    other.half = -half;
+    ListScan other = scan_of(layout, opposite);
     other.list_distance = 7;
-    std::copy_n(list.mul, kGammaSteps, other.add);
-    std::copy_n(list.add, kGammaSteps, other.mul);
-    const ListScan* two[] = {&list, &other};
-    check_together(two, block.data(), count);
+    std::copy_n(made.list.mul, kGammaSteps, other.add);
+    std::copy_n(made.list.add, kGammaSteps, other.mul);
+    other.inner_product = !made.list.inner_product;
+    other.reach = 2;
+    other.length_unit = 0.7f;
+    const ListScan* two[] = {&made.list, &other};
+    check_together(two, made.blocks.data(), count);
+    return bounded;
+}
+
+// Infinities and what is no number, in each place a list has for them: a vector gets the estimate
+// unless what is known is more.
+TEST(ScanBlocks, WhatIsNoNumberIsTheSameOnAllLevels) {
+    Random random(9);
+    const Layout layout = Layout::allocate(5, std::vector<double>(20, 1), 0);
+    for (int trial = 0; trial < 300; trial++) {
+        ScanCase made = make_case(layout, kScanBatch, 0, random);
+        ListScan& list = made.list;
+        const int gamma = int(random.between(0, kGammaSteps - 1));
+        float* const places[] = {&list.list_distance, &list.add[gamma], &list.mul[gamma],
+                                 &list.length_unit,   &list.reach,      &list.reach};
+        const float wild = std::array{NAN, INFINITY, -INFINITY, 3e38f}[trial % 4];
+        const int place = trial / 4 % 6;
+        *places[place] = wild;
+        if (place == 5) { // as both are where a query is too far away for floats
+            list.list_distance = wild;
+        }
+        ListScan unbounded = list;
+        unbounded.inner_product = true;
+        unbounded.reach = -INFINITY;
+        unbounded.length_unit = 0;
+        std::vector<float> estimate(kScanBatch);
+        levels()[0]->scan.blocks(unbounded, made.blocks.data(), kScanBatch, 0, estimate.data());
+        for (const Simd* level : levels()) {
+            SCOPED_TRACE(std::string(level->name) + " trial " + std::to_string(trial));
+            std::vector<float> distance(kScanBatch);
+            const uint64_t within =
+                    level->scan.blocks(list, made.blocks.data(), kScanBatch, 50, distance.data());
+            for (int v = 0; v < kScanBatch; v++) {
+                const uint8_t* code = &made.codes[size_t(v) * layout.code_size()];
+                const float l = decode_length(
+                        uint16_t(code[layout.code_bytes] | code[layout.code_bytes + 1] << 8));
+                const float away = list.length_unit * l;
+                const float apart = list.reach - away;
+                const float least = list.inner_product ? apart : apart * apart;
+                const float wanted = least > estimate[v] ? least : estimate[v];
+                // the sign and payload of a NaN mean nothing
+                ASSERT_TRUE(std::isnan(wanted) ? std::isnan(distance[v]) : distance[v] == wanted)
+                        << v << ": " << distance[v] << " for " << wanted;
+                ASSERT_EQ(within >> v & 1, uint64_t(wanted <= 50)) << v;
+            }
+        }
+    }
 }
 
 TEST(ScanBlocks, EveryCodeSizeAndCount) {
     Random random(5);
+    int bounded = 0, all = 0;
     for (int bytes = 1; bytes <= 70; bytes++) {
         std::vector<double> variance(3 * bytes);
         for (size_t i = 0; i < variance.size(); i++) {
@@ -454,12 +550,16 @@ TEST(ScanBlocks, EveryCodeSizeAndCount) {
         std::sort(variance.rbegin(), variance.rend());
         const Layout layout = Layout::allocate(bytes, variance, 0.25);
         for (int count = 1; count <= kScanBatch; count += 1 + (bytes * count) % 3) {
-            check_scan(layout, count, (bytes + count) % 4, random);
-            if (HasFatalFailure()) {
+            bounded += check_scan(layout, count, (bytes + count) % 4, random);
+            all += count;
+            if (HasFailure()) {
                 FAIL() << bytes << " bytes";
             }
         }
     }
+    // both sides of the bound were seen
+    EXPECT_GT(bounded, all / 8);
+    EXPECT_LT(bounded, all - all / 8);
 }
 
 TEST(ScanBlocks, EveryWidthAndShift) {
@@ -471,7 +571,7 @@ TEST(ScanBlocks, EveryWidthAndShift) {
                         Layout::from_fields(lanes, {{0, lanes, width, shift, 0, 0, 0, false}});
                 for (int kind = 0; kind < 4; kind++) {
                     check_scan(layout, 1 + int(random.between(0, 15)), kind, random);
-                    ASSERT_FALSE(HasFatalFailure()) << lanes << " " << width << " " << shift;
+                    ASSERT_FALSE(HasFailure()) << lanes << " " << width << " " << shift;
                 }
             }
         }
@@ -493,6 +593,7 @@ TEST(ScanBlocks, ManyWideFieldsDoNotSaturate) {
         for (int kind = 0; kind < 4; kind++) {
             check_scan(layout, kScanBatch, kind, random);
             check_scan(layout, 5, kind, random);
+            ASSERT_FALSE(HasFailure()) << width << " " << kind;
         }
     }
     // the largest code: 4096 dimensions of 8 bits

@@ -148,6 +148,8 @@ TEST(Coder, DecodesNearAndKnowsItsError) {
             ASSERT_NEAR(coder.residual_square / scale2, square, 1e-4 * square + 1e-6);
             ASSERT_NEAR(coder.residual_dot / scale2, dot, 2e-3 * square + 1e-5);
             const uint16_t factors = uint16_t(code[bytes - 2] | code[bytes - 1] << 8);
+            ASSERT_EQ(model.level_scale(j, code.data()),
+                      Estimator::list_scale(model.spread[j]) * decode_length(factors));
             ASSERT_EQ(factors, model.estimator.encode(coder.residual_square, coder.residual_dot,
                                                       model.spread[j]));
             error += true_distance(24, row, decoded.data());
@@ -158,6 +160,84 @@ TEST(Coder, DecodesNearAndKnowsItsError) {
         last = error;
         if (bytes == 26) {
             EXPECT_LT(error, 1e-3 * residual);
+        }
+    }
+}
+
+/// |x - x^|^2 over |x - a|^2, the mean over the sample's rows moved to `times` their residuals.
+/// Those whose length the factors could not hold at 1000 times are left out, whatever `times` is.
+double relative_error(const Trained& t, double times) {
+    const Model& model = *t.model;
+    const int d = model.d;
+    Model::Coder coder(model);
+    std::vector<uint8_t> code(model.layout.code_size());
+    std::vector<float> decoded(d), anchor(d), x(d);
+    double error = 0;
+    int rows = 0;
+    for (int64_t i = 0; i < t.sample.shape.n; i++) {
+        const int j = t.anchors.label[i];
+        model.anchor(j, anchor.data());
+        coder.encode(t.sample.vector(i), j, code.data());
+        if (std::sqrt(coder.residual_square) > model.estimator.length_unit(model.spread[j])) {
+            continue;
+        }
+        for (int k = 0; k < d; k++) {
+            x[k] = float(anchor[k] + times * (double(t.sample.vector(i)[k]) - anchor[k]));
+        }
+        coder.encode(x.data(), j, code.data());
+        model.decode(j, code.data(), decoded.data());
+        error += true_distance(d, x.data(), decoded.data()) /
+                 true_distance(d, x.data(), anchor.data());
+        rows++;
+    }
+    EXPECT_GT(rows, t.sample.shape.n / 3);
+    return error / rows;
+}
+
+TEST(Coder, VectorsOfAnyLengthDecodeAlike) {
+    const std::vector<float> x = clustered(700, 24, 20, 4);
+    for (const AnchorGrid grid : {AnchorGrid::int8, AnchorGrid::float16}) {
+        for (const int bytes : {5, 10, 14}) {
+            VLCParameters params = small_parameters(12, bytes);
+            params.grid = grid;
+            const Trained t = train_model(700, 24, x.data(), params);
+            const double usual = relative_error(t, 1);
+            EXPECT_LT(usual, 0.5) << bytes;
+            for (const double times : {30.0, 1000.0, 1.0 / 30}) {
+                EXPECT_NEAR(relative_error(t, times), usual, 0.005 * usual + 1e-4)
+                        << bytes << " x " << times;
+            }
+            // a thousandth of a residual is a few hundred of the units to which vectors are rounded
+            // before they are rotated
+            EXPECT_NEAR(relative_error(t, 1e-2), usual, 2e-3) << bytes;
+            EXPECT_NEAR(relative_error(t, 1e-3), usual, 0.15) << bytes;
+        }
+    }
+}
+
+// Half the lists' rows are one vector: what these lists get later has a length all the same.
+TEST(Coder, RowsAddedToListsOfEqualVectors) {
+    std::vector<float> x = clustered(600, 24, 2, 4, 0.2);
+    for (int64_t i = 0; i < 600; i += 2) { // those of the first of two centres
+        std::copy_n(x.data(), 24, &x[i * 24]);
+    }
+    const Trained t = train_model(600, 24, x.data(), small_parameters(2, 14));
+    const Model& model = *t.model;
+    Model::Coder coder(model);
+    std::vector<uint8_t> code(14);
+    std::vector<float> decoded(24), anchor(24), far(24);
+    Random random(5);
+    for (const double scale : {1e-2, 1.0, 20.0}) {
+        for (int j = 0; j < 2; j++) {
+            model.anchor(j, anchor.data());
+            for (int k = 0; k < 24; k++) {
+                far[k] = float(anchor[k] + scale * random.normal());
+            }
+            coder.encode(far.data(), j, code.data());
+            model.decode(j, code.data(), decoded.data());
+            EXPECT_LT(true_distance(24, far.data(), decoded.data()),
+                      0.6 * true_distance(24, far.data(), anchor.data()))
+                    << scale << " " << j << " spread " << model.spread[j];
         }
     }
 }

@@ -243,22 +243,26 @@ double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size
         dot += std::round(w[s] * 127 / most) *
                (level[s] - 0.5 * model.derived().levels_less_one[s]);
     }
-    dot *= most / 127 * model.spread[j] / (ip ? scale : scale * scale);
-
     const int factors = code[model.layout.code_bytes] | code[model.layout.code_bytes + 1] << 8;
+    const double l = decode_length(uint16_t(factors));
+    dot *= most / 127 * l * model.spread[j] / (ip ? scale : scale * scale);
     const Estimator& e = model.estimator;
-    const double g = e.gamma(factors & 31), miss = 1 - g, blend = 1 + e.t2 * (1 / g - 1);
-    const double square = decode_rho(uint16_t(factors)) * double(e.energy) * model.spread[j] *
-                          model.spread[j] / (scale * scale);
+    const double g = e.gamma[factors & 31], miss = 1 - g, blend = 1 + e.t2 * (1 / g - 1);
+    const double square =
+            l * l * double(e.energy) * model.spread[j] * model.spread[j] / (scale * scale);
     const double energy = e.energy / (scale * scale);
     if (ip) {
+        const double most_product = anchor_dot + std::sqrt(norm * square);
         const double rest = anchor_dot - e.c * miss * std::sqrt(norm) * square / std::sqrt(energy);
-        exact = rest + blend * exact_dot;
-        return rest + blend * dot;
+        exact = std::min(most_product, rest + blend * exact_dot);
+        return std::min(most_product, rest + blend * dot);
     }
-    const double rest = distance * (1 + e.c * miss * square / energy) + square * (g + e.t1 * miss);
-    exact = rest - 2 * blend * exact_dot;
-    return rest - 2 * blend * dot;
+    const double apart = std::sqrt(distance) - std::sqrt(square);
+    const double usual = e.most_distance / (scale * scale);
+    const double rest = distance + e.c * std::min(distance, usual) * miss * square / energy +
+                        square * (g + e.t1 * miss);
+    exact = std::max(apart * apart, rest - 2 * blend * exact_dot);
+    return std::max(apart * apart, rest - 2 * blend * dot);
 }
 
 TEST(Scan, EstimatesFollowTheFormula) {

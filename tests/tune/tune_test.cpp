@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <vector>
@@ -242,8 +243,9 @@ TEST(Tune, ModelIsConsistent) {
     const double energy =
             double(model.record.energy_held) * model.lattice.scale * model.lattice.scale;
     EXPECT_NEAR(model.estimator.energy, energy, 0.15 * energy);
-    EXPECT_GT(model.estimator.gamma_low, 0);
-    EXPECT_LT(model.estimator.gamma(31), 1.2);
+    EXPECT_GT(model.estimator.gamma[0], 0);
+    EXPECT_TRUE(std::is_sorted(std::begin(model.estimator.gamma), std::end(model.estimator.gamma)));
+    EXPECT_LT(model.estimator.gamma[31], 1.2);
     // codes of the sample miss what gamma says: on average 1 - gamma of the energy
     Model::Coder coder(model);
     std::vector<uint8_t> code(24);
@@ -265,7 +267,7 @@ TEST(Tune, ModelIsConsistent) {
         ASSERT_NEAR(true_distance(128, x, anchor.data()) * unit, coder.residual_square,
                     1e-3 * coder.residual_square);
         const int factors = code[22] | code[23] << 8;
-        gamma += model.estimator.gamma(factors & 31) / 500;
+        gamma += model.estimator.gamma[factors & 31] / 500;
         dot += own;
         square += coder.residual_square;
     }
