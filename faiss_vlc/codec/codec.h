@@ -33,7 +33,7 @@ struct Field {
 /// field are one word.
 ///
 /// Codes are uniform scalar levels of a unit Gaussian's residual: dimension i of width b decodes to
-/// (c - (2^b - 1) / 2) * step(b) * sigma_i * (the anchor's spread).
+/// (c - (2^b - 1) / 2) * step(b) * sigma_i * (Model::level_scale).
 struct Layout {
     std::vector<Field> fields; ///< by shift, then by row: scanning shifts once per position
     std::vector<int> row_lanes;

@@ -72,7 +72,7 @@ public:
 
     /// What the levels of a packed code of list j are taken times.
     float level_scale(int j, const uint8_t* code) const;
-    /// Decodes a packed code of list j: a_j + R^T (J_j level), in the data's units.
+    /// Decodes a packed code of list j: a_j + R^T J level(c), in the data's units.
     void decode(int j, const uint8_t* code, float* out) const;
 
     /// The same training: codes of one are codes of the other.

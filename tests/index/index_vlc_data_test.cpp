@@ -212,6 +212,58 @@ TEST(Data, ScalesDoNotMatter) {
     }
 }
 
+/// Of rows that an index trained on others gets, the share that comes first where it is looked for
+/// itself with every list probed, and the mean of |x - x^|^2 over |x - a|^2.
+struct Unlike {
+    double first, error;
+};
+
+Unlike add_and_find(IndexVLC& index, const std::vector<float>& x) {
+    const int d = index.d;
+    const idx_t n = idx_t(x.size()) / d, old = index.ntotal;
+    index.add(n, x.data());
+    index.nprobe = index.nlist;
+    std::vector<float> distance(n), decoded(d), anchor(d);
+    std::vector<idx_t> label(n), list(n);
+    index.search(n, x.data(), 1, distance.data(), label.data());
+    index.quantizer->assign(n, x.data(), list.data());
+    Unlike met{};
+    for (idx_t i = 0; i < n; i++) {
+        met.first += double(label[i] == old + i) / double(n);
+        index.reconstruct(old + i, decoded.data());
+        index.quantizer->reconstruct(list[i], anchor.data());
+        met.error += true_distance(d, &x[i * d], decoded.data()) /
+                     true_distance(d, &x[i * d], anchor.data()) / double(n);
+    }
+    return met;
+}
+
+// Rows far from the training's: lengths that its residuals don't have.
+TEST(Data, RowsUnlikeTheTrainings) {
+    const int d = 32;
+    Random random(21);
+    IndexVLC trained(d, small(16));
+    trained.train(4000, random.normals(4000 * d).data());
+    IndexVLC usual = trained;
+    const std::vector<float> like = random.normals(500 * d);
+    const Unlike own = add_and_find(usual, like);
+    EXPECT_GT(own.first, 0.99);
+    EXPECT_LT(own.error, 0.02);
+    for (const double times : {10.0, 30.0, 300.0}) {
+        IndexVLC index = trained;
+        const Unlike met = add_and_find(index, random.normals(500 * d, times));
+        EXPECT_GT(met.first, 0.99) << times;
+        EXPECT_LT(met.error, 1.1 * own.error) << times;
+    }
+    // rows that have all moved; those of the last two are nearer each other than codes can tell
+    for (const double away : {2.5, 50.0, 1000.0}) {
+        IndexVLC index = trained;
+        const Unlike met = add_and_find(index, random.normals(500 * d, 1, away));
+        EXPECT_GT(met.first, away < 10 ? 0.99 : 0) << away;
+        EXPECT_LT(met.error, 1.1 * own.error) << away;
+    }
+}
+
 TEST(Data, FarQueries) {
     const int d = 16;
     const std::vector<float> x = clustered(300, d, 30, 10);

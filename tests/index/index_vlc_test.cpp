@@ -201,7 +201,7 @@ TEST(Train, ResetAndRetrain) {
     EXPECT_LE(index.nprobe, 5u);
     index.add(kCount, base().data());
     const auto all = probing(5);
-    // At 8 bits the 6-bit mantissa of rho limits recall, not the codes: about .9 here.
+    // At 8 bits the 7-bit mantissa of the length limits recall, not the codes: about .9 here.
     EXPECT_GT(recall(search(index, 10, &all), 10, base(), false), 0.85);
 }
 

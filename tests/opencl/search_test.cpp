@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cmath>
 #include <thread>
 
@@ -195,6 +196,25 @@ TEST(OpenCLSearch, StrangeQueries) {
         }
         x[7 * c.d] = std::numeric_limits<float>::max();
         expect_same(index, 10, 5, x, "strange");
+    }
+}
+
+// Vectors and queries of lengths that training never saw.
+TEST(OpenCLSearch, LengthsUnlikeTheTrainings) {
+    const Case c{24, 20, 2, 2, AnchorGrid::int8};
+    for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        IndexVLC index = made(c, metric, 2000);
+        std::vector<float> y = rows(1500, c.d, 4), x = rows(24, c.d, 15);
+        for (size_t i = 0; i < y.size(); i++) {
+            y[i] *= std::array{1.0f, 1e-3f, 30.0f, 1000.0f, 1e6f}[i / c.d % 5];
+        }
+        for (size_t i = 0; i < x.size(); i++) {
+            x[i] *= std::array{1.0f, 30.0f, 1000.0f, 1e-4f}[i / c.d % 4];
+        }
+        index.add(1500, y.data());
+        for (const idx_t k : {10, 1000}) {
+            expect_same(index, k, 20, x, name(c, metric, k, 20, 24));
+        }
     }
 }
 

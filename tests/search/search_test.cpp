@@ -304,6 +304,62 @@ TEST(Scan, EstimatesFollowTheFormula) {
     }
 }
 
+/// |q| in lattice coordinates, for inner products.
+double query_norm(const Model& model, const std::vector<float>& x) {
+    double square = 0;
+    for (const float v : x) {
+        square += double(v) * v;
+    }
+    return std::sqrt(square) * model.lattice.scale;
+}
+
+// What is known of a vector, its length and its list's anchor, bounds its estimate.
+TEST(Scan, NoEstimateIsBelowWhatIsKnown) {
+    for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const IndexVLC& index = *fixture(metric).index;
+        Model model = *index.model; // whose estimates fall too low
+        model.estimator.t1 = 0;
+        model.estimator.t2 = 1;
+        model.estimator.c = 0;
+        for (float& gamma : model.estimator.gamma) {
+            gamma *= 0.5f;
+        }
+        Query query(model);
+        const SearchScope scope{model, index.lists()};
+        int at_bound = 0, all = 0;
+        for (idx_t q = 0; q < 20; q++) {
+            std::vector<float> x(&fixture().x[q * 7 * kDim], &fixture().x[q * 7 * kDim] + kDim);
+            for (float& v : x) { // some far away
+                v *= q % 2 ? 1.0f : 20.0f;
+            }
+            ASSERT_TRUE(query.set(x.data()));
+            for (int64_t j = 0; j < 9; j++) {
+                const ListScan list = query.list(int(j));
+                TopK top(kCount, &scope.lists);
+                scan_lists(scope, query, 1, &j, top);
+                ASSERT_EQ(top.sorted().size(), index.lists().list_size(j));
+                for (const auto& [estimate, id, place] : top.sorted()) {
+                    std::vector<uint8_t> code(index.code_size);
+                    index.lists().copy_code(j, place.offset, code.data());
+                    const double l = decode_length(
+                            uint16_t(code[index.code_size - 2] | code[index.code_size - 1] << 8));
+                    const double length = l * model.estimator.length_unit(model.spread[j]);
+                    const double apart =
+                            list.inner_product ? list.list_distance - query_norm(model, x) * length
+                                               : std::sqrt(double(list.list_distance)) - length;
+                    const double least = list.inner_product ? apart : apart * apart;
+                    const double error = 1e-5 * (std::fabs(list.list_distance) + length * length);
+                    ASSERT_GE(estimate, least - error) << q << " " << j;
+                    at_bound += estimate < least + error;
+                    all++;
+                }
+            }
+        }
+        EXPECT_GT(at_bound, all / 100) << metric; // it was needed
+        EXPECT_LT(at_bound, all) << metric;
+    }
+}
+
 TEST(Scan, StopsAfterMaxCodes) {
     const IndexVLC& index = *fixture().index;
     const VLCInvertedLists& lists = index.lists();
