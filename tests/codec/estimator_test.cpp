@@ -172,7 +172,7 @@ TEST(Gamma, ValuesRiseAndCover) {
 double formula(const Estimator& e, bool inner_product, double D, double q_norm, double square,
                double gamma, double dot) {
     const double miss = 1 - gamma;
-    const double weight = 1 + e.t2 * (1 / gamma - 1);
+    const double weight = e.t2 < 0 ? 1 + e.t2 - e.t2 * gamma / e.kappa : 1 + e.t2 * (1 / gamma - 1);
     return inner_product
                    ? D + e.c * miss * q_norm * square / std::sqrt(e.energy) - weight * dot
                    : D + e.c * std::min(D, double(e.most_distance)) * miss * square / e.energy +
@@ -188,6 +188,7 @@ TEST(Tables, GiveTheDocumentedEstimates) {
         e.t2 = float(2 * random.unit() - 1);
         e.c = float(random.unit());
         e.energy = float(0.1 + 100 * random.unit());
+        e.kappa = float(0.05 + random.unit());
         const float low = float(0.02 + 0.5 * random.unit());
         e.set_gamma(low, low + float(0.5 * random.unit()));
         if (trial % 3) {

@@ -357,11 +357,22 @@ struct ScanCase {
     ListScan list{};
 };
 
+/// |r^|^2 / |r|^2 of each code of unusually long vectors.
+const std::array<float, kGammaSteps> kFarValues = [] {
+    std::array<float, kGammaSteps> values{};
+    for (int i = 0; i < kGammaSteps; i++) {
+        values[i] = 0.3f + 0.02f * float(i);
+    }
+    return values;
+}();
+
 /// A query's components: all that ListScan has of them.
 ListScan scan_of(const Layout& layout, const std::vector<int8_t>& q) {
     ListScan list{};
     list.layout = &layout;
     list.query = reinterpret_cast<const uint32_t*>(q.data());
+    list.usual_length = INFINITY;
+    list.far = kFarValues.data();
     for (size_t i = 0; i < layout.fields.size(); i++) {
         for (int l = 0; l < layout.fields[i].lanes; l++) {
             list.half += q[4 * i + l] * ((1 << layout.fields[i].width) - 1);
@@ -394,6 +405,11 @@ ScanCase make_case(const Layout& layout, int count, int kind, Random& random) {
     made.list.reach =
             made.list.inner_product ? -made.list.list_distance : std::sqrt(made.list.list_distance);
     made.list.length_unit = float(2 * random.unit());
+    if (random.bits() % 2) { // some vectors are unusually long
+        made.list.usual_length = float(std::exp2(-6 + 16 * random.unit()));
+        made.list.far_add = float(random.normal());
+        made.list.far_mul = float(random.normal() * 1e-3);
+    }
     // The slack that lists keep, in an allocation of exactly that size for the sanitizers.
     made.blocks = AlignedBytes(size_t(count) * size + 64, 0xa5);
     size_t laid = 0;
@@ -431,7 +447,9 @@ Expected formula(const ScanCase& made, int v) {
     const int factors = code[layout.code_bytes] | code[layout.code_bytes + 1] << 8;
     const int gamma = factors & 31;
     const double l = std::ldexp(128 + (factors >> 5 & 127), (factors >> 12) - 13) - 0x1p-6;
-    const double add = l * l * list.add[gamma], shift = l * list.mul[gamma] * dot2;
+    const bool is_far = l > list.usual_length;
+    const double add = l * l * (is_far ? list.far_add * list.far[gamma] : list.add[gamma]);
+    const double shift = l * (is_far ? list.far_mul : list.mul[gamma]) * dot2;
     const double estimate = list.list_distance + add - shift;
     const double apart = list.reach - list.length_unit * l;
     const double least = list.inner_product ? apart : apart * apart;
@@ -489,6 +507,9 @@ int check_scan(const Layout& layout, int count, int kind, Random& random) {
     other.inner_product = !made.list.inner_product;
     other.reach = 2;
     other.length_unit = 0.7f;
+    other.usual_length = 3;
+    other.far_add = 0.4f;
+    other.far_mul = 2e-3f;
     const ListScan* two[] = {&made.list, &other};
     check_together(two, made.blocks.data(), count);
     return bounded;

@@ -95,8 +95,9 @@ def read(payload):
     layout = [struct.unpack_from("<HHBBBB", part["layout"], 8 + 8 * i) for i in range(fields)]
     lanes = [4] * (code_bytes // 4) + [2] * (code_bytes % 4 >= 2) + [1] * (code_bytes % 2)
     row_start = np.concatenate([[0], np.cumsum(lanes)])
-    *gamma, index.t1, index.t2, index.c, index.energy, index.most_distance, _ = (
-        struct.unpack("<37fi", part["estimator"])
+    gamma, far = np.frombuffer(part["estimator"], "<f4", 64).reshape(2, 32)
+    index.t1, index.t2, index.c, index.energy, index.most_distance, usual_length, index.kappa, _ = (
+        struct.unpack_from("<7fi", part["estimator"], 256)
     )
     index.rank_bias = struct.unpack("<f", part["rank"])[0] if "rank" in part else 0.0
     id_bytes = struct.unpack_from("<I", part["lists"])[0]
@@ -125,9 +126,11 @@ def read(payload):
                         index.level[at : at + v, axis] = level[:, i] - (2**width - 1) / 2
             factors[at : at + v] = np.frombuffer(block[code_bytes * v :].tobytes(), "<u2")
             at += v
-    index.gamma = np.array(gamma)[factors & 31]
     bits = ((factors >> 5).astype(np.uint32) << 16) + np.uint32(121 << 23)
-    index.scaled = (bits.view("<f4") - 2.0**-6) * np.maximum(index.spread, 1 / 64)[index.list_of]
+    length = bits.view("<f4") - 2.0**-6
+    index.far = length > usual_length
+    index.gamma = np.where(index.far, far[factors & 31], gamma[factors & 31]).astype(np.float64)
+    index.scaled = length * np.maximum(index.spread, 1 / 64)[index.list_of]
     index.length = index.scaled * np.sqrt(index.energy)
     return index
 
@@ -169,7 +172,10 @@ def search(payload, query, k, rounded):
         g, length = index.gamma[here], index.length[here]
         square = length**2
         miss = 1 - g
-        share = 1 + index.t2 * (1 / g - 1)
+        if index.t2 < 0:
+            share = (1 + index.t2) - index.t2 * g / index.kappa
+        else:
+            share = 1 + index.t2 * (1 / g - 1)
         f = index.frame_of[j]
         w = index.step[f] * (index.frame[f] @ (q - index.anchors[j] if index.metric == 1 else q))
         if rounded:
@@ -180,6 +186,7 @@ def search(payload, query, k, rounded):
             to_anchor = ((q - index.anchors[j]) ** 2).sum()
             estimate = to_anchor + index.c * min(to_anchor, index.most_distance) * miss * square / index.energy
             estimate = estimate + square * (g + index.t1 * miss) - 2 * share * dot
+            estimate = np.where(index.far[here], to_anchor + square * g - 2 * dot, estimate)
             distance = np.maximum((np.sqrt(to_anchor) - length) ** 2, estimate) / index.scale**2
         else:
             norm, to_anchor = np.linalg.norm(q), -(q @ index.anchors[j])

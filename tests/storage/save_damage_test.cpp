@@ -126,27 +126,33 @@ TEST(SaveDamage, ForgeriesAreNamed) {
     EXPECT_TRUE(refused(with(good, "layout", 13, uint8_t(9)), "code layout"));
     EXPECT_TRUE(refused(with(good, "layout", 14, uint8_t(8)), "code layout"));
     EXPECT_TRUE(refused(with(good, "layout", 15, uint8_t(1)), "filler"));
-    // 32 values of gamma, then t1, t2, c, energy, most distance and default nprobe
+    // 32 values of gamma and of far, then t1, t2, c, energy, most distance, usual length, kappa and
+    // default nprobe
     EXPECT_TRUE(refused(with(good, "estimator", 0, 0.0f), "gamma"));
     EXPECT_TRUE(refused(with(good, "estimator", 0, -1.0f), "gamma"));
     EXPECT_TRUE(refused(with(good, "estimator", 0, 1e3f), "above 0 and rising"));
     EXPECT_TRUE(refused(with(good, "estimator", 4 * 31, 1e-30f), "above 0 and rising"));
     EXPECT_TRUE(refused(with(good, "estimator", 4 * 15, nan), "finite"));
-    for (const size_t place : {32, 33, 34, 35, 36}) {
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 32, -1.0f), "far"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 32, 1e3f), "above 0 and rising"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 63, nan), "finite"));
+    for (const size_t place : {64, 65, 66, 67, 68, 69, 70}) {
         EXPECT_TRUE(refused(with(good, "estimator", 4 * place, nan), "finite")) << place;
         EXPECT_TRUE(refused(with(good, "estimator", 4 * place, inf), "finite")) << place;
     }
-    EXPECT_TRUE(refused(with(good, "estimator", 4 * 35, 0.0f), "energy"));
-    EXPECT_TRUE(refused(with(good, "estimator", 4 * 35, -1.0f), "energy"));
-    EXPECT_TRUE(refused(with(good, "estimator", 4 * 36, -1.0f), "most distance"));
-    EXPECT_TRUE(refused(with(good, "estimator", 4 * 37, int32_t(0)), "default nprobe"));
-    EXPECT_TRUE(refused(with(good, "estimator", 4 * 37, int32_t(4)), "default nprobe"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 67, 0.0f), "energy"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 67, -1.0f), "energy"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 68, -1.0f), "most distance"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 69, -1.0f), "usual length"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 70, 0.0f), "kappa"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 71, int32_t(0)), "default nprobe"));
+    EXPECT_TRUE(refused(with(good, "estimator", 4 * 71, int32_t(4)), "default nprobe"));
     EXPECT_TRUE(refused(with(good, "rank", 0, -0.5f), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, nan), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, 0.0f), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, 4.5f), "above 0"));
     // the largest that pass are harmless
-    const auto wide = index_of(with(with(with(good, "rank", 0, 4.0f), "estimator", 4 * 35, 3e38f),
+    const auto wide = index_of(with(with(with(good, "rank", 0, 4.0f), "estimator", 4 * 67, 3e38f),
                                     "spread", 2, float_to_half(65504)));
     wide->nprobe = wide->nlist;
     EXPECT_EQ(search(*wide, std::vector<float>(wide->d, 1.0f), 3).second.size(), 3u);
