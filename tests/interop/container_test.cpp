@@ -17,12 +17,6 @@ using namespace faiss_vlc;
 
 namespace {
 
-Bytes stock_written(const faiss::Index& index) {
-    faiss::VectorIOWriter writer;
-    faiss::write_index(&index, &writer);
-    return writer.data;
-}
-
 /// The first place of a text, which must be there.
 size_t find(const Bytes& bytes, const std::string& text) {
     const auto at = std::search(bytes.begin(), bytes.end(), text.begin(), text.end());

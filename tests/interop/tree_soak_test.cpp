@@ -355,8 +355,8 @@ private:
                                                    const std::vector<float>& queries, int k) const {
         const Results found = search(index, queries, k);
         std::vector<std::pair<float, int64_t>> all;
-        for (size_t i = 0; i < found.first.size(); i++) {
-            all.emplace_back(found.first[i], found.second[i]);
+        for (size_t i = 0; i < found.distance.size(); i++) {
+            all.emplace_back(found.distance[i], found.label[i]);
         }
         for (auto at = all.begin(); shards_ && at != all.end(); at += k) {
             std::sort(at, at + k);
@@ -396,7 +396,7 @@ private:
             const std::vector<float> query(row(held_[i].row), row(held_[i].row) + kD);
             const Results found = search(index, query, 10);
             bool met = false;
-            for (const int64_t label : found.second) {
+            for (const int64_t label : found.label) {
                 const auto at = row_of.find(label);
                 ASSERT_TRUE(label == -1 || at != row_of.end()) << label;
                 met = met || (label != -1 && at->second == held_[i].row);

@@ -138,7 +138,7 @@ TEST(SaveDamage, ForgeriesAreNamed) {
     const auto wide = index_of(with(with(with(good, "rank", 0, 4.0f), "estimator", 20, 3e38f),
                                     "spread", 2, float_to_half(65504)));
     wide->nprobe = wide->nlist;
-    EXPECT_EQ(search(*wide, std::vector<float>(wide->d, 1.0f), 3).second.size(), 3u);
+    EXPECT_EQ(search(*wide, std::vector<float>(wide->d, 1.0f), 3).label.size(), 3u);
     EXPECT_TRUE(refused(with(good, "lists", 0, uint32_t(5)), "bytes of an id"));
     EXPECT_TRUE(refused(with(good, "lists", 0, uint32_t(8)), "\"ids\""));
     EXPECT_TRUE(refused(with(good, "lists", 4, ~uint32_t(0)), "list sizes"));
