@@ -174,9 +174,10 @@ public:
             } else if (op == "update") {
                 update();
             } else if (op == "map") {
-                each_vlc(*index_, [&](IndexVLC& vlc) {
-                    vlc.set_direct_map_type(faiss::DirectMap::Type(random_.between(0, 2)));
-                });
+                // One type for all: where shards have several, FAISS adds to some and not to
+                // others.
+                const auto type = faiss::DirectMap::Type(random_.between(0, 2));
+                each_vlc(*index_, [&](IndexVLC& vlc) { vlc.set_direct_map_type(type); });
             } else if (op == "copy") {
                 index_ = copy_of(*index_);
             } else {
