@@ -113,7 +113,6 @@ void remove_and_go_on(Map type) {
         std::set<int64_t> gone; // beforehand, as selectors may look at rows.labels
         std::copy_if(rows.labels.begin(), rows.labels.end(), std::inserter(gone, gone.end()),
                      [&](int64_t label) { return selector.is_member(label); });
-        ASSERT_FALSE(gone.empty());
         ASSERT_EQ(map.remove_ids(selector), gone.size());
         rows.drop([&](int64_t label) { return gone.count(label) > 0; });
         expect_holds(map, rows);
