@@ -11,9 +11,17 @@ PREFIX ?= /usr/local
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
+# Builds the targets that are named, or all.
+BUILD = cmake --preset release && cmake --build --preset release
+# TESTS="save_test lists_test" builds and runs those alone.
+EMPTY :=
+CHOSEN = $(if $(TESTS),-R '^($(subst $(EMPTY) ,|,$(strip $(TESTS))))$$')
+COUNTED = assign_bench reduce_bench update_bench encode_bench rank_bench scan_bench
+
 SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
 
-.PHONY: help deps build test demo bench bench-check debug asan tsan crash soak fuzz install format tidy clean
+.PHONY: help deps build test demo bench bench-check debug asan tsan crash soak fuzz install format format-check \
+	tidy clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -21,31 +29,36 @@ help: ## list the targets
 deps: ## install the Debian packages that are missing from .ci/packages.txt
 	@.ci/install
 
-build: deps ## build/release/vlc and the libraries beside it
-	cmake --preset release
-	cmake --build --preset release
+build: deps ## the library, the command and the Python package, in build/release
+	$(BUILD) --target product
 
-test: build ## build and run every test
-	ctest --preset release
+test: deps ## build and run every test (TESTS names some)
+	$(BUILD) $(if $(TESTS),--target $(TESTS))
+	ctest --preset release $(CHOSEN)
 
-demo: build ## compress, search and compare with IVFPQ on the sample data
+demo: deps ## compress, search and compare with IVFPQ on the sample data
+	$(BUILD) --target vlc demo_ivfpq
 	benchmarks/demo.sh
 
-bench: build ## compare with FAISS, hnswlib, ScaNN and SVS from PyPI on the sample data (BENCH: options of bench.py)
+bench: deps ## compare with FAISS, hnswlib, ScaNN and SVS from PyPI on the sample data (BENCH: options of bench.py)
+	$(BUILD) --target vlc bench_worker
 	benchmarks/bench.py $(BENCH)
 
-bench-check: build ## count the hot stages' instructions (callgrind) and compare with the committed figures
+bench-check: deps ## count the hot stages' instructions (callgrind) and compare with the committed figures
+	$(BUILD) --target $(COUNTED)
 	benchmarks/check_instructions.py
 
-debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under TSan
+debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under TSan (TESTS names some)
 	cmake --preset $@
-	cmake --build --preset $@
-	ctest --preset $@
+	cmake --build --preset $@ $(if $(TESTS),--target $(TESTS))
+	ctest --preset $@ $(CHOSEN)
 
-crash: build ## kill 1000 processes (CRASH_SAVES) while they save
+crash: deps ## kill 1000 processes (CRASH_SAVES) while they save
+	$(BUILD) --target crash_test
 	VLC_CRASH_SAVES=$(or $(CRASH_SAVES),1000) build/release/tests/crash_test
 
-soak: build ## twice ten minutes (SOAK_SECONDS) of random changes against a plain model
+soak: deps ## twice ten minutes (SOAK_SECONDS) of random changes against a plain model
+	$(BUILD) --target soak_test tree_soak_test
 	VLC_SOAK_SECONDS=$(or $(SOAK_SECONDS),600) build/release/tests/soak_test
 	VLC_SOAK_SECONDS=$(or $(SOAK_SECONDS),600) build/release/tests/tree_soak_test
 
@@ -57,12 +70,16 @@ fuzz: deps ## each libFuzzer target for a minute (FUZZ_SECONDS); FUZZ_TARGETS na
 install: build ## install under PREFIX (/usr/local)
 	cmake --install build/release --prefix '$(PREFIX)'
 
-format: ## clang-format every source
+format: deps ## clang-format every source
 	$(SOURCES) | xargs clang-format -i
 
-tidy: build ## clang-tidy every source
-	$(SOURCES) | grep '\.cpp$$' | grep -vE '^tests/(interop/consumer|fuzz)/|/neon/' | \
-		xargs -P $(JOBS) -n 1 clang-tidy -p build/release --quiet
+format-check: deps ## fail where clang-format would change a source
+	$(SOURCES) | xargs clang-format --dry-run -Werror
+
+tidy: deps ## clang-tidy every source (TIDY: a pattern of paths, such as ^faiss_vlc/storage/)
+	cmake --preset release
+	$(SOURCES) | grep '\.cpp$$' | grep -vE '^tests/(interop/consumer|fuzz)/|/neon/' | grep -E '$(TIDY)' | \
+		xargs -P $(JOBS) -n 1 clang-tidy -p build/release --quiet --warnings-as-errors='*'
 
 clean: ## remove every build
 	rm -rf build

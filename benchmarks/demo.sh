@@ -36,3 +36,10 @@ for bytes in 16 32; do
 done
 echo
 /usr/bin/env python3 benchmarks/demo_table.py "$work" 16 32
+cat <<'END'
+
+What next?
+  build/release/vlc --help    the command that made the files above; it takes your vectors, too
+  make build                  the Python package and the C++ libraries
+  README.md                   ten lines of Python, C++, and results on larger data
+END

@@ -1,6 +1,7 @@
-// The nearest anchors of each row: faiss_vlc/train/stages/assign.h is the specification. A work-item takes ROWS
-// rows through all anchors, 16 at a time: lane l of a vector belongs to the anchors j with
-// j mod 16 == l and keeps the best of them, so a winner costs a compare and two selects.
+// The nearest anchors of each row: faiss_vlc/train/stages/assign.h is the specification. A
+// work-item takes ROWS rows through all anchors, 16 at a time: lane l of a vector belongs to the
+// anchors j with j mod 16 == l and keeps the best of them, so a winner costs a compare and two
+// selects.
 //
 // ROWS and one of DOT_VNNI, DOT_AVX2, DOT_PORTABLE, DOT_PACKED are build options. Packed anchors,
 // tile = 16:
@@ -242,14 +243,17 @@ inline int dot4(int a, int b, int sum) {
 #define TILES 1
 #define SUMS(r) int16 sum##r = 0;
 #define DOT(r, lane, w) sum##r.s##lane = dot4(a.s##lane, w, sum##r.s##lane);
-#define DOTS(r, w)                                                                             \
-    DOT(r, 0, w)                                                                               \
-    DOT(r, 1, w)                                                                               \
-    DOT(r, 2, w)                                                                               \
-    DOT(r, 3, w)                                                                               \
-    DOT(r, 4, w)                                                                               \
-    DOT(r, 5, w) DOT(r, 6, w) DOT(r, 7, w) DOT(r, 8, w) DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) \
-            DOT(r, c, w) DOT(r, d, w) DOT(r, e, w) DOT(r, f, w)
+#define DOTS(r, w) \
+    DOT(r, 0, w)   \
+    DOT(r, 1, w)   \
+    DOT(r, 2, w)   \
+    DOT(r, 3, w)   \
+    DOT(r, 4, w)   \
+    DOT(r, 5, w)   \
+    DOT(r, 6, w)   \
+    DOT(r, 7, w)   \
+    DOT(r, 8, w)   \
+    DOT(r, 9, w) DOT(r, a, w) DOT(r, b, w) DOT(r, c, w) DOT(r, d, w) DOT(r, e, w) DOT(r, f, w)
 #define FETCH(r) const int4 word##r = x##r[g];
 #define STEP0(r) DOTS(r, word##r.s0)
 #define STEP1(r) DOTS(r, word##r.s1)

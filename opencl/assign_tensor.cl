@@ -1,5 +1,6 @@
 // What the kernels for NVIDIA's tensor cores share (assign_mma.cl, assign_wgmma.cl: a program each,
-// made of common.cl, this file and the kernel's). faiss_vlc/train/stages/assign.h is the specification.
+// made of common.cl, this file and the kernel's). faiss_vlc/train/stages/assign.h is the
+// specification.
 //
 // Both leave 2 rows of 4 scores per 16 anchors in each work-item of 4 neighbours ("quad"): item q
 // of a quad has the classes 2q, 2q + 1, 2q + 8, 2q + 9 of two rows. It keeps the best of each class

@@ -1,5 +1,5 @@
-// Changes of the set of anchors and the grid they are stored on: faiss_vlc/train/stages/maintain.h is the
-// specification. refresh_anchors (update.cl) follows each of these kernels.
+// Changes of the set of anchors and the grid they are stored on: faiss_vlc/train/stages/maintain.h
+// is the specification. refresh_anchors (update.cl) follows each of these kernels.
 
 #define MOVE_MERGE 0
 

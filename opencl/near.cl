@@ -1,7 +1,7 @@
-// Assignment among the anchors near a row's last one: faiss_vlc/train/stages/near.h is the specification. Rows
-// are sorted by their last anchor, so that its list is fetched once for all of them. After
-// assign.cl, whose ways to multiply it uses. Lists are padded with -1 to `stride` anchors, a
-// multiple of 16.
+// Assignment among the anchors near a row's last one: faiss_vlc/train/stages/near.h is the
+// specification. Rows are sorted by their last anchor, so that its list is fetched once for all of
+// them. After assign.cl, whose ways to multiply it uses. Lists are padded with -1 to `stride`
+// anchors, a multiple of 16.
 
 #define NEAR_SEGMENT 256 // rows of one anchor in a work-group, as in reduce.cl's prefix
 
@@ -212,20 +212,20 @@ inline bool select_few(__global const int* own, int tiles, int length, __global 
     __local int* value = few;
     __local int* anchor = few + CANDIDATES;
     __local int* chosen = few + 2 * CANDIDATES;
-#define TAKE(v, i)                          \
-    if ((v) <= bound) {                     \
-        const int place = atomic_inc(met);  \
-        if (place < CANDIDATES) {           \
-            value[place] = (v);             \
-            anchor[place] = (i);            \
-        }                                   \
+#define TAKE(v, i)                         \
+    if ((v) <= bound) {                    \
+        const int place = atomic_inc(met); \
+        if (place < CANDIDATES) {          \
+            value[place] = (v);            \
+            anchor[place] = (i);           \
+        }                                  \
     }
-#define TAKE_QUAD(v, quad)                  \
-    if (any((v) <= (int4)(bound))) {        \
-        TAKE((v).x, (quad) * 4)             \
-        TAKE((v).y, (quad) * 4 + 1)         \
-        TAKE((v).z, (quad) * 4 + 2)         \
-        TAKE((v).w, (quad) * 4 + 3)         \
+#define TAKE_QUAD(v, quad)           \
+    if (any((v) <= (int4)(bound))) { \
+        TAKE((v).x, (quad)*4)        \
+        TAKE((v).y, (quad)*4 + 1)    \
+        TAKE((v).z, (quad)*4 + 2)    \
+        TAKE((v).w, (quad)*4 + 3)    \
     }
     at_quad = id;
     for (; at_quad + 3 * size < quads; at_quad += 4 * size) {
@@ -424,8 +424,9 @@ __kernel void assign_near(__global const char* rows, __global const char* anchor
                 LANE(1)
                 LANE(2)
                 LANE(3)
-                LANE(4) LANE(5) LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b) LANE(c) LANE(d)
-                        LANE(e) LANE(f)
+                LANE(4)
+                LANE(5)
+                LANE(6) LANE(7) LANE(8) LANE(9) LANE(a) LANE(b) LANE(c) LANE(d) LANE(e) LANE(f)
             }
 #define KEEP_ONE(r) KEEP_NEAR(r, 0, sum##r)
             EACH_ROW(KEEP_ONE)

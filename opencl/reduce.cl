@@ -1,7 +1,7 @@
-// Weighted sums per anchor over the training rows: faiss_vlc/train/stages/reduce.h is the specification. Entries
-// (row, neighbour) are sorted by anchor (count, prefix, scatter; their order within an anchor is
-// free, as all sums are exact), cut into segments of at most SEGMENT entries of one anchor, added
-// up per segment in 32 bits (SEGMENT * 256 * 127 < 2^31), and per anchor in 64.
+// Weighted sums per anchor over the training rows: faiss_vlc/train/stages/reduce.h is the
+// specification. Entries (row, neighbour) are sorted by anchor (count, prefix, scatter; their order
+// within an anchor is free, as all sums are exact), cut into segments of at most SEGMENT entries of
+// one anchor, added up per segment in 32 bits (SEGMENT * 256 * 127 < 2^31), and per anchor in 64.
 
 #define SEGMENT 256
 #define FIRST_ENTRY 512 // flag beside a weight: the row's nearest anchor
@@ -244,8 +244,7 @@ __kernel void sum_segments(__global const char* rows, __global const int* dist,
 __kernel void combine_segments(__global const int* segment_sum,
                                __global const long* segment_scalars,
                                __global const int* first_segment, int m, int dp, int more,
-                               __global long* sum,
-                               __global long* weight_j, __global int* count_j,
+                               __global long* sum, __global long* weight_j, __global int* count_j,
                                __global long* energy_j) {
     const int columns = dp / 16;
     const size_t id = get_global_id(0);

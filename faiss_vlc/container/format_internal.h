@@ -44,7 +44,7 @@ struct Entry {
 static_assert(sizeof(Entry) == kEntrySize && offsetof(Entry, checksum) == 40, "no gaps");
 
 inline uint64_t hash(const void* data, uint64_t size) {
-    return XXH64(data, size, 0);
+    return data ? XXH64(data, size, 0) : XXH64("", 0, 0);
 }
 
 inline uint64_t aligned(uint64_t offset, const char* what) {

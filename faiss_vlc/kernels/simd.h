@@ -116,11 +116,11 @@ struct Simd {
         void (*rows)(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label);
     };
 
-    Rank rank;
-    Rotate rotate;
-    Scan scan;
-    Encode encode;
-    Nearest nearest;
+    Rank rank = {};
+    Rotate rotate = {};
+    Scan scan = {};
+    Encode encode = {};
+    Nearest nearest = {};
 };
 
 /// The level in use, chosen once: the best that the CPU has, or the one that VLC_SIMD names

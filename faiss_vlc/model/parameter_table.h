@@ -33,8 +33,8 @@ class ByteWriter;
 using Value = std::variant<int32_t, uint32_t, float, std::string>;
 
 struct Choice {
-    int32_t value;
-    const char* name;             ///< as in C++ and Python
+    int32_t value = 0;
+    const char* name = nullptr;   ///< as in C++ and Python
     const char* option = nullptr; ///< what the command calls it, if not that
 };
 

@@ -72,8 +72,10 @@ class Formats(CliTest):
 
         os.mkfifo(self.path("pipe.npy"))
         with subprocess.Popen(["cat", self.path("pipe.npy")], stdout=subprocess.PIPE) as reader:
-            run("decode", "--idx", at("index.vlc"), "--out", self.path("pipe.npy"), stdout=subprocess.DEVNULL)
-            through_pipe = reader.stdout.read()
+            decode = [CLI, "decode", "--idx", at("index.vlc"), "--out", self.path("pipe.npy")]
+            with subprocess.Popen(decode, env=environment, stdout=subprocess.DEVNULL) as writer:
+                through_pipe = reader.stdout.read() # while it is written: a pipe holds little
+            self.assertEqual(writer.returncode, 0)
         decoded = run("decode", "--idx", at("index.vlc"), "--out", "/dev/stdout", stdout=subprocess.PIPE).stdout
         self.assertEqual(np.load(io.BytesIO(decoded)).shape, (N, D))
         self.assertEqual(through_pipe, decoded)

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <tests/support/results.h>
 #include <tests/support/unit_test.h>
 
 // Data of unusual shapes and scales.
@@ -25,11 +26,6 @@ VLCParameters small(int m, float bits = 4) {
     return p;
 }
 
-struct Results {
-    std::vector<float> distance;
-    std::vector<idx_t> label;
-};
-
 Results train_and_search(int d, const std::vector<float>& x, const VLCParameters& p, idx_t queries,
                          idx_t k, faiss::MetricType metric = faiss::METRIC_L2) {
     const idx_t n = idx_t(x.size()) / d;
@@ -38,9 +34,7 @@ Results train_and_search(int d, const std::vector<float>& x, const VLCParameters
     index.add(n, x.data());
     EXPECT_EQ(index.ntotal, n);
     index.nprobe = index.nlist;
-    Results r{std::vector<float>(queries * k, -7), std::vector<idx_t>(queries * k, -7)};
-    index.search(queries, x.data(), k, r.distance.data(), r.label.data());
-    return r;
+    return search(index, {x.begin(), x.begin() + queries * d}, k);
 }
 
 /// Each query is one of the vectors: the first label should be it, or one as near.

@@ -154,7 +154,7 @@ TEST(Factory, TreesTrainAddAndSearch) {
                     const bool mapped = std::string(description).find("IDMap") != std::string::npos;
                     const int64_t self = mapped ? 1000 + 3 * i : i;
                     for (int r = 0; r < 10; r++) {
-                        hits += found.second[i * 10 + r] == self;
+                        hits += found.label[i * 10 + r] == self;
                     }
                 }
                 EXPECT_GT(hits, 200);
@@ -186,7 +186,7 @@ TEST(Factory, BehindAnOptimizedRotation) {
     const Results found = search(*index, some, 100);
     int hits = 0;
     for (int i = 0; i < 100; i++) {
-        hits += std::count(&found.second[i * 100], &found.second[i * 100] + 100, i);
+        hits += std::count(&found.label[i * 100], &found.label[i * 100] + 100, i);
     }
     EXPECT_GT(hits, 90);
 }
@@ -205,7 +205,7 @@ TEST(Factory, TwoTokensInOneTree) {
     make_quick(*exact);
     index->train(400, x.data());
     index->add(400, x.data());
-    EXPECT_GE(search(*index, x).second[0], 0);
+    EXPECT_GE(search(*index, x).label[0], 0);
 }
 
 TEST(Factory, AsAQuantizer) {
@@ -221,7 +221,7 @@ TEST(Factory, AsAQuantizer) {
     index->add(400, x.data());
     ivf->nprobe = 4;
     const Results found = search(*index, x, 1);
-    EXPECT_EQ(found.second[7], 7);
+    EXPECT_EQ(found.label[7], 7);
 }
 
 TEST(Factory, MinMaxIsACodec) {

@@ -6,7 +6,9 @@
 #include <faiss/index_io.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <set>
 
 #include <faiss_vlc/clone.h>
 #include <faiss_vlc/search/lists.h>
@@ -108,9 +110,11 @@ void remove_and_go_on(Map type) {
     auto map = over<IDMap>(inner, rows);
     inner.set_direct_map_type(type);
     const auto drop = [&](const faiss::IDSelector& selector) {
-        const size_t before = rows.rows.size();
-        rows.drop([&](int64_t label) { return selector.is_member(label); });
-        ASSERT_EQ(map.remove_ids(selector), before - rows.rows.size());
+        std::set<int64_t> gone; // beforehand, as selectors may look at rows.labels
+        std::copy_if(rows.labels.begin(), rows.labels.end(), std::inserter(gone, gone.end()),
+                     [&](int64_t label) { return selector.is_member(label); });
+        ASSERT_EQ(map.remove_ids(selector), gone.size());
+        rows.drop([&](int64_t label) { return gone.count(label) > 0; });
         expect_holds(map, rows);
     };
     drop(faiss::IDSelectorArray(1, &rows.labels[299])); // the last

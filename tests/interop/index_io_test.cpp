@@ -38,12 +38,6 @@ IndexPtr stock_read(const Bytes& bytes) {
     return IndexPtr(faiss::read_index(&reader));
 }
 
-Bytes stock_written(const faiss::Index& index) {
-    faiss::VectorIOWriter writer;
-    faiss::write_index(&index, &writer);
-    return writer.data;
-}
-
 class IndexFiles : public testing::Test {
 protected:
     void SetUp() override {
@@ -297,8 +291,8 @@ TEST(StockFaiss, WritesIntoTheLists) {
     const Results found = search(*grown, added, 1), plain = search(ivf, added, 1);
     int hits = 0, plain_hits = 0;
     for (int i = 0; i < 100; i++) {
-        hits += found.second[i] == ids[i];
-        plain_hits += plain.second[i] == ids[i];
+        hits += found.label[i] == ids[i];
+        plain_hits += plain.label[i] == ids[i];
     }
     EXPECT_GT(hits, 90);
     EXPECT_GT(plain_hits, 90);

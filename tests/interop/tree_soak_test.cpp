@@ -174,9 +174,10 @@ public:
             } else if (op == "update") {
                 update();
             } else if (op == "map") {
-                each_vlc(*index_, [&](IndexVLC& vlc) {
-                    vlc.set_direct_map_type(faiss::DirectMap::Type(random_.between(0, 2)));
-                });
+                // One type for all: where shards have several, FAISS adds to some and not to
+                // others.
+                const auto type = faiss::DirectMap::Type(random_.between(0, 2));
+                each_vlc(*index_, [&](IndexVLC& vlc) { vlc.set_direct_map_type(type); });
             } else if (op == "copy") {
                 index_ = copy_of(*index_);
             } else {
@@ -355,8 +356,8 @@ private:
                                                    const std::vector<float>& queries, int k) const {
         const Results found = search(index, queries, k);
         std::vector<std::pair<float, int64_t>> all;
-        for (size_t i = 0; i < found.first.size(); i++) {
-            all.emplace_back(found.first[i], found.second[i]);
+        for (size_t i = 0; i < found.distance.size(); i++) {
+            all.emplace_back(found.distance[i], found.label[i]);
         }
         for (auto at = all.begin(); shards_ && at != all.end(); at += k) {
             std::sort(at, at + k);
@@ -396,7 +397,7 @@ private:
             const std::vector<float> query(row(held_[i].row), row(held_[i].row) + kD);
             const Results found = search(index, query, 10);
             bool met = false;
-            for (const int64_t label : found.second) {
+            for (const int64_t label : found.label) {
                 const auto at = row_of.find(label);
                 ASSERT_TRUE(label == -1 || at != row_of.end()) << label;
                 met = met || (label != -1 && at->second == held_[i].row);

@@ -12,7 +12,7 @@ import faiss
 
 from python_fixture import fresh_process
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "python_bindings" / "check_faiss.cmake"
+SCRIPT = pathlib.Path(__file__).parents[2] / "python_bindings" / "check_faiss.cmake"
 CMAKE = shutil.which("cmake")
 
 

@@ -1,5 +1,6 @@
 """Long calls: other threads go on, Ctrl-C stops them, verbose training prints plain lines."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -65,10 +66,11 @@ class Interrupts(unittest.TestCase):
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
             for call in (lambda: index.search(queries, 3), lambda: index.range_search(queries, radius)):
-                begun = time.monotonic()
+                # CPU time: other programs may keep this one from running
+                begun = time.process_time()
                 signal.setitimer(signal.ITIMER_REAL, 0.5)
                 self.assertRaises(KeyboardInterrupt, call)
-                self.assertLess(time.monotonic() - begun, 8)
+                self.assertLess((time.process_time() - begun) / len(os.sched_getaffinity(0)), 8)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
@@ -76,9 +78,10 @@ class Interrupts(unittest.TestCase):
 
 
 class Threads(unittest.TestCase):
-    def ticks_during(self, call):
-        """How often another thread ran while `call` did, for a fifth of a second: Python itself would
-        not switch threads for a minute."""
+    def ticks_during(self, call, enough):
+        """How often another thread ran while `call` did, again and again for a fifth of a second. Python itself
+        would not switch threads for a minute. On a busy machine the other thread may get no core for long: it
+        has half a minute to run `enough` times."""
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(60)
         ticks, done = [0], threading.Event()
@@ -89,8 +92,8 @@ class Threads(unittest.TestCase):
                 time.sleep(0.001)
         thread = threading.Thread(target=tick)
         thread.start()
-        before, end = ticks[0], time.monotonic() + 0.2
-        while time.monotonic() < end:
+        before, begun = ticks[0], time.monotonic()
+        while time.monotonic() < begun + (0.2 if ticks[0] - before >= enough else 30):
             call()
         during = ticks[0] - before
         done.set()
@@ -101,11 +104,11 @@ class Threads(unittest.TestCase):
         x = np.tile(TRAIN, (40, 1))
         index = faiss_vlc.IndexVLC(D, 64, 4)
         queries = np.tile(QUERIES, (500, 1))
-        self.assertLess(self.ticks_during(lambda: sum(range(1000))), 3)  # what holding it looks like
-        self.assertGreater(self.ticks_during(lambda: index.train(x)), 5)
-        self.assertGreater(self.ticks_during(lambda: index.add(x[:2000])), 5)
-        self.assertGreater(self.ticks_during(lambda: index.search(queries, 50)), 5)
-        self.assertGreater(self.ticks_during(lambda: faiss.clone_index(index)), 5)
+        self.assertLess(self.ticks_during(lambda: sum(range(1000)), 0), 3)  # what holding it looks like
+        self.assertGreater(self.ticks_during(lambda: index.train(x), 6), 5)
+        self.assertGreater(self.ticks_during(lambda: index.add(x[:2000]), 6), 5)
+        self.assertGreater(self.ticks_during(lambda: index.search(queries, 50), 6), 5)
+        self.assertGreater(self.ticks_during(lambda: faiss.clone_index(index), 6), 5)
 
     def test_searches_side_by_side(self):
         index = make(VLC)

@@ -332,8 +332,10 @@ TEST(Lists, ACopyThatIsHeldOutlivesChanges) {
         EXPECT_TRUE(std::equal(before.begin(), before.end(), ids.ids));
         if (size > 0) {
             const idx_t id = 5;
-            lists.update_entries(0, size - 1, 1, &id, codes.codes);
-            std::copy_n(codes.codes, lists.code_size, plain[0][size - 1].second.data());
+            const std::vector<uint8_t> zeros(lists.code_size); // an empty list's copy has none
+            const uint8_t* code = before.empty() ? zeros.data() : codes.codes;
+            lists.update_entries(0, size - 1, 1, &id, code);
+            std::copy_n(code, lists.code_size, plain[0][size - 1].second.data());
             plain[0][size - 1].first = id;
         }
         const faiss::InvertedLists::ScopedIds again(&lists, 0);

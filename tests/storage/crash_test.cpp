@@ -1,5 +1,5 @@
 // Processes that are killed while they save: whoever opens the file finds the old index or the new
-// one, whole. VLC_CRASH_SAVES sets how many are killed (`make crash`: 1000).
+// one, whole. VLC_CRASH_SAVES sets how many are killed (`make crash`: 1000), VLC_CRASH_SEED when.
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -51,6 +51,16 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// Waits until a saver has begun, which is when a file lies beside the one that it will replace.
+void wait_for_begun(const std::string& path) {
+    const fs::path folder = fs::path(path).parent_path();
+    const auto start = std::chrono::steady_clock::now();
+    while (std::distance(fs::directory_iterator(folder), fs::directory_iterator()) < 2 &&
+           seconds_since(start) < 60) {
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+}
+
 uint64_t fingerprint_of(const std::string& path) {
     const SectionReader sections(load_file(path));
     sections.verify_all();
@@ -81,7 +91,10 @@ TEST(Crash, KilledSaversLeaveAWholeFile) {
     ASSERT_NE(fingerprints[0], fingerprints[1]);
     EXPECT_GT(fs::file_size(path), 20'000'000u);
 
-    Random random(std::random_device{}());
+    const char* given = std::getenv("VLC_CRASH_SEED");
+    const uint64_t seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+    printf("VLC_CRASH_SEED=%llu\n", (unsigned long long)seed);
+    Random random(seed);
     int found[2] = {0, 0}, in_the_middle = 0;
     int at = 1; // the index that is in the file
     double longest = 1.6 * save_time;
@@ -98,7 +111,12 @@ TEST(Crash, KilledSaversLeaveAWholeFile) {
                 }
             }
         }
-        const double wait = random.unit() * longest * savers;
+        // Half of them are sure to be met at work, however busy the machine is.
+        const bool begun = kill_no % 2 == 0;
+        if (begun) {
+            wait_for_begun(path);
+        }
+        const double wait = random.unit() * (begun ? save_time / 2 : longest * savers);
         const auto start = std::chrono::steady_clock::now();
         do { // readers meanwhile
             std::this_thread::sleep_for(std::chrono::duration<double>(wait / 4));
@@ -130,7 +148,8 @@ TEST(Crash, KilledSaversLeaveAWholeFile) {
         }
         ASSERT_LE(left, savers);
         in_the_middle += left > 0;
-        if (left == 0 && is_old) { // killed before it began: on a busy machine that takes longer
+        if (!begun && left == 0 &&
+            is_old) { // killed before it began: on a busy machine that takes longer
             longest *= 1.1;
         }
     }

@@ -155,12 +155,15 @@ TEST(SaveDamage, ForgeriesAreNamed) {
     const auto wide = index_of(with(with(with(good, "rank", 0, 4.0f), "estimator", 4 * 67, 3e38f),
                                     "spread", 2, float_to_half(65504)));
     wide->nprobe = wide->nlist;
-    EXPECT_EQ(search(*wide, std::vector<float>(wide->d, 1.0f), 3).second.size(), 3u);
+    EXPECT_EQ(search(*wide, std::vector<float>(wide->d, 1.0f), 3).label.size(), 3u);
     EXPECT_TRUE(refused(with(good, "lists", 0, uint32_t(5)), "bytes of an id"));
     EXPECT_TRUE(refused(with(good, "lists", 0, uint32_t(8)), "\"ids\""));
     EXPECT_TRUE(refused(with(good, "lists", 4, ~uint32_t(0)), "list sizes"));
-    // a direct map of the array kind needs ids below ntotal
-    EXPECT_TRUE(refused(with(with(good, "index", 44, uint32_t(1)), "ids", 0, uint32_t(20)), "ids"));
+    // a direct map of the array kind needs ids below ntotal: else there is none
+    const Bytes mapped = with(good, "index", 44, uint32_t(1));
+    EXPECT_EQ(index_of(mapped)->direct_map.type, faiss::DirectMap::Array);
+    EXPECT_EQ(index_of(with(mapped, "ids", 0, uint32_t(20)))->direct_map.type,
+              faiss::DirectMap::NoMap);
 
     // code bytes and code size that agree, but not with d: nothing may be allocated by them
     const Bytes huge = with(good, "index", 40, uint32_t(0x7fffffff));

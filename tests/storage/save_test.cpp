@@ -141,7 +141,7 @@ TEST(Save, UntrainedAndEmpty) {
     again = index_of(written(index));
     EXPECT_TRUE(again->is_trained);
     EXPECT_EQ(again->ntotal, 0);
-    EXPECT_EQ(search(*again, x).second[0], -1);
+    EXPECT_EQ(search(*again, x).label[0], -1);
     index.nprobe = 0; // useless, but no reason to lose the file
     EXPECT_EQ(index_of(written(index))->nprobe, 0u);
 

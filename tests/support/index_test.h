@@ -3,11 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/io.h>
+#include <faiss/index_io.h>
 #include <gtest/gtest.h>
 
 #include <faiss_vlc/IndexVLC.h>
@@ -15,6 +15,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/interop/tree.h>
 
+#include <tests/support/results.h>
 #include <tests/support/unit_test.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -30,19 +31,16 @@
 using Bytes = std::vector<uint8_t>;
 using IndexPtr = std::unique_ptr<faiss::Index>;
 
-/// Distances and labels.
-using Results = std::pair<std::vector<float>, std::vector<int64_t>>;
-
-inline Results search(const faiss::Index& index, const std::vector<float>& queries, int k = 5) {
-    const int64_t n = int64_t(queries.size()) / index.d;
-    Results r{std::vector<float>(n * k), std::vector<int64_t>(n * k)};
-    index.search(n, queries.data(), k, r.first.data(), r.second.data());
-    return r;
-}
-
 inline Bytes written(const faiss::Index& index) {
     faiss::VectorIOWriter writer;
     faiss_vlc::write_index(&index, &writer);
+    return writer.data;
+}
+
+/// By FAISS's own writer.
+inline Bytes stock_written(const faiss::Index& index) {
+    faiss::VectorIOWriter writer;
+    faiss::write_index(&index, &writer);
     return writer.data;
 }
 

@@ -13,6 +13,7 @@
 
 #include <faiss_vlc/IndexVLC.h>
 
+#include <tests/support/results.h>
 #include <tests/support/unit_test.h>
 
 /// What the tests of IndexVLC by itself share: a small set, and indexes trained on it.
@@ -70,19 +71,10 @@ inline IndexVLC filled(faiss::MetricType metric = faiss::METRIC_L2) {
     return index;
 }
 
-struct Results {
-    std::vector<float> distance;
-    std::vector<idx_t> label;
-    bool operator==(const Results& o) const { return label == o.label && distance == o.distance; }
-};
-
 inline Results search(const IndexVLC& index, idx_t k,
                       const faiss::SearchParameters* params = nullptr,
                       const std::vector<float>& x = queries()) {
-    const idx_t n = idx_t(x.size()) / index.d;
-    Results r{std::vector<float>(n * k, -7), std::vector<idx_t>(n * k, -7)};
-    index.search(n, x.data(), k, r.distance.data(), r.label.data(), params);
-    return r;
+    return ::search(index, x, k, params);
 }
 
 inline faiss::SearchParametersIVF probing(size_t nprobe) {

@@ -128,7 +128,7 @@ TEST_F(VectorFileTest, every_format_and_dtype) {
     for (int64_t n : {1, 2, 63}) {
         for (int d : {1, 3, 17, 128}) {
             const std::vector<Case> cases = every_format(n, d);
-            EXPECT_EQ(cases.size(), 23u);
+            EXPECT_EQ(cases.size(), 38u);
             for (const Case& c : cases) {
                 SCOPED_TRACE(c.path);
                 auto reader = open_vectors(c.path, c.options);

@@ -4,7 +4,7 @@
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/lib/numeric.h>
 
-// AVX2: as avx512/scan.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by
+// AVX2: as avx512/search.cpp with two registers for 16 lanes. vpmaddubsw multiplies unsigned by
 // signed bytes into saturating 16-bit pairs, so one side must stay below 128: a field of up to 7
 // bits does, an 8-bit field goes in two halves, and signed x signed moves the sign to one side
 // first.
