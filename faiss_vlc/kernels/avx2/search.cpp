@@ -247,6 +247,17 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             }
         }
     }
+    // what all vectors share, out of the way of the stores below
+    __m256i half[Q];
+    __m256 usual[Q], base[Q], reach[Q], unit[Q], bound[Q];
+    for (int q = 0; q < Q; q++) {
+        half[q] = _mm256_set1_epi32(lists[q]->half);
+        usual[q] = _mm256_set1_ps(lists[q]->usual_length);
+        base[q] = _mm256_set1_ps(lists[q]->list_distance);
+        reach[q] = _mm256_set1_ps(lists[q]->reach);
+        unit[q] = _mm256_set1_ps(lists[q]->length_unit);
+        bound[q] = _mm256_set1_ps(bounds[q]);
+    }
     for (int h = 0; h < 2 * B; h++) {
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const __m256i factors = _mm256_cvtepu16_epi32(
@@ -258,12 +269,11 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
         for (int q = 0; q < Q; q++) {
             const ListScan& list = *lists[q];
-            const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1),
-                                                  _mm256_set1_epi32(list.half));
+            const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1), half[q]);
             __m256 add = look_up(list.add, gamma);
             __m256 mul = look_up(list.mul, gamma);
-            const __m256 far = _mm256_cmp_ps(l, _mm256_set1_ps(list.usual_length), _CMP_GT_OQ);
-            if (_mm256_movemask_ps(far)) {
+            const __m256 far = _mm256_cmp_ps(l, usual[q], _CMP_GT_OQ);
+            if (!_mm256_testz_ps(far, far)) {
                 const __m256 own =
                         _mm256_mul_ps(_mm256_set1_ps(list.far_add), look_up(list.far, gamma));
                 add = _mm256_blendv_ps(add, own, far);
@@ -271,16 +281,14 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             }
             const __m256 rest = _mm256_sub_ps(_mm256_mul_ps(l, add),
                                               _mm256_mul_ps(mul, _mm256_cvtepi32_ps(dot2)));
-            const __m256 estimate =
-                    _mm256_add_ps(_mm256_set1_ps(list.list_distance), _mm256_mul_ps(l, rest));
-            __m256 least = _mm256_sub_ps(_mm256_set1_ps(list.reach),
-                                         _mm256_mul_ps(_mm256_set1_ps(list.length_unit), l));
+            const __m256 estimate = _mm256_add_ps(base[q], _mm256_mul_ps(l, rest));
+            __m256 least = _mm256_sub_ps(reach[q], _mm256_mul_ps(unit[q], l));
             if (!list.inner_product) {
                 least = _mm256_mul_ps(least, least);
             }
             const __m256 distance = _mm256_max_ps(least, estimate);
             _mm256_storeu_ps(distances[q] + at + h * 8, distance);
-            const __m256 close = _mm256_cmp_ps(distance, _mm256_set1_ps(bounds[q]), _CMP_LE_OQ);
+            const __m256 close = _mm256_cmp_ps(distance, bound[q], _CMP_LE_OQ);
             const uint64_t some = uint64_t(_mm256_movemask_ps(close));
             within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
         }
