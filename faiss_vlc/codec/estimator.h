@@ -13,6 +13,7 @@ namespace faiss_vlc {
 // Levels are in units of the vector's own length, so codes carry vectors of any length.
 
 constexpr int kGammaSteps = 32;
+constexpr float kUnbounded = 1e30f;      ///< a limit that nothing reaches
 constexpr float kLengthZero = 1.0f / 64; ///< code 0 is l = 0 exactly
 constexpr uint32_t kLengthBias = uint32_t(127 - 6) << 23;
 
@@ -52,10 +53,10 @@ struct Estimator {
     float c = 0.3f;
     float energy = 1; ///< E, in squared lattice units
     /// The largest D that training saw; the term of c grows no more beyond it.
-    float most_distance = 1e30f;
-    float usual_length = 1e30f;  ///< l up to which t1, t2 and c are for
-    float far[kGammaSteps] = {}; ///< |r^|^2 / |r|^2 of each code beyond it, rising
-    float kappa = 1;             ///< the mean of |r^|^2 / |r|^2
+    float most_distance = kUnbounded;
+    float usual_length = kUnbounded; ///< l up to which t1, t2 and c are for
+    float far[kGammaSteps] = {};     ///< |r^|^2 / |r|^2 of each code beyond it, rising
+    float kappa = 1;                 ///< the mean of |r^|^2 / |r|^2
 
     /// Sets gamma's values: most of them between low and high, where vectors like the sample's lie,
     /// the others beyond, farther and farther apart.

@@ -165,6 +165,8 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
     expect(e.most_distance >= 0, estimator, "most distance", e.most_distance, "0 or above");
     e.usual_length = finite(estimator, "usual length");
     expect(e.usual_length >= 0, estimator, "usual length", e.usual_length, "0 or above");
+    expect(model->metric == faiss::METRIC_L2 || e.usual_length >= 1024, estimator, "usual length",
+           e.usual_length, "1024 or above for inner products");
     e.kappa = finite(estimator, "kappa");
     expect(e.kappa > 0, estimator, "kappa", e.kappa, "above 0");
     model->default_nprobe = estimator.i32();

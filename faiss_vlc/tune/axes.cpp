@@ -24,6 +24,17 @@ std::vector<int64_t> fitting_rows(const Shape& shape) {
     return rows;
 }
 
+/// A sample row less its anchor, clamped as on the lattice: a wild component must not own an axis,
+/// nor the energy. out: float d.
+void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out) {
+    const float* x = sample.vector(row);
+    const int32_t* a = &anchors.anchor[size_t(anchors.label[row]) * sample.shape.dp];
+    for (int k = 0; k < sample.shape.d; k++) {
+        const float u = (x[k] - sample.lattice.mean[k]) * sample.lattice.scale;
+        out[k] = std::min(127.0f, std::max(-127.0f, u)) - float(a[k]) * (1.0f / (1 << kAnchorBits));
+    }
+}
+
 } // namespace
 
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
@@ -44,26 +55,19 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
     std::vector<double> variance(frames.size() * d, 0);
     for (size_t g = 0; g < frames.size(); g++) {
         std::vector<double> sums(size_t(kParts) * d, 0);
+        std::vector<int64_t> counted(kParts, 0);
         Rescue rescue;
 #pragma omp parallel for schedule(static)
         for (int part = 0; part < kParts; part++) {
             rescue.run([&] {
                 std::vector<float> residual(d), rotated(frames[g].slots());
                 for (size_t i = part; i < of_frame[g].size(); i += kParts) {
-                    const int64_t row = of_frame[g][i];
-                    const int j = anchors.label[row];
-                    const float* x = sample.vector(row);
-                    const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
-                    for (int k = 0; k < d; k++) {
-                        // clamped as on the lattice: a wild component must not own an axis
-                        const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
-                        residual[k] = std::min(127.0f, std::max(-127.0f, u)) -
-                                      float(a[k]) * (1.0f / (1 << kAnchorBits));
-                    }
+                    residual_of(sample, anchors, of_frame[g][i], residual.data());
                     const double square = canonical_dot(d, residual.data(), residual.data());
                     if (!(square > 0)) {
                         continue;
                     }
+                    counted[part]++;
                     frames[g].rotate(residual.data(), rotated.data());
                     const double weight = double(model.estimator.energy) / square;
                     for (int k = 0; k < d; k++) {
@@ -78,8 +82,10 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
                 variance[g * d + k] += sums[size_t(part) * d + k];
             }
         }
-        for (int k = 0; k < d; k++) {
-            variance[g * d + k] /= double(std::max<size_t>(1, of_frame[g].size()));
+        const auto count = std::accumulate(counted.begin(), counted.end(), int64_t(0));
+        for (int k = 0; k < d; k++) { // where no row tells, all axes are alike
+            variance[g * d + k] = count > 0 ? variance[g * d + k] / double(count)
+                                            : double(model.estimator.energy) / d;
         }
     }
     return variance;
@@ -120,16 +126,14 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
     std::vector<int64_t> rows = fitting_rows(sample.shape);
     rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
     std::vector<double> square(rows.size(), 0);
+    std::vector<float> residual(model.d);
     for (size_t i = 0; i < rows.size(); i++) {
-        const int j = anchors.label[rows[i]];
-        const float* x = sample.vector(rows[i]);
-        const int32_t* a = &anchors.anchor[size_t(j) * sample.shape.dp];
-        for (int k = 0; k < model.d; k++) {
-            const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
-            const double r = double(u) - double(a[k]) / (1 << kAnchorBits);
-            square[i] += r * r;
+        residual_of(sample, anchors, rows[i], residual.data());
+        for (const float r : residual) {
+            square[i] += double(r) * r;
         }
-        square[i] /= double(model.spread[j]) * model.spread[j];
+        const double scale = Estimator::list_scale(model.spread[anchors.label[rows[i]]]);
+        square[i] /= scale * scale;
     }
     // the largest 1 in 256 are left out, as they may be wild
     std::sort(square.begin(), square.end());
@@ -163,7 +167,7 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
             Model::Coder& coder = *own;
             const int j = anchors.label[rows[i]];
             coder.encode(sample.vector(rows[i]), j, code.data());
-            if (coder.residual_square > 0) {
+            if (coder.residual_square > 0 && std::isfinite(coder.residual_square)) {
                 const double decoded = coder.decoded_square(j, model.level_scale(j, code.data()));
                 gamma[i] = float(coder.residual_dot / coder.residual_square);
                 kappa[i] = float(decoded / coder.residual_square);
@@ -182,7 +186,7 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     const float margin = 0.02f + kappa[last] - kappa[tail];
     model.estimator.set_far(std::max(0.02f, kappa[tail] - margin), kappa[last] + margin);
     if (model.metric == faiss::METRIC_L2) {
-        model.estimator.usual_length = kBeyond * length[last];
+        model.estimator.usual_length = std::min(kBeyond * length[last], kUnbounded);
     }
     model.estimator.kappa = std::max(0.01f, kappa[kappa.size() / 2]);
 }

@@ -82,7 +82,9 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                 const float length =
                         decode_length(word) * model.estimator.length_unit(model.spread[j]);
                 terms.square[at] = length * length;
-                terms.gamma[at] = model.estimator.gamma[word & (kGammaSteps - 1)];
+                const bool is_far = model.estimator.is_far(decode_length(word));
+                const int code = word & (kGammaSteps - 1);
+                terms.gamma[at] = is_far ? -model.estimator.far[code] : model.estimator.gamma[code];
             }
         });
     }
@@ -115,6 +117,11 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
             for (int c = 0; c < trial.candidates; c++) {
                 const size_t at = q * trial.candidates + c;
                 const float g = terms.gamma[at];
+                if (g < 0) { // far: plain decoding
+                    estimate[c] =
+                            terms.list_distance[at] - terms.square[at] * g - 2.0f * terms.dot[at];
+                    continue;
+                }
                 const float miss = 1.0f - g;
                 const float scale = e.share(g);
                 const float square = terms.square[at];

@@ -10,7 +10,7 @@
 
 namespace faiss_vlc {
 
-/// Steps of tune_model, a file each: tune_trial, tune_blend, tune_axes, tune_nprobe.
+/// Steps of tune_model, a file each: trial, blend, axes, nprobe.
 
 constexpr int kMaxVarianceRows = 32768; ///< that axes and factors are fitted to
 
@@ -32,7 +32,7 @@ Trial widen(const Trial& trial, const Model& model);
 /// What the estimate of each (query, candidate) is made of, for one layout.
 struct Terms {
     std::vector<float> list_distance, dot; ///< D and <q - a, r^> (or -<q, a> and <q, r^>)
-    std::vector<float> square, gamma;      ///< |r|^2 and gamma as stored
+    std::vector<float> square, gamma;      ///< |r|^2 and gamma as stored; far rows: -far
     std::vector<float> query_norm;         ///< per query
 };
 
@@ -54,10 +54,10 @@ std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, 
 /// Orders axes by falling variance (the covariance weighs lists differently).
 void sort_axes(Frame& frame, double* variance);
 
-/// E: the mean of |r|^2 / spread^2, in squared lattice units.
+/// E: the mean of |r|^2 / list_scale^2, in squared lattice units.
 float fit_energy(const Sample& sample, const Anchors& anchors, const Model& model);
 
-/// The values of gamma, by those that the sample's rows have under the model's layout.
+/// gamma, far, kappa and the usual length, by what the sample's rows have under the model's layout.
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 
 /// Takes another of a few estimators, plain decoding among them, where that finds clearly more of a

@@ -136,13 +136,15 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
             best_terms = std::move(terms);
         }
     }
+    if (metric == faiss::METRIC_L2) {
+        best.estimator.most_distance =
+                std::clamp(usual_distance(trial, best_terms), 1.0f, kUnbounded);
+    }
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
+    check_interrupt();
     const Trial wide = widen(trial, best);
     check_estimator(wide, estimate_terms(sample, anchors, wide, best), best, params,
                     best.estimator);
-    if (metric == faiss::METRIC_L2) {
-        best.estimator.most_distance = std::max(1.0f, usual_distance(trial, best_terms));
-    }
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);

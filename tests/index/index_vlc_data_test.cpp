@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <set>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <faiss_vlc/index_io.h>
 
 #include <tests/support/results.h>
 #include <tests/support/unit_test.h>
@@ -256,6 +260,50 @@ TEST(Data, RowsUnlikeTheTrainings) {
         EXPECT_GT(met.first, away < 10 ? 0.99 : 0) << away;
         EXPECT_LT(met.error, 1.1 * own.error) << away;
     }
+}
+
+// Wild rows in training must not own what lengths are counted in: the others are found as well, and
+// what training chose can be stored.
+TEST(Data, WildRowsInTraining) {
+    const int d = 16, n = 2000, wild = 20;
+    Random random(8);
+    for (const float factor : {1e3f, 1e5f, 1e8f}) {
+        std::vector<float> x(size_t(n) * d);
+        for (int i = 0; i < n * d; i++) {
+            x[i] = float(random.normal()) * (i < wild * d ? factor : 1.0f);
+        }
+        IndexVLC index(d, small(16, 8));
+        index.train(n, x.data());
+        index.add(n, x.data());
+        index.nprobe = index.nlist;
+        const std::vector<float> usual(x.begin() + wild * d, x.begin() + (wild + 200) * d);
+        const Results found = search(index, usual, 1);
+        int itself = 0;
+        for (size_t i = 0; i < found.label.size(); i++) {
+            itself += found.label[i] == idx_t(i) + wild;
+        }
+        EXPECT_GT(itself, 190) << factor;
+        const std::string path = testing::TempDir() + "/wild.vlc";
+        write_index(&index, path.c_str());
+        const std::unique_ptr<faiss::Index> again(read_index(path.c_str()));
+        EXPECT_EQ(search(*again, usual, 1), found);
+    }
+}
+
+TEST(Data, FewRowsOneOfThemWild) {
+    const int d = 8, n = 200;
+    Random random(9);
+    std::vector<float> x(size_t(n) * d);
+    for (float& v : x) {
+        v = float(random.normal());
+    }
+    x[3] = 1e9f;
+    IndexVLC index(d, small(4));
+    index.train(n, x.data());
+    index.add(n, x.data());
+    const std::string path = testing::TempDir() + "/one_wild.vlc";
+    write_index(&index, path.c_str());
+    EXPECT_EQ(std::unique_ptr<faiss::Index>(read_index(path.c_str()))->ntotal, n);
 }
 
 TEST(Data, FarQueries) {

@@ -40,15 +40,15 @@ float levels(const LevelGrid& grid, const float* y, uint8_t* level) {
     const float *b = grid.base, *inverse_step = grid.inverse_step, *step = grid.step;
     const int slots = grid.slots;
     const int16_t* most = grid.most;
-    const float spread = grid.scale, inverse_spread = grid.inverse_scale;
+    const float scale = grid.scale, inverse_scale = grid.inverse_scale;
     float lane[kLanes] = {};
     for (int s = 0; s < slots; s += kLanes) {
         for (int i = 0; i < kLanes; i++) {
             const float top = float(most[s + i]);
             const float residual = y[s + i] - b[s + i];
-            const float wanted = residual * inverse_spread * inverse_step[s + i] + 0.5f * top;
+            const float wanted = residual * inverse_scale * inverse_step[s + i] + 0.5f * top;
             level[s + i] = uint8_t(round_even(std::min(top, std::max(0.0f, wanted))));
-            const float decoded = (float(level[s + i]) - 0.5f * top) * (step[s + i] * spread);
+            const float decoded = (float(level[s + i]) - 0.5f * top) * (step[s + i] * scale);
             lane[i] += residual * decoded;
         }
     }
