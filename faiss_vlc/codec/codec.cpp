@@ -228,8 +228,32 @@ Layout Layout::from_fields(int code_bytes, std::vector<Field> fields) {
     return layout;
 }
 
+Layout Layout::of_blocks(int code_bytes, int factor_bytes, int axes) {
+    Layout layout;
+    layout.codec = CodecKind::block;
+    layout.code_bytes = code_bytes;
+    layout.factor_bytes = factor_bytes;
+    layout.axes = axes;
+    layout.row_lanes.assign(code_bytes, 1);
+    layout.row_offset.resize(code_bytes);
+    std::iota(layout.row_offset.begin(), layout.row_offset.end(), 0);
+    const int blocks = std::min(code_bytes, axes);
+    layout.block_axis = layout.block_slot = {0};
+    for (int b = 1; b <= blocks; b++) {
+        const int end = int(int64_t(b) * axes / blocks);
+        const int many = end - layout.block_axis.back();
+        layout.block_axis.push_back(end);
+        layout.block_slot.push_back(layout.block_slot.back() + many + many % 2);
+    }
+    return layout;
+}
+
 std::vector<int> Layout::slot_axis() const {
     std::vector<int> axis(slots(), -1);
+    for (int b = 0; b < blocks(); b++) {
+        std::iota(&axis[block_slot[b]], &axis[block_slot[b]] + block_axis[b + 1] - block_axis[b],
+                  block_axis[b]);
+    }
     for (size_t i = 0; i < fields.size(); i++) {
         for (int l = 0; l < fields[i].lanes; l++) {
             axis[4 * i + l] = fields[i].first + l;

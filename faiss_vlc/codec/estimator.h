@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -12,6 +13,8 @@ namespace faiss_vlc {
 // The code of l is a piece of a float32, so it decodes in a shift, an addition and a subtraction.
 // Levels are in units of the vector's own length, so codes carry vectors of any length.
 
+// Words may have 1 byte instead, the upper half of these bits, or none.
+
 constexpr int kGammaSteps = 32;
 constexpr float kUnbounded = 1e30f;      ///< a limit that nothing reaches
 constexpr float kLengthZero = 1.0f / 64; ///< code 0 is l = 0 exactly
@@ -22,6 +25,13 @@ inline float decode_length(uint16_t factors) {
     float value;
     std::memcpy(&value, &bits, 4);
     return value - kLengthZero;
+}
+
+/// The 16 bits of what a vector has of them.
+inline uint16_t join_factors(int bytes, const uint8_t* factors) {
+    return bytes == 2   ? uint16_t(factors[0] | factors[1] << 8)
+           : bytes == 1 ? uint16_t(factors[0] << 8)
+                        : uint16_t(0);
 }
 
 /// How distances are estimated. With D = |q - a|^2, E the mean squared residual and
@@ -78,6 +88,10 @@ struct Estimator {
     bool is_far(float length) const { return length > usual_length; }
     /// All bits. <r, r^> <= 0 (a residual that its codes miss altogether) takes the lowest gamma.
     uint16_t encode(double residual_square, double residual_dot, float spread) const;
+    /// One byte of l, rounded.
+    static uint8_t short_length(uint16_t factors) {
+        return uint8_t(std::min(255, (factors + 0x80) >> 8));
+    }
     /// The same where it is far, by |r^|^2.
     uint16_t encode_far(double residual_square, double decoded_square, float spread) const;
 

@@ -23,11 +23,12 @@ endmacro()
 
 kernel_level(avx2 "x86_64|AMD64" -mavx2 -mfma -mf16c)
 kernel_level(avx512 "x86_64|AMD64" -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
+kernel_level(avx512_vbmi "x86_64|AMD64" ${avx512_flags} -mavx512vbmi)
 kernel_level(neon "aarch64|arm64" -march=armv8.2-a+dotprod)
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC 12 warns of the undefined registers in its own intrinsics.
-    set_property(SOURCE ${avx512_sources} APPEND PROPERTY
+    set_property(SOURCE ${avx512_sources} ${avx512_vbmi_sources} APPEND PROPERTY
         COMPILE_OPTIONS -Wno-uninitialized -Wno-maybe-uninitialized)
 endif()
 set_source_files_properties(${foreign_sources} PROPERTIES HEADER_FILE_ONLY ON)

@@ -17,21 +17,28 @@ struct Level {
 
 namespace portable {
 void patch_search(Simd& simd);
+void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
 } // namespace portable
 
 namespace avx2 {
 void patch_search(Simd& simd);
+void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
 } // namespace avx2
 
 namespace avx512 {
 void patch_search(Simd& simd);
+void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
 } // namespace avx512
+
+namespace avx512_vbmi {
+void patch_words(Simd& simd);
+} // namespace avx512_vbmi
 
 namespace neon { // compilers vectorise portable/encode.cpp for it
 void patch_search(Simd& simd);

@@ -35,6 +35,24 @@ struct ListScan {
     bool inner_product;
     float reach;       ///< |q - a|; inner products: D
     float length_unit; ///< |r| of l = 1; inner products: times |q|
+
+    /// Words: for each block what its 256 words add to `acc`, the sum that takes the place of <q8,
+    /// c>. Laid out as the level's own kernels like it: 512 bytes a block.
+    const uint8_t* tables;
+};
+
+/// What a codebook's words are multiplied by, see Codebook.
+struct WordsView {
+    int blocks;
+    const int* slot; ///< blocks + 1: first slots, even
+    const int16_t* words;
+};
+
+/// How table entries are counted: a product is worth its entry / step + base, where base is that of
+/// all blocks together.
+struct TableScale {
+    float step;
+    float base;
 };
 
 } // namespace faiss_vlc

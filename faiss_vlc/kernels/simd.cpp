@@ -21,6 +21,7 @@ const Level kLevels[] = {
         {"portable", [] { return true; }, nullptr,
          [](Simd& simd) {
              portable::patch_search(simd);
+             portable::patch_words(simd);
              portable::patch_encode(simd);
              portable::patch_nearest(simd);
          }},
@@ -28,6 +29,7 @@ const Level kLevels[] = {
         {"avx2", [] { return bool(__builtin_cpu_supports("avx2")); }, "portable",
          [](Simd& simd) {
              avx2::patch_search(simd);
+             avx2::patch_words(simd);
              avx2::patch_encode(simd);
              avx2::patch_nearest(simd);
          }},
@@ -40,9 +42,12 @@ const Level kLevels[] = {
          "avx2",
          [](Simd& simd) {
              avx512::patch_search(simd);
+             avx512::patch_words(simd);
              avx512::patch_encode(simd);
              avx512::patch_nearest(simd);
          }},
+        {"avx512_vbmi", [] { return bool(__builtin_cpu_supports("avx512vbmi")); }, "avx512",
+         avx512_vbmi::patch_words},
 #elif defined(__aarch64__)
         {"neon",
          [] {

@@ -5,6 +5,8 @@
 namespace faiss_vlc {
 
 struct ListScan;
+struct WordsView;
+struct TableScale;
 
 constexpr int kScanBatch = 64;   ///< vectors scanned at once
 constexpr int kTogether = 4;     ///< queries ranked or rotated at once
@@ -85,10 +87,31 @@ struct Simd {
         uint64_t (*blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                            float* distance);
 
+        /// Distances (float, 16 of them) of count <= 16 vectors whose sums <q8, c> are acc, by their
+        /// factors (2 bytes each, with 32 readable): the end of `blocks`.
+        uint32_t (*distances)(const ListScan& list, const int32_t* acc, const uint8_t* factors,
+                              int count, float bound, float* distance);
+
         /// The same for kScanTogether queries at once, each with its bound: a row's codes are
         /// loaded and masked once for all of them. within[q] gets the bits.
         void (*blocks_together)(const ListScan* const* lists, const uint8_t* blocks, int count,
                                 const float* bounds, float* const* distances, uint64_t* within);
+    };
+
+    /// Block codes: products with the words of a codebook, and sums of what codes stand for.
+    struct Words {
+        /// dots[256 b + w] = <x, word w> over the slots of block b, exact.
+        void (*products)(const WordsView& book, const int16_t* x, int32_t* dots);
+
+        /// Entries of 16 bits of v = dots - share * penalty (penalty: null for none), each block's
+        /// from its smallest v on: round((v - min) step), with the step by which no sum of an entry
+        /// a block exceeds 65535. A table is for this level's sums() alone: 512 bytes a block.
+        TableScale (*tables)(int blocks, const int32_t* dots, const float* penalty, float share,
+                             uint8_t* tables);
+
+        /// acc[v] = sum over blocks of the entry of vector v's word, for count <= kScanBatch
+        /// vectors from the start of a block of a list on (room for count rounded up to 16).
+        void (*sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
     };
 
     /// Vectors to codes. Floats are summed in numeric.h's canonical order.
@@ -119,9 +142,14 @@ struct Simd {
     Rank rank = {};
     Rotate rotate = {};
     Scan scan = {};
+    Words words = {};
     Encode encode = {};
     Nearest nearest = {};
 };
+
+/// Scan::blocks for a layout of levels or of words, whichever the list's is.
+uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                    float* distance);
 
 /// The level in use, chosen once: the best that the CPU has, or the one that VLC_SIMD names
 /// (portable | avx2 | avx512 on x86-64, portable | neon on 64-bit ARM); a level that the CPU lacks

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 
+#include <faiss_vlc/lib/numeric.h>
+
 namespace faiss_vlc {
 
-Model::Coder::Coder(const Model& model) : level(model.slots()), model_(model) {
+Model::Coder::Coder(const Model& model)
+    : model_(model), level_(model.slots()), for_words_(model.slots()), residual_(model.slots()),
+      decoded_(model.slots()) {
     for (int v = 0; v < kTogether; v++) {
         lattice_[v].resize(model.dp());
         rotated_[v].resize(model.slots());
@@ -18,13 +22,8 @@ void Model::Coder::to_lattice(const float* x, float* lattice) const {
     }
 }
 
-void Model::Coder::encode_rotated(const float* lattice, const float* rotated, int j,
-                                  uint8_t* code) {
+void Model::Coder::encode_levels(const float* rotated, int j, float scale, uint8_t* code) {
     const Model& model = model_;
-    residual_square = model.anchor_distance(lattice, j);
-    const float spread = model.spread[j];
-    const float length = decode_length(model.estimator.encode_length(residual_square, spread));
-    const float scale = Estimator::list_scale(spread) * length;
     const int n = model.slots();
     const Derived& derived = model.derived();
     const LevelGrid grid{n,
@@ -34,23 +33,76 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
                          derived.levels_less_one.data(),
                          scale,
                          scale > 0 ? 1.0f / scale : 0.0f};
-    residual_dot = simd().encode.levels(grid, rotated, level.data());
-    pack_code(model.layout, level.data(), code);
-    const Estimator& estimator = model.estimator;
-    const uint16_t factors =
-            estimator.is_far(length)
-                    ? estimator.encode_far(residual_square, decoded_square(j, scale), spread)
-                    : estimator.encode(residual_square, residual_dot, spread);
-    code[model.layout.code_bytes] = uint8_t(factors);
-    code[model.layout.code_bytes + 1] = uint8_t(factors >> 8);
+    residual_dot = simd().encode.levels(grid, rotated, level_.data());
+    pack_code(model.layout, level_.data(), code);
 }
 
-double Model::Coder::decoded_square(int j, float scale) const {
-    const float* steps = model_.steps_of(j);
+void Model::Coder::encode_words(const float* rotated, int j, float scale, uint8_t* code) {
+    const Model& model = model_;
+    const int n = model.slots();
+    const float* base = &model.derived().anchor_rotated[size_t(j) * n];
+    const float unit = model.codebook.unit * scale;
+    const float inverse = unit > 0 ? 1.0f / unit : 0.0f;
+    const auto most = float(Codebook::limit(model.layout));
+    for (int s = 0; s < n; s++) {
+        residual_[s] = rotated[s] - base[s];
+        const float v = residual_[s] * inverse;
+        for_words_[s] = int16_t(round_even(std::min(most, std::max(-most, v))));
+    }
+    nearest_words(model.layout, model.codebook, for_words_.data(), dots_, code);
+    word_norms_ = 0;
+    for (int b = 0; b < model.layout.blocks(); b++) {
+        for (int s = model.layout.block_slot[b]; s < model.layout.block_slot[b + 1]; s++) {
+            decoded_[s] = float(model.codebook.at(s, code[b])) * unit;
+        }
+        word_norms_ += model.codebook.norms[size_t(b) * kWords + code[b]];
+    }
+    residual_dot = canonical_dot(n, residual_.data(), decoded_.data());
+}
+
+void Model::Coder::encode_rotated(const float* lattice, const float* rotated, int j,
+                                  uint8_t* code) {
+    const Model& model = model_;
+    const Estimator& estimator = model.estimator;
+    const int factor_bytes = model.layout.factor_bytes;
+    residual_square = model.anchor_distance(lattice, j);
+    const float spread = model.spread[j];
+    uint16_t length_bits = estimator.encode_length(residual_square, spread);
+    if (factor_bytes == 1) {
+        length_bits = uint16_t(Estimator::short_length(length_bits) << 8);
+    }
+    const float length = decode_length(length_bits);
+    const float scale = factor_bytes > 0 ? Estimator::list_scale(spread) * length : 1.0f;
+    list_ = j;
+    scale_ = scale;
+    if (model.layout.has_words()) {
+        encode_words(rotated, j, scale, code);
+    } else {
+        encode_levels(rotated, j, scale, code);
+    }
+    uint8_t* factors = code + model.layout.code_bytes;
+    if (factor_bytes == 1) {
+        factors[0] = uint8_t(length_bits >> 8);
+    } else if (factor_bytes == 2) {
+        const uint16_t bits =
+                estimator.is_far(length)
+                        ? estimator.encode_far(residual_square, decoded_square(), spread)
+                        : estimator.encode(residual_square, residual_dot, spread);
+        factors[0] = uint8_t(bits);
+        factors[1] = uint8_t(bits >> 8);
+    }
+}
+
+double Model::Coder::decoded_square() const {
+    if (model_.layout.has_words()) {
+        const double unit = double(model_.codebook.unit) * scale_;
+        return double(word_norms_) * unit * unit;
+    }
+    const float* steps = model_.steps_of(list_);
     const int16_t* most = model_.derived().levels_less_one.data();
     double square = 0;
-    for (size_t s = 0; s < level.size(); s++) {
-        const double y = 0.5 * double(2 * level[s] - most[s]) * (double(steps[s]) * scale);
+    for (size_t s = 0; s < level_.size(); s++) {
+        const double y = 0.5 * double(2 * level_[s] - most[s]) * (double(steps[s]) * scale_);
         square += y * y;
     }
     return square;

@@ -23,21 +23,27 @@ public:
     /// together. codes: code_size() bytes every `stride`; list -1 is left out.
     void encode(int n, const float* x, const int64_t* lists, uint8_t* codes, size_t stride);
 
-    /// |r|^2 and <r, r^> of the last encode, in squared lattice units, and its levels per slot.
+    /// |r|^2, <r, r^> and |r^|^2 of the last encode, in squared lattice units.
     double residual_square = 0;
     double residual_dot = 0;
-    std::vector<uint8_t> level;
-
-    /// |r^|^2 of these levels in list j; `scale` as Model::level_scale.
-    double decoded_square(int j, float scale) const;
+    double decoded_square() const;
 
 private:
     const Model& model_;
     std::vector<float> lattice_[kTogether], rotated_[kTogether];
     std::vector<int16_t> scaled_[kTogether];
+    std::vector<uint8_t> level_;    ///< slots
+    std::vector<int16_t> for_words_; ///< slots
+    std::vector<int32_t> dots_;
+    std::vector<float> residual_, decoded_; ///< slots
+    int list_ = 0;                          ///< of the last encode
+    float scale_ = 0;                       ///< its Model::code_scale
+    int64_t word_norms_ = 0;                ///< its words' squared norms
 
     void to_lattice(const float* x, float* lattice) const;
     void encode_rotated(const float* lattice, const float* rotated, int j, uint8_t* code);
+    void encode_levels(const float* rotated, int j, float scale, uint8_t* code);
+    void encode_words(const float* rotated, int j, float scale, uint8_t* code);
 };
 
 } // namespace faiss_vlc

@@ -29,6 +29,10 @@ void Derived::set_steps(const Model& model) {
     step.assign(model.frames.size() * n, 0);
     inverse_step.assign(model.frames.size() * n, 0);
     levels_less_one.assign(n, 0);
+    if (layout.has_words()) {
+        penalty.assign(model.codebook.norms.begin(), model.codebook.norms.end());
+        return;
+    }
     for (int s = 0; s < layout.slots(); s++) {
         const int width = layout.fields[s / 4].width;
         if (axis[s] < 0 || axis[s] >= kept) {
@@ -64,7 +68,7 @@ void Derived::rotate_anchors(const Model& model) {
 size_t Derived::memory() const {
     const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
     return ranks.memory() + bytes(anchor_lattice) + bytes(anchor_rotated) + bytes(step) +
-           bytes(inverse_step) + bytes(levels_less_one);
+           bytes(inverse_step) + bytes(levels_less_one) + bytes(penalty);
 }
 
 } // namespace faiss_vlc

@@ -72,6 +72,21 @@ Frame Frame::identity(int d, const int64_t* covariance) {
     return frame;
 }
 
+Frame Frame::own_axes(int d) {
+    Frame frame;
+    frame.d = frame.kept = d;
+    frame.own = true;
+    return frame;
+}
+
+void Frame::reorder(const std::vector<int>& order) {
+    std::vector<int8_t> moved(rows.size());
+    for (size_t i = 0; i < order.size(); i++) {
+        std::copy_n(&rows[size_t(order[i]) * d], d, &moved[i * size_t(d)]);
+    }
+    rows.swap(moved);
+}
+
 void Frame::keep(int count) {
     kept = std::min(count, d);
     rows.resize(size_t(kept) * d);
@@ -81,6 +96,9 @@ void Frame::keep(int count) {
 void Frame::arrange(const std::vector<int>& slot_axis) {
     slot_axis_ = slot_axis;
     slot_axis_.resize((slot_axis.size() + 15) / 16 * 16, -1);
+    if (own) {
+        return;
+    }
     const int pairs = (d + 1) / 2;
     packed_.assign(slot_axis_.size() * pairs * 2, 0);
     inverse_norm_.assign(slot_axis_.size(), 0);
@@ -118,7 +136,17 @@ float Frame::quantize(int d, const float* x, int16_t* q) {
     return by.unit;
 }
 
+void Frame::copy_own(const int16_t* q, float unit, float* y) const {
+    for (int s = 0; s < slots(); s++) {
+        y[s] = slot_axis_[s] < 0 ? 0.0f : float(q[slot_axis_[s]]) * unit;
+    }
+}
+
 void Frame::rotate(const int16_t* q, float unit, float* y) const {
+    if (own) {
+        copy_own(q, unit, y);
+        return;
+    }
     const int pairs = (d + 1) / 2;
     const auto rotate_tile = simd().rotate.tile;
     for (int t = 0; t < slots() / 16; t++) {
@@ -132,6 +160,12 @@ void Frame::rotate(const int16_t* q, float unit, float* y) const {
 
 void Frame::rotate_together(int count, const int16_t* const* q, const float* unit,
                             float* const* y) const {
+    if (own) {
+        for (int v = 0; v < count; v++) {
+            copy_own(q[v], unit[v], y[v]);
+        }
+        return;
+    }
     const int n = slots();
     // y takes the sums first, then what they are worth: both have 4 bytes
     const int16_t* x[kTogether];
@@ -172,6 +206,10 @@ float Frame::inverse_norm(int axis) const {
 void Frame::rotate_back_add(const float* y, float* out) const {
     for (int s = 0; s < slots(); s++) {
         if (slot_axis_[s] < 0 || slot_axis_[s] >= kept) {
+            continue;
+        }
+        if (own) {
+            out[slot_axis_[s]] += y[s];
             continue;
         }
         const float v = y[s] * inverse_norm_[s];

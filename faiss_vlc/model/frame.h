@@ -13,7 +13,8 @@ namespace faiss_vlc {
 struct Frame {
     int d = 0;
     int kept = 0;
-    std::vector<int8_t> rows; ///< kept x d, in [-127, 127], none of them zero
+    std::vector<int8_t> rows; ///< kept x d, in [-127, 127], none of them zero; none if own
+    bool own = false;         ///< the vectors' own axes, in their order
 
     /// Principal axes of a covariance (int64 d x d, symmetric), all d of them, by falling
     /// eigenvalue. Eigen's solver is compiled in with fixed flags: no LAPACK, no libm. Each axis
@@ -22,6 +23,11 @@ struct Frame {
     /// The d coordinate axes by falling variance.
     static Frame identity(int d, const int64_t* covariance);
 
+    /// The vectors' own axes, in their order: turning is copying.
+    static Frame own_axes(int d);
+
+    /// Puts axis order[i] in place i.
+    void reorder(const std::vector<int>& order);
     /// Keeps the first `count` axes.
     void keep(int count);
 
@@ -54,6 +60,8 @@ struct Frame {
     int slots() const { return int(slot_axis_.size()); }
 
 private:
+    void copy_own(const int16_t* q, float unit, float* y) const;
+
     std::vector<int> slot_axis_;      ///< padded to a multiple of 16 with -1
     std::vector<float> inverse_norm_; ///< per slot, 0 where empty
     std::vector<int8_t> packed_;      ///< tiles of 16 slots: pair of dimensions x 16 slots x 2

@@ -12,6 +12,9 @@ void Model::finish() {
     for (Frame& frame : frames) {
         frame.arrange(axis);
     }
+    if (layout.has_words()) {
+        codebook.finish(layout);
+    }
     derived_ = Derived(*this);
 }
 
@@ -33,7 +36,10 @@ bool Model::same_as(const Model& other) const {
             group == other.group && sigma == other.sigma &&
             std::equal(frames.begin(), frames.end(), other.frames.begin(), other.frames.end(),
                        same_axes) &&
-            layout.code_bytes == other.layout.code_bytes &&
+            layout.code_bytes == other.layout.code_bytes && layout.codec == other.layout.codec &&
+            layout.factor_bytes == other.layout.factor_bytes &&
+            layout.block_axis == other.layout.block_axis && codebook.unit == other.codebook.unit &&
+            codebook.words == other.codebook.words &&
             std::equal(layout.fields.begin(), layout.fields.end(), other.layout.fields.begin(),
                        other.layout.fields.end(), same_field) &&
             std::equal(std::begin(estimator.gamma), std::end(estimator.gamma),
@@ -51,7 +57,8 @@ size_t Model::memory() const {
         axes += bytes(frame.rows) * 2; // and what rotation makes of them
     }
     return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
-           bytes(spread) + axes + bytes(group) + bytes(sigma) + derived_.memory();
+           bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(codebook.words) +
+           bytes(codebook.norms) + derived_.memory();
 }
 
 float Model::anchor_distance(const float* q, int j) const {
@@ -82,20 +89,35 @@ void Model::anchor(int j, float* out) const {
     }
 }
 
-float Model::level_scale(int j, const uint8_t* code) const {
-    const uint8_t* factors = code + layout.code_bytes;
-    return Estimator::list_scale(spread[j]) * decode_length(uint16_t(factors[0] | factors[1] << 8));
+float Model::code_scale(int j, const uint8_t* code) const {
+    return layout.factor_bytes > 0
+                   ? Estimator::list_scale(spread[j]) * decode_length(factors_of(code))
+                   : 1.0f;
+}
+
+void Model::decode_residual(int j, const uint8_t* code, float* out) const {
+    const float scale = code_scale(j, code);
+    std::fill_n(out, slots(), 0.0f);
+    if (layout.has_words()) {
+        const float unit = codebook.unit * scale;
+        for (int b = 0; b < layout.blocks(); b++) {
+            for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
+                out[s] = float(codebook.at(s, code[b])) * unit;
+            }
+        }
+        return;
+    }
+    std::vector<uint8_t> level(slots(), 0);
+    unpack_code(layout, code, level.data());
+    const float* steps = steps_of(j);
+    for (int s = 0; s < layout.slots(); s++) {
+        out[s] = float(2 * level[s] - derived_.levels_less_one[s]) * (steps[s] * (0.5f * scale));
+    }
 }
 
 void Model::decode(int j, const uint8_t* code, float* out) const {
-    std::vector<uint8_t> level(slots(), 0);
-    std::vector<float> residual(slots(), 0);
-    unpack_code(layout, code, level.data());
-    const float unit = 0.5f * level_scale(j, code);
-    const float* steps = steps_of(j);
-    for (int s = 0; s < layout.slots(); s++) {
-        residual[s] = float(2 * level[s] - derived_.levels_less_one[s]) * (steps[s] * unit);
-    }
+    std::vector<float> residual(slots());
+    decode_residual(j, code, residual.data());
     const int pad = dp();
     for (int k = 0; k < d; k++) {
         out[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])

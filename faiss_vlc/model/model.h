@@ -8,6 +8,7 @@
 
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/codec/estimator.h>
+#include <faiss_vlc/model/codebook.h>
 #include <faiss_vlc/model/derived.h>
 #include <faiss_vlc/model/frame.h>
 #include <faiss_vlc/model/lattice.h>
@@ -40,7 +41,8 @@ public:
     std::vector<Frame> frames;
     std::vector<uint8_t> group; ///< m: the frame of each anchor's residuals
     Layout layout;
-    std::vector<float> sigma; ///< frames x axes: standard deviation of residual * sqrt(E) / |r|
+    std::vector<float> sigma; ///< levels: frames x axes, deviation of residual * sqrt(E) / |r|
+    Codebook codebook;        ///< words
     Estimator estimator;
     /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
     /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
@@ -70,9 +72,15 @@ public:
     float anchor_distance(const float* q, int j) const;
     float anchor_dot(const float* q, int j) const;
 
-    /// What the levels of a packed code of list j are taken times.
-    float level_scale(int j, const uint8_t* code) const;
-    /// Decodes a packed code of list j: a_j + R^T J level(c), in the data's units.
+    /// The factors of a packed code as 16 bits; 0 where it has none.
+    uint16_t factors_of(const uint8_t* code) const {
+        return join_factors(layout.factor_bytes, code + layout.code_bytes);
+    }
+    /// What the levels or words of a packed code of list j are taken times.
+    float code_scale(int j, const uint8_t* code) const;
+    /// A packed code's residual in list j's frame: out gets float slots.
+    void decode_residual(int j, const uint8_t* code, float* out) const;
+    /// Decodes a packed code of list j: a_j + R^T r^, in the data's units.
     void decode(int j, const uint8_t* code, float* out) const;
 
     /// The same training: codes of one are codes of the other.

@@ -65,9 +65,8 @@ void VLCParameters::check(int d) const {
 int VLCParameters::code_size(int d) const {
     // more than 8 bits a dimension would stay unused
     const int most = d + kFactorBytes;
-    const int wanted =
-            bytes > 0 ? bytes : int(std::ceil(double(d) * bits_per_dim / 8)) + kFactorBytes;
-    return std::max(1 + kFactorBytes, std::min(most, wanted));
+    return std::min(most, bytes > 0 ? bytes
+                                    : int(std::ceil(double(d) * bits_per_dim / 8)) + kFactorBytes);
 }
 
 void set_parameter(VLCParameters& params, const std::string& name, double value,

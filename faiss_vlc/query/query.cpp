@@ -32,6 +32,9 @@ Query::Query(const Model& model, AnchorRanking* ranking)
     scan_.inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     scan_.usual_length = model.estimator.usual_length;
     scan_.far = model.estimator.far;
+    if (model.layout.has_words()) {
+        words_ = std::make_unique<WordTables>(model);
+    }
 }
 
 int32_t Query::half_of(const int8_t* q8) const {
@@ -179,40 +182,53 @@ void Query::prefetch(int j) const {
     prefetch_bytes(lattice_.data(), lattice_.size() * sizeof(float));
 }
 
+/// The query's side of codes of levels in list j. Returns what makes dot2 of <q - a, r^> / l in a
+/// list of scale 1.
+float Query::prepare_levels(const float* y, const float* base, int j) {
+    const float largest = simd().scan.quantize_query(model_.slots(), y, base, model_.steps_of(j),
+                                                     weighted_.data(), query8_.data());
+    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
+    scan_.half = half_of(query8_.data());
+    return largest * (0.5f / 127.0f);
+}
+
+/// The same of words; scan_.list_distance is set.
+float Query::prepare_words(const float* y, const float* base) {
+    words_->make(y, base, scan_.inner_product ? 0 : scan_.list_distance);
+    scan_.tables = words_->tables();
+    scan_.half = words_->half();
+    return words_->dot_scale();
+}
+
 const ListScan& Query::list(int j) {
     const Model& model = model_;
-    const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float spread = model.spread[j];
-    const float scale = Estimator::list_scale(spread);
+    const float scale = model.layout.factor_bytes > 0 ? Estimator::list_scale(spread) : 1.0f;
     const float length = model.estimator.length_unit(spread);
     const int frame = model.group[j];
-    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
-    if (inner_product) {
+    const auto prepare = [&](const float* base) {
+        return words_ ? prepare_words(rotated(frame), base)
+                      : prepare_levels(rotated(frame), base, j);
+    };
+    if (scan_.inner_product) {
         if (frame != frame_) {
-            largest_ =
-                    simd().scan.quantize_query(model.slots(), rotated(frame), zero_.data(),
-                                               model.steps_of(j), weighted_.data(), query8_.data());
-            scan_.half = half_of(query8_.data());
+            dot_scale_ = prepare(zero_.data());
             frame_ = frame;
         }
         scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
         scan_.reach = scan_.list_distance;
         scan_.length_unit = norm_ * length;
         scan_.far_add = 0;
-        scan_.far_mul = largest_ * scale * (0.5f / 127.0f);
+        scan_.far_mul = dot_scale_ * scale;
         model.estimator.tables(steps_, 0, norm_, spread, scan_.far_mul, scan_.add, scan_.mul);
         return scan_;
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
-    const float largest =
-            simd().scan.quantize_query(model.slots(), rotated(frame),
-                                       &model.derived().anchor_rotated[size_t(j) * model.slots()],
-                                       model.steps_of(j), weighted_.data(), query8_.data());
-    scan_.half = half_of(query8_.data());
+    const float dot_scale = prepare(&model.derived().anchor_rotated[size_t(j) * model.slots()]) *
+                            scale;
     scan_.reach = std::sqrt(scan_.list_distance);
     scan_.length_unit = length;
     scan_.far_add = length * length;
-    const float dot_scale = largest * scale * (0.5f / 127.0f);
     scan_.far_mul = 2.0f * dot_scale;
     model.estimator.tables(steps_, scan_.list_distance, 0, spread, dot_scale, scan_.add, scan_.mul);
     return scan_;

@@ -10,6 +10,7 @@
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/query/anchor_ranking.h>
+#include <faiss_vlc/query/word_tables.h>
 
 namespace faiss_vlc {
 
@@ -105,8 +106,9 @@ private:
     std::vector<int64_t> order_;
     float norm_ = 0;    ///< |q|, inner products
     float base_ = 0;    ///< <q, mean> in squared lattice units, inner products
-    float largest_ = 0; ///< max|w| of the query itself, inner products
-    int frame_ = -1;    ///< that query8_ is made for, inner products
+    float dot_scale_ = 0; ///< of the query itself, inner products
+    int frame_ = -1;      ///< that the query's side is prepared for, inner products
+    std::unique_ptr<WordTables> words_;
     ListScan scan_{};
 
     bool set_lattice(const float* x);
@@ -115,6 +117,8 @@ private:
     float* rotation(int frame) const { return &rotated_[size_t(frame) * model_.slots()]; }
     const float* rotated(int frame);
     int32_t half_of(const int8_t* q8) const;
+    float prepare_levels(const float* y, const float* base, int j);
+    float prepare_words(const float* y, const float* base);
 };
 
 } // namespace faiss_vlc

@@ -31,11 +31,11 @@ void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const
             bounds[q] = tops[q]->bound();
         }
         ahead.fetch(kScanBatch * code_size);
-        if (count == kScanTogether) {
+        if (count == kScanTogether && !scope.model.layout.has_words()) {
             simd().scan.blocks_together(lists, codes, some, bounds, estimate, close);
         } else {
             for (int q = 0; q < count; q++) {
-                close[q] = simd().scan.blocks(*lists[q], codes, some, bounds[q], estimate[q]);
+                close[q] = scan_codes(*lists[q], codes, some, bounds[q], estimate[q]);
             }
         }
         for (int q = 0; q < count; q++) {

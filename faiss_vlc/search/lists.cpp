@@ -21,8 +21,18 @@ bool fits_4_bytes(int64_t id) {
 /// lanes).
 template <class Copy>
 void each_row(const Layout& layout, int count, int v, Copy copy) {
-    // rows of 4 lanes, then of 2 and 1, each at most once; constant sizes make a copy one move
     const int bytes = layout.code_bytes;
+    if (layout.has_words()) {
+        for (int at = 0; at < bytes; at++) {
+            copy(size_t(at) * count + size_t(v), at, std::integral_constant<int, 1>());
+        }
+        for (int i = 0; i < layout.factor_bytes; i++) {
+            copy(size_t(bytes) * count + size_t(v) * layout.factor_bytes + i, bytes + i,
+                 std::integral_constant<int, 1>());
+        }
+        return;
+    }
+    // rows of 4 lanes, then of 2 and 1, each at most once; constant sizes make a copy one move
     int at = 0;
     for (; at + 4 <= bytes; at += 4) {
         copy(size_t(at) * count + size_t(v) * 4, at, std::integral_constant<int, 4>());
@@ -111,7 +121,7 @@ void VLCInvertedLists::move_block(uint8_t* block, int before, int after, int kep
     const int rows = int(layout.row_lanes.size());
     const auto move_row = [&](int row) {
         const size_t at = row < rows ? layout.row_offset[row] : layout.code_bytes;
-        const size_t bytes = size_t(row < rows ? layout.row_lanes[row] : kFactorBytes) * kept;
+        const size_t bytes = size_t(row < rows ? layout.row_lanes[row] : layout.factor_bytes) * kept;
         std::memmove(block + at * after, block + at * before, bytes);
     };
     if (after < before) {

@@ -78,7 +78,6 @@ void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
 template <class Hits>
 Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
              int64_t following, Hits& hits) {
-    const auto scan_blocks = simd().scan.blocks;
     const size_t code_size = scope.lists.code_size;
     Scanned scanned;
     Ahead ahead(scope.model, scope.lists, count, lists, following);
@@ -107,7 +106,7 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             uint64_t close[kAtOnce / kScanBatch];
             for (size_t at = 0; at < many; at += kScanBatch) {
                 ahead.fetch(kScanBatch * code_size);
-                close[at / kScanBatch] = scan_blocks(list, blocks + (first + at) * code_size,
+                close[at / kScanBatch] = scan_codes(list, blocks + (first + at) * code_size,
                                                      int(std::min<size_t>(kScanBatch, many - at)),
                                                      hits.bound(), estimate + at);
             }

@@ -15,7 +15,8 @@ namespace {
 
 constexpr size_t kMaxFactorRows = 4096;
 
-/// Rows of the sample that shapes are fitted to: held-out ones first.
+} // namespace
+
 std::vector<int64_t> fitting_rows(const Shape& shape) {
     std::vector<int64_t> rows(std::min<int64_t>(shape.n, kMaxVarianceRows));
     for (size_t i = 0; i < rows.size(); i++) {
@@ -24,8 +25,6 @@ std::vector<int64_t> fitting_rows(const Shape& shape) {
     return rows;
 }
 
-/// A sample row less its anchor, clamped as on the lattice: a wild component must not own an axis,
-/// nor the energy. out: float d.
 void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out) {
     const float* x = sample.vector(row);
     const int32_t* a = &anchors.anchor[size_t(anchors.label[row]) * sample.shape.dp];
@@ -34,8 +33,6 @@ void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, floa
         out[k] = std::min(127.0f, std::max(-127.0f, u)) - float(a[k]) * (1.0f / (1 << kAnchorBits));
     }
 }
-
-} // namespace
 
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
                                   const Model& model) {
@@ -168,7 +165,7 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
             const int j = anchors.label[rows[i]];
             coder.encode(sample.vector(rows[i]), j, code.data());
             if (coder.residual_square > 0 && std::isfinite(coder.residual_square)) {
-                const double decoded = coder.decoded_square(j, model.level_scale(j, code.data()));
+                const double decoded = coder.decoded_square();
                 gamma[i] = float(coder.residual_dot / coder.residual_square);
                 kappa[i] = float(decoded / coder.residual_square);
             }
@@ -180,6 +177,12 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     std::sort(gamma.begin(), gamma.end());
     std::sort(length.begin(), length.end());
     std::sort(kappa.begin(), kappa.end());
+    model.estimator.kappa = std::max(0.01f, kappa[kappa.size() / 2]);
+    if (model.layout.factor_bytes < 2) { // no gamma: all have the usual one
+        std::fill_n(model.estimator.gamma, kGammaSteps, model.estimator.kappa);
+        std::fill_n(model.estimator.far, kGammaSteps, model.estimator.kappa);
+        return;
+    }
     const size_t tail = gamma.size() / 256; // these may be wild
     const size_t last = gamma.size() - 1 - tail;
     model.estimator.set_gamma(gamma[tail], gamma[last]);
@@ -188,7 +191,6 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     if (model.metric == faiss::METRIC_L2) {
         model.estimator.usual_length = std::min(kBeyond * length[last], kUnbounded);
     }
-    model.estimator.kappa = std::max(0.01f, kappa[kappa.size() / 2]);
 }
 
 } // namespace faiss_vlc

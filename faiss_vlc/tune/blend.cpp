@@ -11,6 +11,21 @@
 
 namespace faiss_vlc {
 
+namespace {
+
+/// What the entries of words take off <q - a, r^> where codes have l alone, see WordTables.
+float excess_square(const Model& model, float list_distance, float scale, float square) {
+    if (!(scale > 0)) {
+        return 0;
+    }
+    const float energy = model.estimator.energy;
+    const float query_scale = std::sqrt(list_distance / energy);
+    return 0.5f * scale * query_scale *
+           (square / (scale * scale) - model.estimator.kappa * energy);
+}
+
+} // namespace
+
 Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& trial,
                      const Model& model) {
     const int n = int(trial.base.size());
@@ -19,6 +34,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
     const int slots = model.slots();
     std::vector<uint8_t> codes(size_t(n) * code_size);
     std::vector<float> decoded(size_t(n) * slots); // residuals in the frame
+    std::vector<float> scale(n), square(n);        // of the codes; |r^|^2
     Rescue rescue;
 #pragma omp parallel
     {
@@ -33,13 +49,9 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const int64_t row = trial.base[i];
             const int j = anchors.label[row];
             coder.encode(sample.vector(row), j, &codes[size_t(i) * code_size]);
-            const float unit = 0.5f * model.level_scale(j, &codes[size_t(i) * code_size]);
-            const float* steps = model.steps_of(j);
-            for (int s = 0; s < slots; s++) {
-                decoded[size_t(i) * slots + s] =
-                        float(2 * coder.level[s] - model.derived().levels_less_one[s]) *
-                        (steps[s] * unit);
-            }
+            model.decode_residual(j, &codes[size_t(i) * code_size], &decoded[size_t(i) * slots]);
+            scale[i] = model.code_scale(j, &codes[size_t(i) * code_size]);
+            square[i] = float(coder.decoded_square());
         }
     }
     rescue.rethrow();
@@ -77,8 +89,17 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                 terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
                                                         : model.anchor_distance(lattice.data(), j);
                 terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
-                const uint8_t* factors = &codes[size_t(i) * code_size + model.layout.code_bytes];
-                const uint16_t word = uint16_t(factors[0] | factors[1] << 8);
+                const int factor_bytes = model.layout.factor_bytes;
+                if (factor_bytes == 0) { // plain decoding
+                    terms.square[at] = inner_product ? 0.0f : square[i];
+                    terms.gamma[at] = -1;
+                    continue;
+                }
+                if (factor_bytes == 1 && !inner_product) {
+                    terms.dot[at] -= excess_square(model, terms.list_distance[at], scale[i],
+                                                   square[i]);
+                }
+                const uint16_t word = model.factors_of(&codes[size_t(i) * code_size]);
                 const float length =
                         decode_length(word) * model.estimator.length_unit(model.spread[j]);
                 terms.square[at] = length * length;
@@ -118,8 +139,8 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
                 const size_t at = q * trial.candidates + c;
                 const float g = terms.gamma[at];
                 if (g < 0) { // far: plain decoding
-                    estimate[c] =
-                            terms.list_distance[at] - terms.square[at] * g - 2.0f * terms.dot[at];
+                    estimate[c] = terms.list_distance[at] - terms.square[at] * g -
+                                  (inner_product ? 1.0f : 2.0f) * terms.dot[at];
                     continue;
                 }
                 const float miss = 1.0f - g;
@@ -157,21 +178,24 @@ Estimator with_terms(Estimator estimator, const VLCParameters& params, float t1,
 
 } // namespace
 
-void check_estimator(const Trial& wide, const Terms& terms, const Model& model,
+int64_t check_estimator(const Trial& wide, const Terms& terms, const Model& model,
                      const VLCParameters& params, Estimator& estimator) {
     constexpr double kClearly = 1.03;
     const struct {
         float t1, t2, c;
     } others[] = {{0, 0, 0}, {1, 1, 0}, {1, -1, 0}, {1, -0.5f, 0}, {0.5f, 0, 0}, {1, 0.5f, 0.2f}};
-    double best = double(found(wide, terms, model, estimator)) * kClearly;
+    int64_t finds = found(wide, terms, model, estimator);
+    double best = double(finds) * kClearly;
     for (const auto& [t1, t2, c] : others) {
         const Estimator other = with_terms(estimator, params, t1, t2, c);
         const auto met = double(found(wide, terms, model, other));
         if (met > best) {
             best = met;
+            finds = int64_t(met);
             estimator = other;
         }
     }
+    return finds;
 }
 
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,

@@ -44,6 +44,13 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
                          const VLCParameters& params, bool thorough, Estimator& estimator);
 
+/// Rows of the sample that shapes are fitted to: held-out ones first.
+std::vector<int64_t> fitting_rows(const Shape& shape);
+
+/// A sample row less its anchor, clamped as on the lattice: a wild component must not own an axis,
+/// nor the energy. out: float d.
+void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out);
+
 /// Variance of residual * sqrt(E) / |residual| along each axis of the full frames, frames x d.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
 
@@ -61,8 +68,8 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 
 /// Takes another of a few estimators, plain decoding among them, where that finds clearly more of a
-/// wide trial.
-void check_estimator(const Trial& wide, const Terms& terms, const Model& model,
+/// wide trial. Returns what is found.
+int64_t check_estimator(const Trial& wide, const Terms& terms, const Model& model,
                      const VLCParameters& params, Estimator& estimator);
 
 /// The distance within which nearly all true neighbours' anchors lie: the model's most_distance.

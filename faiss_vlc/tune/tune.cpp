@@ -8,6 +8,7 @@
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/tune/steps.h>
+#include <faiss_vlc/tune/words.h>
 
 namespace faiss_vlc {
 
@@ -98,6 +99,126 @@ TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t 
     return record;
 }
 
+/// A model with its estimator, and what that is chosen by.
+struct Candidate {
+    Model model;
+    Terms terms;
+    int64_t found = -1; ///< of the trial's true neighbours
+};
+
+/// Choices of a codec, each by what it finds in the same trial.
+class CodecTrial {
+public:
+    CodecTrial(const Sample& sample, const Anchors& anchors, const Trial& trial,
+               const VLCParameters& params, const Model& model, const std::vector<double>& variance)
+        : sample_(sample), anchors_(anchors), trial_(trial), params_(params), model_(model),
+          variance_(variance), mean_(mean_variance(sample, anchors, model, variance)),
+          code_size_(params.code_size(model.d)) {}
+
+    bool allows_levels() const {
+        return params_.codec != Codec::block && code_size_ > kFactorBytes;
+    }
+    bool allows_words() const { return params_.codec != Codec::lattice || !allows_levels(); }
+
+    /// The best of a few layouts of levels.
+    Candidate levels() const;
+    /// The best of a few layouts of words.
+    Candidate words() const;
+    /// Whether words find clearly more than levels.
+    bool prefers_words(const Candidate& levels, const Candidate& words) const;
+
+private:
+    Candidate judged(Model model) const;
+    int64_t widely_found(const Candidate& candidate, const Trial& wide) const;
+
+    const Sample& sample_;
+    const Anchors& anchors_;
+    const Trial& trial_;
+    const VLCParameters& params_;
+    const Model& model_;
+    const std::vector<double>& variance_;
+    std::vector<double> mean_;
+    int code_size_;
+};
+
+/// The candidate of a model whose codes are settled.
+Candidate CodecTrial::judged(Model model) const {
+    Candidate candidate;
+    candidate.model = std::move(model);
+    Model& own = candidate.model;
+    fit_factors(sample_, anchors_, own);
+    start_estimator(params_, own.estimator);
+    candidate.terms = estimate_terms(sample_, anchors_, trial_, own);
+    candidate.found =
+            choose_estimator(trial_, candidate.terms, own, params_, false, own.estimator);
+    return candidate;
+}
+
+Candidate CodecTrial::levels() const {
+    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
+    if (params_.tilt >= 0) {
+        tilts = {params_.tilt};
+    }
+    Candidate best;
+    for (double tilt : tilts) {
+        check_interrupt();
+        Model model = model_;
+        keep_axes(Layout::allocate(code_size_ - kFactorBytes, mean_, tilt), variance_, model);
+        model.finish();
+        Candidate candidate = judged(std::move(model));
+        if (candidate.found > best.found) {
+            best = std::move(candidate);
+        }
+    }
+    return best;
+}
+
+Candidate CodecTrial::words() const {
+    constexpr int kQuickRows = 8192, kQuickIterations = 4;
+    constexpr int kIterations = 12;
+    constexpr double kClearly = 1.01; // factors carry vectors that training did not see
+    Candidate best;
+    double best_worth = -1;
+    for (const int factor_bytes : {2, 1, 0}) {
+        for (const WordAxes axes : {WordAxes::own, WordAxes::principal, WordAxes::dealt}) {
+            check_interrupt();
+            const int code_bytes = code_size_ - factor_bytes;
+            const bool is_first = best_worth < 0;
+            if (code_bytes < 1 || (!is_first && code_bytes > model_.d)) {
+                continue;
+            }
+            Model model = word_model(model_, axes, code_bytes, factor_bytes, mean_);
+            train_words(sample_, anchors_, kQuickRows, kQuickIterations, params_.seed, model);
+            Candidate candidate = judged(std::move(model));
+            const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
+            if (worth > best_worth) {
+                best_worth = worth;
+                best = std::move(candidate);
+            }
+        }
+    }
+    train_words(sample_, anchors_, kMaxVarianceRows, kIterations, params_.seed, best.model);
+    return judged(std::move(best.model));
+}
+
+int64_t CodecTrial::widely_found(const Candidate& candidate, const Trial& wide) const {
+    const Terms terms = estimate_terms(sample_, anchors_, wide, candidate.model);
+    Estimator estimator = candidate.model.estimator;
+    return check_estimator(wide, terms, candidate.model, params_, estimator);
+}
+
+bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) const {
+    constexpr double kClearly = 0.005; // of the true neighbours: levels are scanned faster
+    const Trial wide = widen(trial_, levels.model);
+    const auto share = [&](const Candidate& candidate) {
+        const auto narrow = double(trial_.queries.size() * size_t(trial_.neighbours));
+        const auto all = double(wide.queries.size() * size_t(wide.neighbours));
+        return 0.5 * (double(candidate.found) / narrow +
+                      double(widely_found(candidate, wide)) / all);
+    };
+    return share(words) > share(levels) + kClearly;
+}
+
 } // namespace
 
 Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
@@ -109,33 +230,21 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     for (int g = 0; g < anchors.groups; g++) {
         sort_axes(model.frames[g], &variance[size_t(g) * d]);
     }
-    const std::vector<double> mean = mean_variance(sample, anchors, model, variance);
-
     const Trial trial = make_trial(sample, model);
-    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
-    if (params.tilt >= 0) {
-        tilts = {params.tilt};
+    const CodecTrial codecs(sample, anchors, trial, params, model, variance);
+    Candidate chosen;
+    if (codecs.allows_levels()) {
+        chosen = codecs.levels();
     }
-    const int code_bytes = params.code_size(d) - kFactorBytes;
-    Model best;
-    Terms best_terms;
-    int64_t best_found = -1;
-    for (double tilt : tilts) {
-        check_interrupt();
-        Model candidate = model;
-        keep_axes(Layout::allocate(code_bytes, mean, tilt), variance, candidate);
-        candidate.finish();
-        fit_factors(sample, anchors, candidate);
-        start_estimator(params, candidate.estimator);
-        Terms terms = estimate_terms(sample, anchors, trial, candidate);
-        const int64_t met =
-                choose_estimator(trial, terms, candidate, params, false, candidate.estimator);
-        if (met > best_found) {
-            best_found = met;
-            best = std::move(candidate);
-            best_terms = std::move(terms);
+    if (codecs.allows_words()) {
+        Candidate words = codecs.words();
+        if (chosen.found < 0 || params.codec == Codec::block ||
+            codecs.prefers_words(chosen, words)) {
+            chosen = std::move(words);
         }
     }
+    Model& best = chosen.model;
+    const Terms& best_terms = chosen.terms;
     if (metric == faiss::METRIC_L2) {
         best.estimator.most_distance =
                 std::clamp(usual_distance(trial, best_terms), 1.0f, kUnbounded);
@@ -149,7 +258,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
     best.record = record_of(sample, anchors, params.seed);
-    return best;
+    return std::move(best);
 }
 
 } // namespace faiss_vlc

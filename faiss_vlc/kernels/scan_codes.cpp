@@ -1,0 +1,60 @@
+#include <algorithm>
+
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// Distances of codes without factors: plain decoding.
+uint32_t plain_distances(const ListScan& list, const int32_t* acc, int count, float bound,
+                         float* distance) {
+    uint32_t within = 0;
+    for (int v = 0; v < kBlock; v++) {
+        distance[v] = list.list_distance - list.far_mul * float(2 * acc[v] - list.half);
+    }
+    for (int v = 0; v < count; v++) {
+        within |= uint32_t(distance[v] <= bound) << v;
+    }
+    return within;
+}
+
+uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                    float* distance) {
+    const Layout& layout = *list.layout;
+    int32_t acc[kScanBatch] = {};
+    simd().words.sums(list, blocks, count, acc);
+    uint64_t within = 0;
+    for (int first = 0; first < count; first += kBlock) {
+        const int in_block = std::min(kBlock, count - first);
+        const uint8_t* factors = blocks + int64_t(first) * layout.code_size() +
+                                 int64_t(layout.code_bytes) * in_block;
+        uint32_t close;
+        if (layout.factor_bytes == 0) {
+            close = plain_distances(list, acc + first, in_block, bound, distance + first);
+        } else if (layout.factor_bytes == 2) {
+            close = simd().scan.distances(list, acc + first, factors, in_block, bound,
+                                          distance + first);
+        } else {
+            uint8_t both[2 * kBlock] = {}; // see join_factors
+            for (int v = 0; v < in_block; v++) {
+                both[2 * v + 1] = factors[v];
+            }
+            close = simd().scan.distances(list, acc + first, both, in_block, bound,
+                                          distance + first);
+        }
+        within |= uint64_t(close) << first;
+    }
+    return within;
+}
+
+} // namespace
+
+uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                    float* distance) {
+    return list.layout->has_words() ? scan_words(list, blocks, count, bound, distance)
+                                    : simd().scan.blocks(list, blocks, count, bound, distance);
+}
+
+} // namespace faiss_vlc

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/train/sample.h>
+#include <faiss_vlc/train/settle.h>
+
+namespace faiss_vlc {
+
+/// The axes that words are for.
+enum class WordAxes {
+    own,       ///< the vectors' own, in their order: where neighbouring ones belong together
+    principal, ///< by falling variance
+    dealt,     ///< principal ones, dealt out so that blocks have like products of variances
+};
+
+/// A model of words: `model` has sorted frames and no layout; variance: of their axes, frames x d.
+/// Its codebook is still to be trained.
+Model word_model(const Model& model, WordAxes axes, int code_bytes, int factor_bytes,
+                 const std::vector<double>& variance);
+
+/// Trains the codebook by k-means on integers, from at most `rows` rows of the sample and so many
+/// iterations at most. The same words from any number of threads and on any instruction set.
+void train_words(const Sample& sample, const Anchors& anchors, int rows, int iterations,
+                 uint32_t seed, Model& model);
+
+} // namespace faiss_vlc
