@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include <faiss_vlc/kernels/avx2/estimates.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/lib/numeric.h>
@@ -185,17 +186,6 @@ __m256i load_lanes(const uint8_t* row, int lanes, int first) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
 }
 
-/// A table of 32 floats looked up by 8 indices.
-__m256 look_up(const float* table, __m256i index) {
-    const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index);
-    const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), index);
-    const __m256 c = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), index);
-    const __m256 d = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), index);
-    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
-    const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 27));
-    return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
-}
-
 /// `B` blocks of `count` vectors at once for Q queries, in halves of 8 vectors: halves share a
 /// query's broadcasts, queries share the codes, and the latencies of all sums overlap. Results
 /// start at the vector `at`.
@@ -247,49 +237,16 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             }
         }
     }
-    // what all vectors share, out of the way of the stores below
-    __m256i half[Q];
-    __m256 usual[Q], base[Q], reach[Q], unit[Q], bound[Q];
+    avx2::Shared shared[Q]; // out of the way of the stores below
     for (int q = 0; q < Q; q++) {
-        half[q] = _mm256_set1_epi32(lists[q]->half);
-        usual[q] = _mm256_set1_ps(lists[q]->usual_length);
-        base[q] = _mm256_set1_ps(lists[q]->list_distance);
-        reach[q] = _mm256_set1_ps(lists[q]->reach);
-        unit[q] = _mm256_set1_ps(lists[q]->length_unit);
-        bound[q] = _mm256_set1_ps(bounds[q]);
+        shared[q] = avx2::shared_of(*lists[q], bounds[q]);
     }
     for (int h = 0; h < 2 * B; h++) {
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
-        const __m256i factors = _mm256_cvtepu16_epi32(
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(last_row + h % 2 * 16)));
-        const __m256 l = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(
-                                               _mm256_slli_epi32(_mm256_srli_epi32(factors, 5), 16),
-                                               _mm256_set1_epi32(int(kLengthBias)))),
-                                       _mm256_set1_ps(kLengthZero));
-        const __m256i gamma = _mm256_and_si256(factors, _mm256_set1_epi32(kGammaSteps - 1));
+        const avx2::Factors factors = avx2::load_factors(last_row + h % 2 * 16);
         for (int q = 0; q < Q; q++) {
-            const ListScan& list = *lists[q];
-            const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(total[h][q], 1), half[q]);
-            __m256 add = look_up(list.add, gamma);
-            __m256 mul = look_up(list.mul, gamma);
-            const __m256 far = _mm256_cmp_ps(l, usual[q], _CMP_GT_OQ);
-            if (!_mm256_testz_ps(far, far)) {
-                const __m256 own =
-                        _mm256_mul_ps(_mm256_set1_ps(list.far_add), look_up(list.far, gamma));
-                add = _mm256_blendv_ps(add, own, far);
-                mul = _mm256_blendv_ps(mul, _mm256_set1_ps(list.far_mul), far);
-            }
-            const __m256 rest = _mm256_sub_ps(_mm256_mul_ps(l, add),
-                                              _mm256_mul_ps(mul, _mm256_cvtepi32_ps(dot2)));
-            const __m256 estimate = _mm256_add_ps(base[q], _mm256_mul_ps(l, rest));
-            __m256 least = _mm256_sub_ps(reach[q], _mm256_mul_ps(unit[q], l));
-            if (!list.inner_product) {
-                least = _mm256_mul_ps(least, least);
-            }
-            const __m256 distance = _mm256_max_ps(least, estimate);
-            _mm256_storeu_ps(distances[q] + at + h * 8, distance);
-            const __m256 close = _mm256_cmp_ps(distance, bound[q], _CMP_LE_OQ);
-            const uint64_t some = uint64_t(_mm256_movemask_ps(close));
+            const uint64_t some = avx2::put_distances(*lists[q], shared[q], factors, total[h][q],
+                                                      distances[q] + at + h * 8);
             within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
         }
     }

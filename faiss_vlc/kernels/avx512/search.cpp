@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include <faiss_vlc/kernels/avx512/estimates.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/lib/numeric.h>
@@ -280,41 +281,10 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
     }
     for (int b = 0; b < B; b++) {
         const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
-        const __m512i factors = _mm512_cvtepu16_epi32(
-                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last_row)));
-        const __m512 l = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_add_epi32(
-                                               _mm512_slli_epi32(_mm512_srli_epi32(factors, 5), 16),
-                                               _mm512_set1_epi32(int(kLengthBias)))),
-                                       _mm512_set1_ps(kLengthZero));
-        const __m512i gamma = _mm512_and_si512(factors, _mm512_set1_epi32(kGammaSteps - 1));
+        const avx512::Factors factors = avx512::load_factors(last_row);
         for (int q = 0; q < Q; q++) {
-            const ListScan& list = *lists[q];
-            const __m512i dot2 = _mm512_sub_epi32(_mm512_slli_epi32(total[b][q], 1),
-                                                  _mm512_set1_epi32(list.half));
-            __m512 add = _mm512_permutex2var_ps(_mm512_loadu_ps(list.add), gamma,
-                                                _mm512_loadu_ps(list.add + 16));
-            __m512 mul = _mm512_permutex2var_ps(_mm512_loadu_ps(list.mul), gamma,
-                                                _mm512_loadu_ps(list.mul + 16));
-            if (const __mmask16 far =
-                        _mm512_cmp_ps_mask(l, _mm512_set1_ps(list.usual_length), _CMP_GT_OQ)) {
-                const __m512 own = _mm512_permutex2var_ps(_mm512_loadu_ps(list.far), gamma,
-                                                          _mm512_loadu_ps(list.far + 16));
-                add = _mm512_mask_mul_ps(add, far, _mm512_set1_ps(list.far_add), own);
-                mul = _mm512_mask_mov_ps(mul, far, _mm512_set1_ps(list.far_mul));
-            }
-            const __m512 rest = _mm512_sub_ps(_mm512_mul_ps(l, add),
-                                              _mm512_mul_ps(mul, _mm512_cvtepi32_ps(dot2)));
-            const __m512 estimate =
-                    _mm512_add_ps(_mm512_set1_ps(list.list_distance), _mm512_mul_ps(l, rest));
-            __m512 least = _mm512_sub_ps(_mm512_set1_ps(list.reach),
-                                         _mm512_mul_ps(_mm512_set1_ps(list.length_unit), l));
-            if (!list.inner_product) {
-                least = _mm512_mul_ps(least, least);
-            }
-            const __m512 distance = _mm512_max_ps(least, estimate);
-            _mm512_storeu_ps(distances[q] + at + b * 16, distance);
-            const uint32_t close =
-                    _mm512_cmp_ps_mask(distance, _mm512_set1_ps(bounds[q]), _CMP_LE_OQ);
+            const uint32_t close = avx512::put_distances(*lists[q], bounds[q], factors, total[b][q],
+                                                         distances[q] + at + b * 16);
             within[q] |= uint64_t(close & ((1u << count) - 1)) << (at + b * 16);
         }
     }

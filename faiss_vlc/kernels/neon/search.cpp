@@ -4,6 +4,7 @@
 
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/neon/estimates.h>
 #include <faiss_vlc/lib/numeric.h>
 
 // ARM with dot products (ARMv8.2, "asimddp"): four registers for 16 lanes; vdotq_s32 multiplies and
@@ -125,16 +126,10 @@ void group_minima(int n, const int32_t* scores, int groups, int32_t* minima) {
     }
 }
 
-/// A bit for each lane that is all ones.
-uint32_t bits_of(uint32x4_t lanes) {
-    static const uint32_t kBit[4] = {1, 2, 4, 8};
-    return vaddvq_u32(vandq_u32(lanes, vld1q_u32(kBit)));
-}
-
 int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) {
     int count = 0;
     for (int i = 0; i < n; i += 4) {
-        uint32_t within = bits_of(vcleq_s32(vld1q_s32(scores + i), vdupq_n_s32(bound)));
+        uint32_t within = neon::bits_of(vcleq_s32(vld1q_s32(scores + i), vdupq_n_s32(bound)));
         for (; within; within &= within - 1) {
             const int at = i + __builtin_ctz(within);
             found[count++] = rank_key(scores[at], at);
@@ -203,17 +198,6 @@ uint8x16_t load_lanes(const uint8_t* row, int lanes, int part) {
     return vreinterpretq_u8_u32(vmovl_u16(words));
 }
 
-/// A table of 32 floats looked up by 4 indices.
-float32x4_t look_up(const float* table, uint32x4_t index) {
-    const uint8_t* bytes = reinterpret_cast<const uint8_t*>(table);
-    // the 4 bytes of entry i are the bytes 4 i to 4 i + 3 of the table, 64 in each half
-    const uint8x16_t at =
-            vreinterpretq_u8_u32(vmlaq_n_u32(vdupq_n_u32(0x03020100), index, 0x04040404));
-    const uint8x16_t low = vqtbl4q_u8(vld1q_u8_x4(bytes), at);
-    const uint8x16_t both = vqtbx4q_u8(low, vld1q_u8_x4(bytes + 64), vsubq_u8(at, vdupq_n_u8(64)));
-    return vreinterpretq_f32_u8(both);
-}
-
 /// A block of `count` vectors for Q queries, which share the codes. Results start at the vector
 /// `at`.
 template <int Q>
@@ -255,39 +239,13 @@ void scan_block(const ListScan* const* lists, const uint8_t* block, int count, c
     }
     const uint8_t* last_row = block + int64_t(layout.code_bytes) * count;
     for (int p = 0; p < kParts; p++) {
-        const uint32x4_t factors = vmovl_u16(vreinterpret_u16_u8(vld1_u8(last_row + p * 8)));
-        const uint32x4_t bits =
-                vaddq_u32(vshlq_n_u32(vshrq_n_u32(factors, 5), 16), vdupq_n_u32(kLengthBias));
-        const float32x4_t l = vsubq_f32(vreinterpretq_f32_u32(bits), vdupq_n_f32(kLengthZero));
-        const uint32x4_t gamma = vandq_u32(factors, vdupq_n_u32(kGammaSteps - 1));
-        const int in_part = count - 4 * p < 4 ? count - 4 * p : 4;
+        const neon::Factors factors = neon::load_factors(last_row + p * 8);
+        const int rest = count - 4 * p;
+        const int in_part = rest < 0 ? 0 : rest < 4 ? rest : 4;
         for (int q = 0; q < Q; q++) {
-            const ListScan& list = *lists[q];
-            const int32x4_t dot2 = vsubq_s32(vshlq_n_s32(total[p][q], 1), vdupq_n_s32(list.half));
-            float32x4_t add = look_up(list.add, gamma);
-            float32x4_t mul = look_up(list.mul, gamma);
-            const uint32x4_t far = vcgtq_f32(l, vdupq_n_f32(list.usual_length));
-            if (vmaxvq_u32(far) != 0) {
-                const float32x4_t own =
-                        vmulq_f32(vdupq_n_f32(list.far_add), look_up(list.far, gamma));
-                add = vbslq_f32(far, own, add);
-                mul = vbslq_f32(far, vdupq_n_f32(list.far_mul), mul);
-            }
-            const float32x4_t rest =
-                    vsubq_f32(vmulq_f32(l, add), vmulq_f32(mul, vcvtq_f32_s32(dot2)));
-            const float32x4_t estimate =
-                    vaddq_f32(vdupq_n_f32(list.list_distance), vmulq_f32(l, rest));
-            float32x4_t least =
-                    vsubq_f32(vdupq_n_f32(list.reach), vmulq_f32(vdupq_n_f32(list.length_unit), l));
-            if (!list.inner_product) {
-                least = vmulq_f32(least, least);
-            }
-            const float32x4_t distance = vbslq_f32(vcgtq_f32(least, estimate), least, estimate);
-            vst1q_f32(distances[q] + at + 4 * p, distance);
-            if (in_part > 0) {
-                const uint32_t close = bits_of(vcleq_f32(distance, vdupq_n_f32(bounds[q])));
-                within[q] |= uint64_t(close & ((1u << in_part) - 1)) << (at + 4 * p);
-            }
+            const uint32_t close = neon::put_distances(*lists[q], bounds[q], factors, total[p][q],
+                                                       distances[q] + at + 4 * p);
+            within[q] |= uint64_t(close & ((1u << in_part) - 1)) << (at + 4 * p);
         }
     }
 }

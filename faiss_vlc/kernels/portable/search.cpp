@@ -110,6 +110,22 @@ void add_field(const uint8_t* row, int count, int shift, int mask, const int8_t*
     }
 }
 
+/// A vector's distance from its factors and its sum.
+float distance_of(const ListScan& list, const uint8_t* factors, int32_t sum) {
+    uint16_t f;
+    std::memcpy(&f, factors, 2);
+    const int gamma = f & (kGammaSteps - 1);
+    const int32_t dot2 = 2 * sum - list.half;
+    const float l = decode_length(f);
+    const bool is_far = l > list.usual_length;
+    const float add = is_far ? list.far_add * list.far[gamma] : list.add[gamma];
+    const float mul = is_far ? list.far_mul : list.mul[gamma];
+    const float estimate = list.list_distance + l * (l * add - mul * float(dot2));
+    const float apart = list.reach - list.length_unit * l;
+    const float least = list.inner_product ? apart : apart * apart;
+    return least > estimate ? least : estimate;
+}
+
 uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
                     float* distance) {
     const Layout& layout = *list.layout;
@@ -133,18 +149,7 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
     const uint8_t* factors = block + int64_t(layout.code_bytes) * count;
     uint32_t within = 0;
     for (int v = 0; v < count; v++) {
-        uint16_t f;
-        std::memcpy(&f, factors + 2 * v, 2);
-        const int gamma = f & (kGammaSteps - 1);
-        const int32_t dot2 = 2 * acc[v] - list.half;
-        const float l = decode_length(f);
-        const bool is_far = l > list.usual_length;
-        const float add = is_far ? list.far_add * list.far[gamma] : list.add[gamma];
-        const float mul = is_far ? list.far_mul : list.mul[gamma];
-        const float estimate = list.list_distance + l * (l * add - mul * float(dot2));
-        const float apart = list.reach - list.length_unit * l;
-        const float least = list.inner_product ? apart : apart * apart;
-        distance[v] = least > estimate ? least : estimate;
+        distance[v] = distance_of(list, factors + 2 * v, acc[v]);
         within |= uint32_t(distance[v] <= bound) << v;
     }
     return within;
