@@ -39,7 +39,7 @@ struct Token {
 
 VLCParameters parse_token(const std::string& token) {
     static const std::regex grammar(
-            "VLC([0-9]{1,7})?(?:x([0-9]{1,2}(?:\\.[0-9]{1,6})?)|b([0-9]{1,5}))?");
+            "VLC([0-9]{1,7})?(?:x([0-9]{1,2}(?:\\.[0-9]{1,6})?)|b([0-9]{1,5}))?(lattice|block)?");
     std::smatch match;
     if (!std::regex_match(token, match, grammar)) {
         bad_token(token);
@@ -71,9 +71,15 @@ VLCParameters parse_token(const std::string& token) {
     }
     if (match[3].matched) {
         params.bytes = std::atoi(match[3].str().c_str());
-        if (params.bytes <= kFactorBytes) {
+        if (params.bytes < 1) {
             bad_token(token);
         }
+    }
+    if (match[4].matched) {
+        params.codec = match[4].str() == "block" ? Codec::block : Codec::lattice;
+    }
+    if (params.bytes > 0 && params.bytes <= kFactorBytes && params.codec == Codec::lattice) {
+        bad_token(token); // nothing would be left for levels
     }
     return params;
 }

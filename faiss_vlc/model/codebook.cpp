@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
 
 namespace faiss_vlc {

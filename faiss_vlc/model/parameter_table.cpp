@@ -45,12 +45,15 @@ auto index_entries() {
                     .within(between(0.125, 8))
                     .as_option("--bits", "b", kIndex),
             parameter("bytes", &P::bytes, file(1, 2), kResult,
-                      "Bytes per vector, 2 of factors included, ids not")
-                    .within(at_least(kFactorBytes + 1,
-                                     "more than the 2 bytes that the factors take", {0}))
+                      "Bytes per vector, those of factors included, ids not")
+                    .within(at_least(1, "at least 1", {0}))
                     .as_option("--bytes", "B", kIndex, "by --bits"),
             parameter("grid", &P::grid, file(1, 3), kResult, "How anchors are stored")
                     .as_option("--anchors", "", kIndex, "int8, float16 for coarse data"),
+            parameter("codec", &P::codec, file(3, 0), kResult,
+                      "Codes by levels on axes (lattice), by words of trained codebooks (block), or "
+                      "by what finds more")
+                    .as_option("--codec", "", kIndex, "chosen"),
             parameter("frame", &P::frame, file(1, 4), kResult, "Axes of the codes")
                     .as_option("--frame", "", kIndex),
             parameter("frames", &P::frames, file(1, 5), kResult,
@@ -204,6 +207,14 @@ const Enumeration& enumeration_of(AnchorGrid) {
                                  {{int32_t(AnchorGrid::int8), "int8"},
                                   {int32_t(AnchorGrid::float16), "float16"},
                                   {int32_t(AnchorGrid::automatic), "automatic", "auto"}}};
+    return all;
+}
+
+const Enumeration& enumeration_of(Codec) {
+    static const Enumeration all{"Codec",
+                                 {{int32_t(Codec::automatic), "automatic", "auto"},
+                                  {int32_t(Codec::lattice), "lattice"},
+                                  {int32_t(Codec::block), "block"}}};
     return all;
 }
 

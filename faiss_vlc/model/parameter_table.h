@@ -51,6 +51,7 @@ struct Enumeration {
 };
 
 const Enumeration& enumeration_of(AnchorGrid);
+const Enumeration& enumeration_of(Codec);
 const Enumeration& enumeration_of(FrameKind);
 const Enumeration& enumeration_of(Robust);
 

@@ -84,12 +84,47 @@ Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
     return layout;
 }
 
-void read_frame(ByteReader r, ByteReader sigma, Model& model) {
+void read_words(ByteReader r, uint32_t code_size, Model& model) {
+    const uint32_t code_bytes = r.u32();
+    const uint32_t factor_bytes = r.u32();
+    expect(factor_bytes <= uint32_t(kFactorBytes), r, "factor bytes", factor_bytes, "0, 1 or 2");
+    expect(code_bytes >= 1 && code_bytes + factor_bytes == code_size, r, "code bytes", code_bytes,
+           "at least 1, with the factors' the code size");
+    const uint32_t axes = r.u32();
+    expect(axes >= 1 && axes <= uint32_t(model.d), r, "axes", axes, "1 to d");
+    model.layout = Layout::of_blocks(int(code_bytes), int(factor_bytes), int(axes));
+    model.codebook.unit = r.f32();
+    expect(std::isfinite(model.codebook.unit) && model.codebook.unit > 0, r, "unit",
+           model.codebook.unit, "a finite number above 0");
+    const int limit = Codebook::limit(model.layout);
+    const std::vector<int> axis = model.layout.slot_axis();
+    model.codebook.words.assign(size_t(model.layout.slots()) * kWords, 0);
+    for (int s = 0; s < model.layout.slots(); s++) {
+        for (int word = 0; word < kWords && axis[s] >= 0; word++) {
+            const auto v = int16_t(r.u16());
+            expect(v >= -limit && v <= limit, r, "component of a word", v, "within the limit");
+            model.codebook.at(s, word) = v;
+        }
+    }
+    r.expect_end();
+}
+
+void read_frame(ByteReader r, Model& model) {
     const uint32_t kept = r.u32();
     expect(kept == uint32_t(std::min(model.layout.axes, model.d)), r, "axes", kept,
            "as many as the layout codes");
     const uint32_t frames = r.u32();
-    expect(frames >= 1 && frames <= kMaxGroups, r, "frames", frames, "1 to 64");
+    expect(frames <= kMaxGroups, r, "frames", frames, "1 to 64, or 0: the vectors' own axes");
+    if (frames == 0) {
+        expect(int(kept) == model.d && model.layout.has_words(), r, "axes", kept,
+               "d, and codes of words, for a vector's own axes");
+        const std::vector<uint8_t> none = r.array<uint8_t>(model.m);
+        r.expect_end();
+        model.group.assign(model.m, 0);
+        expect(none == model.group, r, "frame of an anchor", 1, "0");
+        model.frames = {Frame::own_axes(model.d)};
+        return;
+    }
     model.group = r.array<uint8_t>(model.m);
     for (uint8_t g : model.group) {
         expect(g < frames, r, "frame of an anchor", g, "less than the number of frames");
@@ -108,7 +143,10 @@ void read_frame(ByteReader r, ByteReader sigma, Model& model) {
         model.frames.push_back(std::move(frame));
     }
     r.expect_end();
-    model.sigma = sigma.array<float>(uint64_t(frames) * kept);
+}
+
+void read_sigma(ByteReader sigma, Model& model) {
+    model.sigma = sigma.array<float>(model.frames.size() * model.frames[0].kept);
     sigma.expect_end();
     for (float s : model.sigma) {
         expect(std::isfinite(s) && s >= 0 && s < 1e6f, sigma, "sigma", s, "0 to 1e6");
@@ -149,8 +187,14 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
                model->spread.back(), "a finite number, 0 or above");
     }
     spread.expect_end();
-    model->layout = read_layout(sections.read(section::kLayout), head.code_size, head.d);
-    read_frame(sections.read(section::kFrame), sections.read(section::kSigma), *model);
+    if (sections.has(section::kWords)) {
+        read_words(sections.read(section::kWords), head.code_size, *model);
+        read_frame(sections.read(section::kFrame), *model);
+    } else {
+        model->layout = read_layout(sections.read(section::kLayout), head.code_size, head.d);
+        read_frame(sections.read(section::kFrame), *model);
+        read_sigma(sections.read(section::kSigma), *model);
+    }
 
     ByteReader estimator = sections.read(section::kEstimator);
     Estimator& e = model->estimator;

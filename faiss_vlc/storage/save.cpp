@@ -41,6 +41,23 @@ std::vector<uint8_t> layout_section(const Layout& layout) {
     return w.take();
 }
 
+/// In the place of sigma and layout.
+std::vector<uint8_t> words_section(const Model& model) {
+    const Layout& layout = model.layout;
+    ByteWriter w;
+    w.u32(uint32_t(layout.code_bytes));
+    w.u32(uint32_t(layout.factor_bytes));
+    w.u32(uint32_t(layout.axes));
+    w.f32(model.codebook.unit);
+    std::vector<int> axis = layout.slot_axis();
+    for (int s = 0; s < layout.slots(); s++) {
+        for (int word = 0; word < faiss_vlc::kWords && axis[s] >= 0; word++) {
+            w.u16(uint16_t(model.codebook.at(s, word)));
+        }
+    }
+    return w.take();
+}
+
 void add_model(SectionWriter& sections, const Model& model) {
     ByteWriter w;
     w.i64(model.record.n);
@@ -62,15 +79,19 @@ void add_model(SectionWriter& sections, const Model& model) {
     sections.add(section::kSpread, kRequired, w.take());
 
     w.u32(uint32_t(model.frames[0].kept));
-    w.u32(uint32_t(model.frames.size()));
+    w.u32(model.frames[0].own ? 0 : uint32_t(model.frames.size()));
     w.array(model.group.data(), model.group.size());
     for (const Frame& frame : model.frames) {
         w.array(frame.rows.data(), frame.rows.size());
     }
     sections.add(section::kFrame, kRequired, w.take());
-    w.array(model.sigma.data(), model.sigma.size());
-    sections.add(section::kSigma, kRequired, w.take());
-    sections.add(section::kLayout, kRequired, layout_section(model.layout));
+    if (model.layout.has_words()) {
+        sections.add(section::kWords, kRequired, words_section(model));
+    } else {
+        w.array(model.sigma.data(), model.sigma.size());
+        sections.add(section::kSigma, kRequired, w.take());
+        sections.add(section::kLayout, kRequired, layout_section(model.layout));
+    }
 
     const Estimator& e = model.estimator;
     w.array(e.gamma, kGammaSteps);

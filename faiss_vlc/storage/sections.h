@@ -20,6 +20,7 @@ constexpr char kSpread[] = "spread";
 constexpr char kFrame[] = "frame";
 constexpr char kSigma[] = "sigma";
 constexpr char kLayout[] = "layout";
+constexpr char kWords[] = "words";
 constexpr char kEstimator[] = "estimator";
 constexpr char kRankBias[] = "rank";
 constexpr char kLists[] = "lists";
@@ -31,7 +32,7 @@ inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
     known.insert(known.end(),
                  {section::kIndex, section::kTraining, section::kLattice, section::kAnchors,
-                  section::kSpread, section::kFrame, section::kSigma, section::kLayout,
+                  section::kSpread, section::kFrame, section::kSigma, section::kLayout, section::kWords,
                   section::kEstimator, section::kRankBias, section::kLists, section::kIds,
                   section::kCodes});
     return known;

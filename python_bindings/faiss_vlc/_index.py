@@ -19,6 +19,7 @@ def _enumeration(name, doc):
 
 
 AnchorGrid = _enumeration("AnchorGrid", "How anchors are stored: int8 lattice, float16, or that only where the lattice is coarse.")
+Codec = _enumeration("Codec", "How residuals are coded: by levels on axes (lattice), by words of trained codebooks (block), or by what finds more.")
 FrameKind = _enumeration("FrameKind", "The axes of the codes: principal axes of the residuals or the data's own.")
 Robust = _enumeration("Robust", "What training does about outliers: nothing, Huber's weights, or leave them out.")
 

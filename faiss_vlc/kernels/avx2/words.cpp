@@ -1,11 +1,12 @@
 #include <immintrin.h>
 
+#include <faiss_vlc/kernels/avx2/estimates.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/word_tables.h>
 
-// There is no look-up of 256 bytes, so sums go through the processor's loads: tables of 16 bits
-// halve them for eight vectors at a time.
+// There is no look-up of 256 bytes, so sums are loads of 16-bit entries, of eight vectors at a
+// time.
 
 namespace faiss_vlc {
 
@@ -81,9 +82,22 @@ void sums(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc) 
     }
 }
 
+uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* factors, int count,
+                   float bound, float* distance) {
+    const avx2::Shared shared = avx2::shared_of(list, bound);
+    uint32_t within = 0;
+    for (int h = 0; h < 2; h++) {
+        within |= avx2::put_distances(list, shared, avx2::load_factors(factors + 16 * h),
+                                      load(acc + 8 * h), distance + 8 * h)
+                  << (8 * h);
+    }
+    return within & ((1u << count) - 1);
+}
+
 } // namespace
 
 void avx2::patch_words(Simd& simd) {
+    simd.scan.distances = distances;
     simd.words.products = products;
     simd.words.tables = tables;
     simd.words.sums = sums;

@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include <faiss_vlc/kernels/avx512/estimates.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/word_tables.h>
@@ -7,6 +8,9 @@
 namespace faiss_vlc {
 
 namespace {
+
+using avx512::load_factors;
+using avx512::put_distances;
 
 void products(const WordsView& book, const int16_t* x, int32_t* dots) {
     constexpr int kWide = kWords / 16;
@@ -40,9 +44,16 @@ TableScale tables(int blocks, const int32_t* dots, const float* penalty, float s
     return scale;
 }
 
+uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* factors, int count,
+                   float bound, float* distance) {
+    return put_distances(list, bound, load_factors(factors), _mm512_loadu_si512(acc), distance) &
+           ((1u << count) - 1);
+}
+
 } // namespace
 
 void avx512::patch_words(Simd& simd) {
+    simd.scan.distances = distances;
     simd.words.products = products;
     simd.words.tables = tables;
 }

@@ -126,6 +126,16 @@ float distance_of(const ListScan& list, const uint8_t* factors, int32_t sum) {
     return least > estimate ? least : estimate;
 }
 
+uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* factors, int count,
+                   float bound, float* distance) {
+    uint32_t within = 0;
+    for (int v = 0; v < count; v++) {
+        distance[v] = distance_of(list, factors + 2 * v, acc[v]);
+        within |= uint32_t(distance[v] <= bound) << v;
+    }
+    return within;
+}
+
 uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
                     float* distance) {
     const Layout& layout = *list.layout;
@@ -146,13 +156,7 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
             add_field<1>(row, count, f.shift, mask, q, acc);
         }
     }
-    const uint8_t* factors = block + int64_t(layout.code_bytes) * count;
-    uint32_t within = 0;
-    for (int v = 0; v < count; v++) {
-        distance[v] = distance_of(list, factors + 2 * v, acc[v]);
-        within |= uint32_t(distance[v] <= bound) << v;
-    }
-    return within;
+    return distances(list, acc, block + int64_t(layout.code_bytes) * count, count, bound, distance);
 }
 
 uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
@@ -186,6 +190,7 @@ void portable::patch_search(Simd& simd) {
     simd.rank.select_within = select_within;
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
+    simd.scan.distances = distances;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_together = scan_blocks_together;
 }
