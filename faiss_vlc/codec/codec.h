@@ -68,6 +68,8 @@ struct Layout {
     static Layout of_blocks(int code_bytes, int factor_bytes, int axes);
 
     bool has_words() const { return codec == CodecKind::block; }
+    /// Few blocks leave time for sums of 32 bits, and their codes may be finer than 16.
+    bool has_few_blocks() const { return blocks() <= 4; }
     int blocks() const { return std::max(0, int(block_axis.size()) - 1); }
 
     int slots() const { return has_words() ? block_slot.back() : 4 * int(fields.size()); }

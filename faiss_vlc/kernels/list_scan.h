@@ -37,7 +37,7 @@ struct ListScan {
     float length_unit; ///< |r| of l = 1; inner products: times |q|
 
     /// Words: for each block what its 256 words add to `acc`, the sum that takes the place of <q8,
-    /// c>. Laid out as the level's own kernels like it: 512 bytes a block.
+    /// c>. Laid out as the level's own kernels like it: 512 bytes a block, or 1024.
     const uint8_t* tables;
 };
 

@@ -112,6 +112,12 @@ struct Simd {
         /// acc[v] = sum over blocks of the entry of vector v's word, for count <= kScanBatch
         /// vectors from the start of a block of a list on (room for count rounded up to 16).
         void (*sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
+
+        /// The same two for layouts with few blocks: entries of 32 bits, 1024 bytes a block, whose
+        /// sums don't exceed 2^28.
+        TableScale (*few_tables)(int blocks, const int32_t* dots, const float* penalty,
+                                 float share, uint8_t* tables);
+        void (*few_sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
     };
 
     /// Vectors to codes. Floats are summed in numeric.h's canonical order.

@@ -38,7 +38,7 @@ static inline void word_range(const int32_t* dots, const float* penalty, float s
 }
 
 static inline TableScale table_scale(int blocks, const int32_t* dots, const float* penalty,
-                                     float share) {
+                                     float share, float most_sum = 65500.0f) {
     float range = 0, base = 0;
     for (int b = 0; b < blocks; b++) {
         float least, most;
@@ -47,7 +47,7 @@ static inline TableScale table_scale(int blocks, const int32_t* dots, const floa
         base += least;
     }
     // half a unit for rounding each entry; sums of floats err by less than 1 in 100,000
-    const float room = 65500.0f - 0.5f * float(blocks);
+    const float room = most_sum - 0.5f * float(blocks);
     return {range > 0 ? room / range : 0.0f, base};
 }
 

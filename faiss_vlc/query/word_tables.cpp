@@ -10,7 +10,7 @@ namespace faiss_vlc {
 
 WordTables::WordTables(const Model& model)
     : model_(model), residual_(model.slots()), rounded_(model.slots()),
-      dots_(size_t(model.layout.blocks()) * kWords), tables_(dots_.size() * 2),
+      dots_(size_t(model.layout.blocks()) * kWords), tables_(dots_.size() * 4),
       limit_(float(Codebook::limit(model.layout))) {}
 
 void WordTables::make(const float* y, const float* base, float distance) {
@@ -33,14 +33,16 @@ void WordTables::make(const float* y, const float* base, float distance) {
         scale = layout.factor_bytes > 0 ? std::sqrt(distance / energy) : 1.0f;
         usual = layout.factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0.0f;
     }
+    const auto make_tables =
+            layout.has_few_blocks() ? simd().words.few_tables : simd().words.tables;
     const float share = 0.5f * scale * model.codebook.unit * (limit_ / largest);
     const TableScale by =
-            simd().words.tables(layout.blocks(), dots_.data(),
-                                scale > 0 ? model.derived().penalty.data() : nullptr, share,
-                                tables_.data());
+            make_tables(layout.blocks(), dots_.data(),
+                        scale > 0 ? model.derived().penalty.data() : nullptr, share,
+                        tables_.data());
     // by.step is 0 where all words are alike: then the base counts by itself
     const float step = by.step > 0 ? by.step : 1.0f;
-    constexpr float kMost = 1 << 30;
+    constexpr float kMost = 1 << 30; // twice a sum fits beside it
     const float half = -2.0f * step * (by.base + share * usual);
     half_ = int32_t(std::lrint(std::min(kMost, std::max(-kMost, half))));
     dot_scale_ = 0.5f * product / step;

@@ -175,7 +175,7 @@ Candidate CodecTrial::levels() const {
 
 Candidate CodecTrial::words() const {
     constexpr int kQuickRows = 8192, kQuickIterations = 4;
-    constexpr int kIterations = 12;
+    constexpr int kIterations = 20;
     constexpr double kClearly = 1.01; // factors carry vectors that training did not see
     Candidate best;
     double best_worth = -1;
@@ -190,6 +190,7 @@ Candidate CodecTrial::words() const {
             Model model = word_model(model_, axes, code_bytes, factor_bytes, mean_);
             train_words(sample_, anchors_, kQuickRows, kQuickIterations, params_.seed, model);
             Candidate candidate = judged(std::move(model));
+            if (getenv("DBG")) fprintf(stderr, "  words F%d axes %d found %.4f\n", factor_bytes, int(axes), double(candidate.found)/(10*trial_.queries.size()));
             const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
             if (worth > best_worth) {
                 best_worth = worth;
@@ -197,8 +198,10 @@ Candidate CodecTrial::words() const {
             }
         }
     }
-    train_words(sample_, anchors_, kMaxVarianceRows, kIterations, params_.seed, best.model);
-    return judged(std::move(best.model));
+    Model model = best.model;
+    train_words(sample_, anchors_, kMaxVarianceRows, kIterations, params_.seed, model);
+    Candidate trained = judged(std::move(model));
+    return trained.found > best.found ? std::move(trained) : std::move(best);
 }
 
 int64_t CodecTrial::widely_found(const Candidate& candidate, const Trial& wide) const {
@@ -208,7 +211,7 @@ int64_t CodecTrial::widely_found(const Candidate& candidate, const Trial& wide) 
 }
 
 bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) const {
-    constexpr double kClearly = 0.005; // of the true neighbours: levels are scanned faster
+    constexpr double kClearly = 0.03; // of the true neighbours: levels are scanned faster
     const Trial wide = widen(trial_, levels.model);
     const auto share = [&](const Candidate& candidate) {
         const auto narrow = double(trial_.queries.size() * size_t(trial_.neighbours));
@@ -216,6 +219,7 @@ bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) 
         return 0.5 * (double(candidate.found) / narrow +
                       double(widely_found(candidate, wide)) / all);
     };
+    if (getenv("DBG")) fprintf(stderr, "  levels %.4f %.4f words F%d %.4f %.4f\n", double(levels.found)/(10*trial_.queries.size()), share(levels), words.model.layout.factor_bytes, double(words.found)/(10*trial_.queries.size()), share(words));
     return share(words) > share(levels) + kClearly;
 }
 

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
-#include <set>
 
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
@@ -25,7 +23,7 @@ std::vector<int> deal(const Layout& layout, const std::vector<double>& variance)
     const int blocks = layout.blocks();
     std::vector<std::vector<int>> axes(blocks);
     std::vector<double> product(blocks, 0); // logarithms
-    const double most = std::max(1e-30, variance[0]);
+    const double least = std::max(1e-30, 1e-4 * variance[0]); // logarithms of ratios to it are >= 0
     for (int k = 0; k < layout.axes; k++) {
         int best = -1;
         for (int b = 0; b < blocks; b++) {
@@ -35,7 +33,7 @@ std::vector<int> deal(const Layout& layout, const std::vector<double>& variance)
             }
         }
         axes[best].push_back(k);
-        product[best] += stable_log(std::max(variance[k] / most, 1e-12));
+        product[best] += stable_log(std::max(variance[k] / least, 1.0));
     }
     std::vector<int> order;
     for (const std::vector<int>& of_block : axes) {
@@ -54,13 +52,22 @@ std::vector<float> scaled_residuals(const Sample& sample, const Anchors& anchors
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < rows.size(); i++) {
         rescue.run([&] {
-            std::vector<float> residual(model.d);
-            residual_of(sample, anchors, rows[i], residual.data());
+            // as they are coded, but on the lattice: a wild component must not own a word
+            const int j = anchors.label[rows[i]];
+            std::vector<float> lattice(model.dp(), 0);
+            for (int k = 0; k < model.d; k++) {
+                const float u = (sample.vector(rows[i])[k] - model.lattice.mean[k]) *
+                                model.lattice.scale;
+                lattice[k] = std::min(127.0f, std::max(-127.0f, u));
+            }
             float* y = &scaled[i * slots];
-            model.frame_of(anchors.label[rows[i]]).rotate(residual.data(), y);
+            model.frame_of(j).rotate(lattice.data(), y);
+            const float* base = &model.derived().anchor_rotated[size_t(j) * slots];
+            for (size_t s = 0; s < slots; s++) {
+                y[s] -= base[s];
+            }
             if (model.layout.factor_bytes > 0) {
-                const float length =
-                        std::sqrt(canonical_dot(model.d, residual.data(), residual.data()));
+                const float length = std::sqrt(model.anchor_distance(lattice.data(), j));
                 const float inverse = length > 0 ? root / length : 0.0f;
                 for (size_t s = 0; s < slots; s++) {
                     y[s] *= inverse;
@@ -103,25 +110,15 @@ private:
     std::vector<int64_t> error_; ///< squared, without what all words of a row share
 };
 
-/// Rows at random, each another vector, as long as there are such.
+/// Rows at random. Where many are alike some words get none, and move() finds them better places.
 void BlockMeans::start(uint32_t seed) {
-    const auto less = [&](int a, int b) {
-        return std::memcmp(row(a), row(b), size_t(width_) * sizeof(int16_t)) < 0;
-    };
-    std::set<int, decltype(less)> taken(less);
     std::vector<std::pair<uint32_t, int>> order(n_);
     for (int i = 0; i < n_; i++) {
         order[i] = {hash32(seed, uint32_t(i), 0x5eedu), i};
     }
     std::sort(order.begin(), order.end());
-    int w = 0;
-    for (int i = 0; i < n_ && w < kWords; i++) {
-        if (taken.insert(order[i].second).second) {
-            set_word(w++, row(order[i].second));
-        }
-    }
-    for (; w < kWords && n_ > 0; w++) { // never the first of equal ones
-        set_word(w, row(order[0].second));
+    for (int w = 0; w < kWords; w++) {
+        set_word(w, row(order[w % n_].second));
     }
 }
 
@@ -155,35 +152,39 @@ bool BlockMeans::assign() {
     return changed;
 }
 
-/// Words become their rows' means; those without rows go to the rows that are known worst.
+/// Words become their rows' means. One without rows becomes the worst row of the word whose rows
+/// have the largest error together, which is then counted as halved.
 void BlockMeans::move() {
-    std::vector<int64_t> sum(size_t(kWords) * width_, 0), count(kWords, 0);
+    std::vector<int64_t> sum(size_t(kWords) * width_, 0), count(kWords, 0), error(kWords, 0);
     for (int i = 0; i < n_; i++) {
         count[label_[i]]++;
+        error[label_[i]] += error_[i];
         for (int k = 0; k < width_; k++) {
             sum[size_t(label_[i]) * width_ + k] += row(i)[k];
         }
     }
-    std::vector<int> empty;
     for (int w = 0; w < kWords; w++) {
-        if (count[w] == 0) {
-            empty.push_back(w);
-            continue;
-        }
-        for (int k = 0; k < width_; k++) {
+        for (int k = 0; k < width_ && count[w] > 0; k++) {
             word(w, k) = int16_t(round_div(sum[size_t(w) * width_ + k], count[w]));
         }
     }
-    std::vector<std::pair<int64_t, int>> worst;
-    for (int i = 0; i < n_; i++) {
-        if (error_[i] > 0) {
-            worst.push_back({-error_[i], i});
+    for (int w = 0; w < kWords; w++) {
+        if (count[w] > 0) {
+            continue;
         }
-    }
-    const size_t many = std::min(empty.size(), worst.size());
-    std::partial_sort(worst.begin(), worst.begin() + many, worst.end());
-    for (size_t e = 0; e < many; e++) {
-        set_word(empty[e], row(worst[e].second));
+        const auto from = int(std::max_element(error.begin(), error.end()) - error.begin());
+        int worst = -1;
+        for (int i = 0; i < n_; i++) {
+            if (label_[i] == from && error_[i] > 0 && (worst < 0 || error_[i] > error_[worst])) {
+                worst = i;
+            }
+        }
+        if (worst < 0) {
+            return;
+        }
+        set_word(w, row(worst));
+        error[from] /= 2;
+        error_[worst] = 0;
     }
 }
 

@@ -35,9 +35,27 @@ TableScale tables(int blocks, const int32_t* dots, const float* penalty, float s
     return scale;
 }
 
-void sums(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc) {
+TableScale few_tables(int blocks, const int32_t* dots, const float* penalty, float share,
+                      uint8_t* tables) {
+    constexpr float kMost = 1 << 28;
+    const TableScale scale = table_scale(blocks, dots, penalty, share, kMost);
+    for (int b = 0; b < blocks; b++) {
+        float least, most;
+        word_range(dots, penalty, share, b, &least, &most);
+        int32_t entries[kWords];
+        for (int w = 0; w < kWords; w++) {
+            const float v = word_value(dots, penalty, share, b * kWords + w);
+            entries[w] = int32_t((v - least) * scale.step + 0.5f);
+        }
+        std::memcpy(tables + size_t(b) * sizeof(entries), entries, sizeof(entries));
+    }
+    return scale;
+}
+
+template <class Entry>
+void sums_of(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc) {
     const Layout& layout = *list.layout;
-    const uint16_t* tables = reinterpret_cast<const uint16_t*>(list.tables);
+    const Entry* tables = reinterpret_cast<const Entry*>(list.tables);
     const int of_vector = layout.blocks();
     for (int first = 0; first < count; first += kBlock) {
         const int in_block = std::min(kBlock, count - first);
@@ -45,7 +63,7 @@ void sums(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc) 
         for (int v = 0; v < in_block; v++) {
             int32_t sum = 0;
             for (int b = 0; b < of_vector; b++) {
-                sum += tables[b * kWords + rows[b * in_block + v]];
+                sum += int32_t(tables[b * kWords + rows[b * in_block + v]]);
             }
             acc[first + v] = sum;
         }
@@ -57,7 +75,9 @@ void sums(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc) 
 void portable::patch_words(Simd& simd) {
     simd.words.products = products;
     simd.words.tables = tables;
-    simd.words.sums = sums;
+    simd.words.sums = sums_of<uint16_t>;
+    simd.words.few_tables = few_tables;
+    simd.words.few_sums = sums_of<int32_t>;
 }
 
 } // namespace faiss_vlc
