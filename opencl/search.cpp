@@ -147,6 +147,12 @@ void OpenCLSearch::prepare(const std::shared_ptr<const Model>& model, const VLCI
 size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
                             const VLCInvertedLists& lists, const SearchBatch& batch, int nprobe,
                             std::vector<int64_t>& left) {
+    if (model->layout.has_words()) { // on the CPU, as yet
+        for (int64_t i = 0; i < batch.n; i++) {
+            left.push_back(i);
+        }
+        return 0;
+    }
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {

@@ -43,9 +43,15 @@ Json code_of(const IndexVLC& index) {
     const Layout& layout = index.model->layout;
     Json json;
     json["bytes"] = index.code_size;
-    json["factor_bytes"] = kFactorBytes;
+    json["codec"] = layout.has_words() ? "block" : "lattice";
+    json["factor_bytes"] = layout.factor_bytes;
     json["id_bytes"] = index.lists().id_bytes();
     json["bits_per_dimension"] = rounded(8.0 * layout.code_bytes / index.d, 4);
+    if (layout.has_words()) {
+        json["blocks"] = layout.blocks();
+        json["axes"] = index.model->frames[0].own ? "own" : "principal";
+        return json;
+    }
     std::vector<int> by_width(kMaxWidth + 1);
     for (const Field& field : layout.fields) {
         const int lanes = std::min(field.lanes, std::max(0, index.d - field.first));
@@ -131,7 +137,11 @@ void print_index(const Json& json) {
         printf("code       %d bytes with %d of factors, id %d bytes; %.4g bits per dimension:",
                code["bytes"].get<int>(), code["factor_bytes"].get<int>(),
                code["id_bytes"].get<int>(), code["bits_per_dimension"].get<double>());
-        for (const auto& item : code["dimensions_by_bits"].items()) {
+        if (code.contains("blocks")) {
+            printf(" words of 8 bits for %d blocks of %s axes", code["blocks"].get<int>(),
+                   code["axes"].get<std::string>().c_str());
+        }
+        for (const auto& item : code.value("dimensions_by_bits", Json::object()).items()) {
             printf(" %d x %s", item.value().get<int>(), item.key().c_str());
         }
         const Json& training = json["training"];

@@ -190,7 +190,6 @@ Candidate CodecTrial::words() const {
             Model model = word_model(model_, axes, code_bytes, factor_bytes, mean_);
             train_words(sample_, anchors_, kQuickRows, kQuickIterations, params_.seed, model);
             Candidate candidate = judged(std::move(model));
-            if (getenv("DBG")) fprintf(stderr, "  words F%d axes %d found %.4f\n", factor_bytes, int(axes), double(candidate.found)/(10*trial_.queries.size()));
             const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
             if (worth > best_worth) {
                 best_worth = worth;
@@ -219,7 +218,6 @@ bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) 
         return 0.5 * (double(candidate.found) / narrow +
                       double(widely_found(candidate, wide)) / all);
     };
-    if (getenv("DBG")) fprintf(stderr, "  levels %.4f %.4f words F%d %.4f %.4f\n", double(levels.found)/(10*trial_.queries.size()), share(levels), words.model.layout.factor_bytes, double(words.found)/(10*trial_.queries.size()), share(words));
     return share(words) > share(levels) + kClearly;
 }
 
