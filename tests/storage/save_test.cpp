@@ -50,6 +50,7 @@ TEST(Save, EveryParameterComesBack) {
     params.m = 7;
     params.bits_per_dim = 1.5f;
     params.bytes = 9;
+    params.codec = Codec::block;
     params.grid = AnchorGrid::float16;
     params.frame = FrameKind::identity;
     params.frames = 3;
@@ -87,6 +88,7 @@ TEST(Save, EveryParameterComesBack) {
     EXPECT_EQ(p.m, 7);
     EXPECT_EQ(p.bits_per_dim, 1.5f);
     EXPECT_EQ(p.bytes, 9);
+    EXPECT_EQ(p.codec, Codec::block);
     EXPECT_EQ(p.grid, AnchorGrid::float16);
     EXPECT_EQ(p.frame, FrameKind::identity);
     EXPECT_EQ(p.frames, 3);
