@@ -16,6 +16,7 @@ constexpr char kParameters[] = "parameters";
 constexpr char kTraining[] = "training";
 constexpr char kLattice[] = "lattice";
 constexpr char kAnchors[] = "anchors";
+constexpr char kRouting[] = "routing";
 constexpr char kSpread[] = "spread";
 constexpr char kFrame[] = "frame";
 constexpr char kSigma[] = "sigma";
@@ -32,8 +33,8 @@ inline std::vector<std::string> known_sections() {
     known.insert(known.end(),
                  {section::kIndex, section::kTraining, section::kLattice, section::kAnchors,
                   section::kSpread, section::kFrame, section::kSigma, section::kLayout,
-                  section::kEstimator, section::kRankBias, section::kLists, section::kIds,
-                  section::kCodes});
+                  section::kEstimator, section::kRankBias, section::kRouting, section::kLists,
+                  section::kIds, section::kCodes});
     return known;
 }
 
