@@ -15,8 +15,8 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr double kLeastDeviation = 0.125; ///< of lengths, over their mean: less leaves lists even
-constexpr int64_t kTail = 256;            ///< 1 row in so many at either end may be wild
+constexpr double kLeastDeviation = 0.25; ///< of lengths, over their mean: less leaves lists even
+constexpr int64_t kTail = 256;           ///< 1 row in so many at either end may be wild
 
 /// Sizes of the trial that chooses the weight: a small copy of what is to be trained.
 constexpr int64_t kTrialRows = 8192;
