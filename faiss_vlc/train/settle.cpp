@@ -90,14 +90,17 @@ void warn_if_coarse(const Sample& sample, double share) {
 /// in.
 void snap(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
           const std::function<AssignSummary()>& assign) {
-    const bool choose = params.grid == AnchorGrid::automatic;
+    const bool choose = params.grid == AnchorGrid::automatic && !sample.routing.used();
     if (choose) {
         engine.get_anchors(result.anchor.data());
     }
-    result.grid = choose ? AnchorGrid::int8 : params.grid;
+    result.grid = choose || sample.routing.used() ? AnchorGrid::int8 : params.grid;
     engine.quantize(result.grid);
     engine.set_bias(std::vector<int32_t>(sample.shape.m, 0).data());
     const AssignSummary summary = assign();
+    if (sample.routing.used()) {
+        return;
+    }
     const double share = rounding_share(engine, sample, params, summary.energy_train, result.dist);
     warn_if_coarse(sample, share);
     if (choose && share > kFineRounding) {
@@ -123,7 +126,7 @@ void describe(Engine& engine, const Shape& shape, const VLCParameters& params, A
 
 void settle(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
             const std::function<AssignSummary()>& assign) {
-    const Shape& shape = sample.shape;
+    const Shape shape = sample.shape8();
     result.anchor.resize(size_t(shape.m) * shape.dp);
     result.count.resize(shape.m);
     result.energy.resize(shape.m);
@@ -131,6 +134,9 @@ void settle(Engine& engine, const Sample& sample, const VLCParameters& params, A
     result.dist.resize(shape.n);
     snap(engine, sample, params, result, assign);
     describe(engine, shape, params, result);
+    if (sample.routing.used()) {
+        leave_routing(sample, result);
+    }
 }
 
 Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& params,

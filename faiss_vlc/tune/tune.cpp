@@ -14,6 +14,15 @@ namespace faiss_vlc {
 
 namespace {
 
+/// RMS length that the lists of a routed sample stand for, by their vectors; 0 of another sample.
+double mean_length(const Anchors& anchors, const Shape& shape) {
+    double sum = 0;
+    for (size_t j = 0; j < anchors.length.size(); j++) {
+        sum += double(anchors.count[j]) * double(anchors.length[j]) * double(anchors.length[j]);
+    }
+    return std::sqrt(sum / double(std::max<int64_t>(1, shape.n_train)));
+}
+
 /// Spread of each list relative to the whole, drawn towards it where few vectors speak.
 void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
     constexpr double kPrior = 8; // vectors
@@ -21,10 +30,12 @@ void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
             double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
     const double mean = total / double(std::max<int64_t>(1, shape.n_train));
     model.spread.assign(shape.m, 1.0f);
+    const double unit = mean_length(anchors, shape);
     for (int j = 0; j < shape.m && mean > 0; j++) {
         const double energy =
                 (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
-        model.spread[j] = half_to_float(float_to_half(float(std::sqrt(energy / mean))));
+        const double length = unit > 0 ? double(anchors.length[j]) / unit : 1.0;
+        model.spread[j] = half_to_float(float_to_half(float(length * std::sqrt(energy / mean))));
     }
 }
 
@@ -52,6 +63,11 @@ Model model_of(const Sample& sample, const Anchors& anchors, const VLCParameters
         }
     }
     set_spreads(anchors, shape, model);
+    if (sample.routing.used()) {
+        model.routing = sample.routing;
+        model.routing.anchors = anchors.route;
+        model.round_anchors();
+    }
 
     model.group = anchors.group;
     for (int g = 0; g < anchors.groups; g++) {
@@ -85,14 +101,16 @@ TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t 
     const Shape& shape = sample.shape;
     const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
     int64_t train = 0, held = 0;
-    for (int64_t i = 0; i < shape.n; i++) {
+    const int64_t first = sample.routing.used() ? sample.first_kept : 0;
+    for (int64_t i = first; i < shape.n; i++) {
         (i < shape.n_train ? train : held) += anchors.dist[i];
     }
     TrainingRecord record;
     record.n = shape.n;
     record.iterations = anchors.iterations;
     record.seed = seed;
-    record.energy_train = float(double(train) / double(shape.n_train) * unit);
+    record.energy_train =
+            float(double(train) / double(std::max<int64_t>(1, shape.n_train - first)) * unit);
     record.energy_held = shape.n > shape.n_train
                                  ? float(double(held) / double(shape.n - shape.n_train) * unit)
                                  : 0;
