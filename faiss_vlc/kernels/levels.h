@@ -19,18 +19,21 @@ namespace portable {
 void patch_search(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
+void patch_algebra(Simd& simd);
 } // namespace portable
 
 namespace avx2 {
 void patch_search(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
+void patch_algebra(Simd& simd);
 } // namespace avx2
 
 namespace avx512 {
 void patch_search(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
+void patch_algebra(Simd& simd);
 } // namespace avx512
 
 namespace neon { // compilers vectorise portable/encode.cpp for it

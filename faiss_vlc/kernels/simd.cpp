@@ -23,6 +23,7 @@ const Level kLevels[] = {
              portable::patch_search(simd);
              portable::patch_encode(simd);
              portable::patch_nearest(simd);
+             portable::patch_algebra(simd);
          }},
 #if defined(__x86_64__)
         {"avx2", [] { return bool(__builtin_cpu_supports("avx2")); }, "portable",
@@ -30,6 +31,7 @@ const Level kLevels[] = {
              avx2::patch_search(simd);
              avx2::patch_encode(simd);
              avx2::patch_nearest(simd);
+             avx2::patch_algebra(simd);
          }},
         {"avx512",
          [] {
@@ -42,6 +44,7 @@ const Level kLevels[] = {
              avx512::patch_search(simd);
              avx512::patch_encode(simd);
              avx512::patch_nearest(simd);
+             avx512::patch_algebra(simd);
          }},
 #elif defined(__aarch64__)
         {"neon",

@@ -44,7 +44,12 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
                          const VLCParameters& params, bool thorough, Estimator& estimator);
 
-/// Variance of residual * sqrt(E) / |residual| along each axis of the full frames, frames x d.
+/// A sample row less its anchor, clamped as on the lattice: a wild component must not own an axis,
+/// nor the energy. out: float d.
+void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out);
+
+/// Variance of residual * sqrt(E) / |residual| along each axis of the frames, frames x
+/// axes.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
 
 /// The mean of the frames' variances, axis by axis, by which all frames share one layout.

@@ -7,6 +7,7 @@
 
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
+#include <faiss_vlc/tune/frames.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {
@@ -53,22 +54,18 @@ Model model_of(const Sample& sample, const Anchors& anchors, const VLCParameters
     set_spreads(anchors, shape, model);
 
     model.group = anchors.group;
-    for (int g = 0; g < anchors.groups; g++) {
-        const int64_t* covariance = &anchors.covariance[size_t(g) * shape.d * shape.d];
-        model.frames.push_back(params.frame == FrameKind::identity
-                                       ? Frame::identity(shape.d, covariance)
-                                       : Frame::principal(shape.d, covariance));
-    }
+    model.frames = make_frames(sample, anchors, params);
     return model;
 }
 
-/// Keeps the layout's axes in each frame, with their deviations. variance: frames x d.
+/// Keeps the layout's axes in each frame, with their deviations. variance: frames x axes found.
 void keep_axes(const Layout& layout, const std::vector<double>& variance, Model& model) {
     model.layout = layout;
+    const size_t found = variance.size() / model.frames.size();
     for (size_t g = 0; g < model.frames.size(); g++) {
         model.frames[g].keep(layout.axes);
         for (int i = 0; i < model.frames[g].kept; i++) {
-            model.sigma.push_back(float(std::sqrt(variance[g * size_t(model.d) + i])));
+            model.sigma.push_back(float(std::sqrt(variance[g * found + i])));
         }
     }
 }
@@ -107,20 +104,19 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.estimator.energy = fit_energy(sample, anchors, model);
     std::vector<double> variance = axis_variance(sample, anchors, model);
     for (int g = 0; g < anchors.groups; g++) {
-        sort_axes(model.frames[g], &variance[size_t(g) * d]);
+        sort_axes(model.frames[g], &variance[size_t(g) * model.frames[g].kept]);
     }
-    const std::vector<double> mean = mean_variance(sample, anchors, model, variance);
+    std::vector<double> mean = mean_variance(sample, anchors, model, variance);
+    if (int(mean.size()) < d) { // a layout may pad its last run with up to 3 axes
+        mean.resize(mean.size() - 3);
+    }
 
     const Trial trial = make_trial(sample, model);
-    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
-    if (params.tilt >= 0) {
-        tilts = {params.tilt};
-    }
     const int code_bytes = params.code_size(d) - kFactorBytes;
     Model best;
     Terms best_terms;
     int64_t best_found = -1;
-    for (double tilt : tilts) {
+    for (double tilt : tilts_to_try(params)) {
         check_interrupt();
         Model candidate = model;
         keep_axes(Layout::allocate(code_bytes, mean, tilt), variance, candidate);
