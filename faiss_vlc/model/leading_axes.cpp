@@ -12,9 +12,12 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kBlockAxes = 256; ///< found at once
-constexpr int kSpareAxes = 64;  ///< iterated with them, so that the last ones converge too
-constexpr int kIterations = 2;  ///< products with the form before the Ritz vectors'
+constexpr int kLeastAxes = 32;   ///< found at once: few at first, where eigenvalues fall steeply,
+constexpr int kMostAxes = 256;   ///< then half as many as are known
+constexpr int kDegrees = 8;      ///< of all of a block's polynomials together, at least
+constexpr int kMostDegree = 6;   ///< of one of them
+constexpr double kRange = 1e5;   ///< between what it makes of the strongest vector and of the rest
+constexpr double kNothing = 1e-9; ///< of the trace: such eigenvalues are rounding
 constexpr int kAttempts = 8;    ///< to make vectors orthogonal
 constexpr double kLost = 1e-5;  ///< of a vector: what is left of it is rounding
 
@@ -65,6 +68,23 @@ void solve_small(int n, const Panels& matrix, Panels& vectors, std::vector<doubl
             vectors.at(k, i) = solved ? float(solver.eigenvectors()(k, n - 1 - i)) : float(k == i);
         }
     }
+}
+
+/// The degree at which the strongest vector grows to kRange; `ratio`: its eigenvalue to the cut.
+int filter_degree(double ratio) {
+    const double t = 2 * ratio - 1;
+    double before = 1, now = t;
+    int degree = 1;
+    while (degree < kMostDegree) {
+        const double next = 2 * t * now - before;
+        if (next > kRange) {
+            break;
+        }
+        before = now;
+        now = next;
+        degree++;
+    }
+    return degree;
 }
 
 } // namespace
@@ -147,50 +167,103 @@ void LeadingAxes::orthonormalise(Panels& y, int columns) {
     }
 }
 
-/// Of the space of q's columns takes the `kept` strongest Ritz vectors, and spares the others.
-void LeadingAxes::take_ritz(const Panels& q, int columns, int kept) {
-    const int d = q.rows;
-    Panels product(columns, columns), turned(d, columns);
-    add_product(axes_from(count()), form_.times(q), product);
-    Panels turn(columns, columns);
+/// The form's product, less what of it lies along the axes that are found.
+Panels LeadingAxes::times(const Panels& x) const {
+    Panels out = form_.times(x);
+    if (count() > 0) {
+        Panels shadow(count(), out.tiles * 16);
+        add_product({axes_.data(), stride(), 1}, out, shadow);
+        for (float& v : shadow.values) {
+            v = -v;
+        }
+        add_product({axes_.data(), 1, stride()}, shadow, out);
+    }
+    return out;
+}
+
+/// Turns the orthonormal q, and with it its product, to the Ritz vectors of its space.
+std::vector<double> LeadingAxes::turn_to_ritz(Panels& q, Panels& product, int columns) const {
+    Panels small(columns, columns), turn(columns, columns);
+    add_product(axes_from(count()), product, small); // those rows are q's columns
     std::vector<double> values;
-    solve_small(columns, product, turn, values);
-    add_product({axes_from(count()).at, 1, stride()}, turn, turned);
+    solve_small(columns, small, turn, values);
+    std::vector<float> rows(size_t(q.rows) * columns);
+    for (Panels* one : {&q, &product}) {
+        for (int k = 0; k < q.rows; k++) {
+            for (int i = 0; i < columns; i++) {
+                rows[size_t(k) * columns + i] = one->at(k, i);
+            }
+        }
+        std::fill(one->values.begin(), one->values.end(), 0.0f);
+        add_product({rows.data(), columns, 1}, turn, *one);
+    }
+    return values;
+}
+
+/// Chebyshev's polynomial of the form, on q: eigenvalues in [0, cut] stay within +-1, those above
+/// grow as fast as any polynomial of that degree lets them. `product` is the form times q.
+void LeadingAxes::filter(double cut, int degree, Panels& q, Panels product) const {
+    const auto by = float(2 / cut);
+    Panels last = q;
+    for (size_t i = 0; i < q.values.size(); i++) {
+        q.values[i] = by * product.values[i] - last.values[i];
+    }
+    for (int m = 2; m <= degree; m++) {
+        product = times(q);
+        for (size_t i = 0; i < q.values.size(); i++) {
+            const float next = 2 * (by * product.values[i] - q.values[i]) - last.values[i];
+            last.values[i] = q.values[i];
+            q.values[i] = next;
+        }
+    }
+}
+
+void LeadingAxes::find_block(int kept) {
+    const int d = form_.d();
+    const int columns = std::min(kept + std::max(kLeastAxes, kept / 4), d - count());
+    axes_.resize(size_t(count() + columns) * stride());
+    Panels q(d, columns);
+    for (int i = 0; i < columns; i++) {
+        if (i < int(spare_.size())) {
+            for (int k = 0; k < d; k++) {
+                q.at(k, i) = spare_[i][k];
+            }
+        } else {
+            fill(q, i, 0);
+        }
+    }
+    q = times(q);
+    orthonormalise(q, columns);
+    std::vector<double> values;
+    for (int degrees = 0;;) {
+        Panels product = times(q);
+        values = turn_to_ritz(q, product, columns);
+        const double cut = columns > kept ? values[kept] : 0;
+        if (degrees >= kDegrees || !(cut > kNothing * form_.trace())) {
+            break;
+        }
+        const int degree = filter_degree(values[0] / cut);
+        filter(cut, degree, q, std::move(product));
+        orthonormalise(q, columns);
+        degrees += degree;
+    }
     spare_.assign(columns - kept, std::vector<float>(d));
     const int first = count();
     for (int i = 0; i < columns; i++) {
         float* out = i < kept ? axis(first + i) : spare_[i - kept].data();
         for (int k = 0; k < d; k++) {
-            out[k] = turned.at(k, i);
+            out[k] = q.at(k, i);
         }
     }
     values_.insert(values_.end(), values.begin(), values.begin() + kept);
 }
 
 void LeadingAxes::grow(int more) {
-    const int d = form_.d();
-    const int wanted = std::min(d, count() + more);
+    const int wanted = std::min(form_.d(), count() + more);
     while (count() < wanted) {
         check_interrupt();
-        const int kept = std::min(kBlockAxes, wanted - count());
-        const int columns = std::min(kept + kSpareAxes, d - count());
-        axes_.resize(size_t(count() + columns) * stride());
-        Panels q(d, columns);
-        for (int i = 0; i < columns; i++) {
-            if (i < int(spare_.size())) {
-                for (int k = 0; k < d; k++) {
-                    q.at(k, i) = spare_[i][k];
-                }
-            } else {
-                fill(q, i, 0);
-            }
-        }
-        orthonormalise(q, columns);
-        for (int iteration = 0; iteration < kIterations; iteration++) {
-            q = form_.times(q);
-            orthonormalise(q, columns);
-        }
-        take_ritz(q, columns, kept);
+        const int block = std::clamp(count() / 2, kLeastAxes, kMostAxes);
+        find_block(std::min(block, wanted - count()));
     }
 }
 

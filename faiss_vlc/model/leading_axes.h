@@ -33,10 +33,10 @@ private:
     std::vector<float> values_; ///< d x stride
 };
 
-/// The leading eigenvectors of a form, a block after the other: subspace iteration (Halko,
-/// Martinsson and Tropp, 2011) within what is orthogonal to those that are known, and Ritz vectors
-/// of that. The last ones of a block are rough, but what a block misses the next one finds, so
-/// that all of them span what the exact ones would. Floats in a fixed order.
+/// The leading eigenvectors of a form, a block after the other: subspace iteration with Chebyshev's
+/// polynomials (Rutishauser, 1969) within what is orthogonal to those that are known. The last ones
+/// of a block are rough, but what a block misses the next one finds, so that all of them span about
+/// what the exact ones would. Floats in a fixed order.
 class LeadingAxes {
 public:
     explicit LeadingAxes(const Form& form) : form_(form) {}
@@ -57,7 +57,10 @@ private:
     void orthonormalise(Panels& y, int columns);
     void orthonormalise_tile(Panels& y, int t, int width);
     void fill(Panels& y, int column, int attempt) const;
-    void take_ritz(const Panels& q, int columns, int kept);
+    Panels times(const Panels& x) const;
+    std::vector<double> turn_to_ritz(Panels& q, Panels& product, int columns) const;
+    void filter(double cut, int degree, Panels& q, Panels product) const;
+    void find_block(int kept);
 
     const Form& form_;
     std::vector<float> axes_; ///< rows: those that are found, then the block's
