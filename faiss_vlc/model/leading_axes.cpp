@@ -12,14 +12,14 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kLeastAxes = 32;   ///< found at once: few at first, where eigenvalues fall steeply,
-constexpr int kMostAxes = 256;   ///< then half as many as are known
-constexpr int kDegrees = 8;      ///< of all of a block's polynomials together, at least
-constexpr int kMostDegree = 6;   ///< of one of them
-constexpr double kRange = 1e5;   ///< between what it makes of the strongest vector and of the rest
+constexpr int kLeastAxes = 32;    ///< found at once: few at first, where eigenvalues fall steeply,
+constexpr int kMostAxes = 256;    ///< then half as many as are known
+constexpr int kDegrees = 8;       ///< of all of a block's polynomials together, at least
+constexpr int kMostDegree = 6;    ///< of one of them
+constexpr double kRange = 1e5;    ///< between what it makes of the strongest vector and of the rest
 constexpr double kNothing = 1e-9; ///< of the trace: such eigenvalues are rounding
-constexpr int kAttempts = 8;    ///< to make vectors orthogonal
-constexpr double kLost = 1e-5;  ///< of a vector: what is left of it is rounding
+constexpr int kAttempts = 8;      ///< to make vectors orthogonal
+constexpr double kLost = 1e-5;    ///< of a vector: what is left of it is rounding
 
 double column_square(const float* tile, int rows, int column) {
     double sum = 0;

@@ -20,7 +20,8 @@ struct Anchors {
     std::vector<int64_t> energy;        ///< m
     std::vector<uint8_t> group;         ///< m, see group.h
     int groups = 1;
-    std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h; none beyond kMaxCovarianceDim
+    std::vector<int64_t>
+            covariance; ///< groups x d x d, see covariance.h; none beyond kMaxCovarianceDim
     int iterations = 0;
     int merges = 0, splits = 0;
 };

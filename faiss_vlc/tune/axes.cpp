@@ -84,7 +84,7 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
         const auto count = std::accumulate(counted.begin(), counted.end(), int64_t(0));
         for (int k = 0; k < axes; k++) { // where no row tells, all axes are alike
             variance[g * axes + k] = count > 0 ? variance[g * axes + k] / double(count)
-                                            : double(model.estimator.energy) / d;
+                                               : double(model.estimator.energy) / d;
         }
     }
     return variance;

@@ -59,7 +59,9 @@ public:
     }
 
 private:
-    int64_t stride() const { return (d() + 15) / 16 * 16 + 16; }
+    int64_t stride() const {
+        return (d() + 15) / 16 * 16 + 16;
+    }
     template <class Body>
     void each_block(const Body& body) const {
         for (size_t first = 0; first < rows_.size(); first += kRowsAtOnce) {
@@ -146,10 +148,9 @@ std::vector<Frame> identity_frames(const Sample& sample, const Anchors& anchors,
         add_spectrum(variance, std::accumulate(variance.begin(), variance.end(), 0.0), spectrum);
     }
     const int bytes = params.code_size(d) - kFactorBytes;
-    const int count = d <= kExactDim ? d
-                                     : with_margin(axes_with_bits(bytes, spectrum,
-                                                                  tilts_to_try(params)),
-                                                   d);
+    const int count =
+            d <= kExactDim ? d
+                           : with_margin(axes_with_bits(bytes, spectrum, tilts_to_try(params)), d);
     std::vector<Frame> frames;
     for (const std::vector<double>& variance : variances) {
         frames.push_back(Frame::identity(variance, count));
