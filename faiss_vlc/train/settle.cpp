@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/train/stages/group.h>
 #include <faiss_vlc/train/stages/robust.h>
 
@@ -44,14 +45,17 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
     result.group = group_anchors(shape.m, shape.dp, anchors8.data(), result.count.data(), wanted,
                                  params.seed);
     result.groups = 1 + *std::max_element(result.group.begin(), result.group.end());
+    if (shape.d > kMaxCovarianceDim) {
+        return;
+    }
     const std::vector<std::vector<int32_t>> rows = rows_by_group(shape, result);
     const size_t size = size_t(shape.d) * shape.d;
     result.covariance.resize(result.groups * size);
-    std::vector<int64_t> all(size, 0);
+    std::vector<int64_t> all(result.groups > 1 ? size : 0, 0);
     for (int g = 0; g < result.groups; g++) {
         int64_t* sums = &result.covariance[g * size];
         engine.covariance(rows[g].data(), int64_t(rows[g].size()), sums);
-        for (size_t i = 0; i < size; i++) {
+        for (size_t i = 0; i < all.size(); i++) {
             all[i] += sums[i];
         }
     }

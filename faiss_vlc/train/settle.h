@@ -20,7 +20,8 @@ struct Anchors {
     std::vector<int64_t> energy;        ///< m
     std::vector<uint8_t> group;         ///< m, see group.h
     int groups = 1;
-    std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h
+    std::vector<int64_t>
+            covariance; ///< groups x d x d, see covariance.h; none beyond kMaxCovarianceDim
     /// Only if the sample is routed: m x dp of its lattice, and m, the lengths that lists stand
     /// for. Then energies are those on that lattice, and distances are there for rows that are
     /// kept.

@@ -51,7 +51,8 @@ std::vector<int64_t> fitting_rows(const Shape& shape);
 /// nor the energy. out: float d.
 void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out);
 
-/// Variance of residual * sqrt(E) / |residual| along each axis of the full frames, frames x d.
+/// Variance of residual * sqrt(E) / |residual| along each axis of the frames, frames x
+/// axes.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
 
 /// The mean of the frames' variances, axis by axis, by which all frames share one layout.

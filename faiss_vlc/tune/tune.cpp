@@ -7,6 +7,7 @@
 
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
+#include <faiss_vlc/tune/frames.h>
 #include <faiss_vlc/tune/steps.h>
 #include <faiss_vlc/tune/words.h>
 
@@ -70,22 +71,18 @@ Model model_of(const Sample& sample, const Anchors& anchors, const VLCParameters
     }
 
     model.group = anchors.group;
-    for (int g = 0; g < anchors.groups; g++) {
-        const int64_t* covariance = &anchors.covariance[size_t(g) * shape.d * shape.d];
-        model.frames.push_back(params.frame == FrameKind::identity
-                                       ? Frame::identity(shape.d, covariance)
-                                       : Frame::principal(shape.d, covariance));
-    }
+    model.frames = make_frames(sample, anchors, params);
     return model;
 }
 
-/// Keeps the layout's axes in each frame, with their deviations. variance: frames x d.
+/// Keeps the layout's axes in each frame, with their deviations. variance: frames x axes found.
 void keep_axes(const Layout& layout, const std::vector<double>& variance, Model& model) {
     model.layout = layout;
+    const size_t found = variance.size() / model.frames.size();
     for (size_t g = 0; g < model.frames.size(); g++) {
         model.frames[g].keep(layout.axes);
         for (int i = 0; i < model.frames[g].kept; i++) {
-            model.sigma.push_back(float(std::sqrt(variance[g * size_t(model.d) + i])));
+            model.sigma.push_back(float(std::sqrt(variance[g * found + i])));
         }
     }
 }
@@ -128,9 +125,10 @@ struct Candidate {
 class CodecTrial {
 public:
     CodecTrial(const Sample& sample, const Anchors& anchors, const Trial& trial,
-               const VLCParameters& params, const Model& model, const std::vector<double>& variance)
+               const VLCParameters& params, const Model& model, const std::vector<double>& variance,
+               const std::vector<double>& mean)
         : sample_(sample), anchors_(anchors), trial_(trial), params_(params), model_(model),
-          variance_(variance), mean_(mean_variance(sample, anchors, model, variance)),
+          variance_(variance), mean_(mean),
           code_size_(params.code_size(model.d)) {}
 
     bool allows_levels() const {
@@ -155,7 +153,7 @@ private:
     const VLCParameters& params_;
     const Model& model_;
     const std::vector<double>& variance_;
-    std::vector<double> mean_;
+    const std::vector<double>& mean_;
     int code_size_;
 };
 
@@ -248,10 +246,15 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.estimator.energy = fit_energy(sample, anchors, model);
     std::vector<double> variance = axis_variance(sample, anchors, model);
     for (int g = 0; g < anchors.groups; g++) {
-        sort_axes(model.frames[g], &variance[size_t(g) * d]);
+        sort_axes(model.frames[g], &variance[size_t(g) * model.frames[g].kept]);
     }
+    std::vector<double> mean = mean_variance(sample, anchors, model, variance);
+    if (int(mean.size()) < d) { // a layout may pad its last run with up to 3 axes
+        mean.resize(mean.size() - 3);
+    }
+
     const Trial trial = make_trial(sample, model);
-    const CodecTrial codecs(sample, anchors, trial, params, model, variance);
+    const CodecTrial codecs(sample, anchors, trial, params, model, variance, mean);
     Candidate chosen;
     if (codecs.allows_levels()) {
         chosen = codecs.levels();
