@@ -13,6 +13,7 @@ namespace faiss_vlc {
 // Levels are in units of the vector's own length, so codes carry vectors of any length.
 
 constexpr int kGammaSteps = 32;
+constexpr int kLengthSteps = 2048;
 constexpr float kUnbounded = 1e30f;      ///< a limit that nothing reaches
 constexpr float kLengthZero = 1.0f / 64; ///< code 0 is l = 0 exactly
 constexpr uint32_t kLengthBias = uint32_t(127 - 6) << 23;
@@ -61,8 +62,10 @@ struct Estimator {
     /// Sets gamma's values: most of them between low and high, where vectors like the sample's lie,
     /// the others beyond, farther and farther apart.
     void set_gamma(float low, float high);
-    /// Sets the values of `far`, evenly.
+    /// Sets the values of `far`, likewise.
     void set_far(float low, float high);
+    /// The one of them that a share |r^|^2 / |r|^2 is kept as.
+    double nearest_far(double share) const;
 
     /// What a list's lengths and levels are counted in: its spread, but not too little, as a list
     /// of equal vectors may get others later.
@@ -78,8 +81,8 @@ struct Estimator {
     bool is_far(float length) const { return length > usual_length; }
     /// All bits. <r, r^> <= 0 (a residual that its codes miss altogether) takes the lowest gamma.
     uint16_t encode(double residual_square, double residual_dot, float spread) const;
-    /// The same where it is far, by |r^|^2.
-    uint16_t encode_far(double residual_square, double decoded_square, float spread) const;
+    /// The same of a far vector: by the bits of l that it is coded with, and |r^|^2.
+    uint16_t encode_far(uint16_t length, double decoded_square, float spread) const;
 
     /// The factor of <q - a, r^>.
     float share(float g) const {

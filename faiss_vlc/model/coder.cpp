@@ -1,6 +1,8 @@
 #include <faiss_vlc/model/coder.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace faiss_vlc {
 
@@ -18,31 +20,114 @@ void Model::Coder::to_lattice(const float* x, float* lattice) const {
     }
 }
 
+LevelGrid Model::Coder::grid_of(int j, float length) const {
+    const Model& model = model_;
+    const float scale = Estimator::list_scale(model.spread[j]) * length;
+    const int n = model.slots();
+    const Derived& derived = model.derived();
+    return {n,
+            &derived.anchor_rotated[size_t(j) * n],
+            &derived.inverse_step[size_t(model.group[j]) * n],
+            model.steps_of(j),
+            derived.levels_less_one.data(),
+            scale,
+            scale > 0 ? 1.0f / scale : 0.0f};
+}
+
 void Model::Coder::encode_rotated(const float* lattice, const float* rotated, int j,
                                   uint8_t* code) {
     const Model& model = model_;
+    const Estimator& estimator = model.estimator;
     residual_square = model.anchor_distance(lattice, j);
     const float spread = model.spread[j];
-    const float length = decode_length(model.estimator.encode_length(residual_square, spread));
-    const float scale = Estimator::list_scale(spread) * length;
-    const int n = model.slots();
-    const Derived& derived = model.derived();
-    const LevelGrid grid{n,
-                         &derived.anchor_rotated[size_t(j) * n],
-                         &derived.inverse_step[size_t(model.group[j]) * n],
-                         model.steps_of(j),
-                         derived.levels_less_one.data(),
-                         scale,
-                         scale > 0 ? 1.0f / scale : 0.0f};
-    residual_dot = simd().encode.levels(grid, rotated, level.data());
+    const uint16_t length = estimator.encode_length(residual_square, spread);
+    uint16_t factors;
+    if (estimator.is_far(decode_length(length))) {
+        factors = encode_far(rotated, j, length);
+    } else {
+        residual_dot =
+                simd().encode.levels(grid_of(j, decode_length(length)), rotated, level.data());
+        factors = estimator.encode(residual_square, residual_dot, spread);
+    }
     pack_code(model.layout, level.data(), code);
-    const Estimator& estimator = model.estimator;
-    const uint16_t factors =
-            estimator.is_far(length)
-                    ? estimator.encode_far(residual_square, decoded_square(j, scale), spread)
-                    : estimator.encode(residual_square, residual_dot, spread);
     code[model.layout.code_bytes] = uint8_t(factors);
     code[model.layout.code_bytes + 1] = uint8_t(factors >> 8);
+}
+
+uint16_t Model::Coder::encode_far(const float* rotated, int j, uint16_t length) {
+    constexpr int kAround = 4;
+    const Estimator& estimator = model_.estimator;
+    const double unit = estimator.length_unit(model_.spread[j]);
+    uint16_t best = length;
+    double least = std::numeric_limits<double>::infinity();
+    for (int i = 0; i <= 2 * kAround; i++) { // the nearest first, and again last
+        const int step = i % 2 ? (i + 1) / 2 : -i / 2;
+        const int code = length / kGammaSteps + step;
+        if (code < 0 || code >= kLengthSteps ||
+            !estimator.is_far(decode_length(uint16_t(code * kGammaSteps)))) {
+            continue;
+        }
+        const auto other = uint16_t(code * kGammaSteps);
+        const LevelGrid grid = grid_of(j, decode_length(other));
+        const double dot = simd().encode.levels(grid, rotated, level.data());
+        const double square = decoded_square(j, grid.scale);
+        const double loss = square - 2 * dot + missed(square, decode_length(other) * unit);
+        if (loss < least) {
+            least = loss;
+            best = other;
+        }
+    }
+    const LevelGrid grid = grid_of(j, decode_length(best));
+    residual_dot = simd().encode.levels(grid, rotated, level.data());
+    const double met = decode_length(best) * unit;
+    meet_far(grid, rotated, met, decoded_square(j, grid.scale));
+    return estimator.encode_far(best, decoded_square(j, grid.scale), model_.spread[j]);
+}
+
+double Model::Coder::missed(double square, double length) const {
+    const double of = length * length;
+    return std::fabs(square - model_.estimator.nearest_far(square / of) * of);
+}
+
+void Model::Coder::meet_far(const LevelGrid& grid, const float* rotated, double length,
+                            double square) {
+    constexpr int kMostMoves = 8;
+    double off = missed(square, length);
+    for (int move = 0; move < kMostMoves; move++) {
+        int best = -1, best_level = 0;
+        double least = off, best_square = 0, best_dot = 0;
+        for (int s = 0; s < grid.slots; s++) {
+            const int most = grid.most[s], now = level[s];
+            const double step = double(grid.step[s]) * grid.scale;
+            const double wanted = double(rotated[s]) - grid.base[s];
+            const auto value = [&](int c) { return 0.5 * double(2 * c - most) * step; };
+            const int other = wanted > value(now) ? now + 1 : now - 1;
+            if (other < 0 || other > most) {
+                continue;
+            }
+            const double from = value(now), to = value(other);
+            const double cost = (wanted - to) * (wanted - to) - (wanted - from) * (wanted - from);
+            if (!(cost < least)) {
+                continue;
+            }
+            const double met = square + to * to - from * from;
+            const double loss = missed(met, length) + cost;
+            if (loss < least) {
+                least = loss;
+                best = s;
+                best_level = other;
+                best_square = met;
+                best_dot = wanted * (to - from);
+            }
+        }
+        if (best < 0) {
+            return;
+        }
+        level[best] = uint8_t(best_level);
+        square = best_square;
+        residual_dot += best_dot;
+        off = missed(square, length);
+    }
 }
 
 double Model::Coder::decoded_square(int j, float scale) const {
