@@ -145,7 +145,6 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
 }
 
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
-    constexpr float kBeyond = 1.25f; // times what was seen is still usual
     std::vector<int64_t> rows = fitting_rows(sample.shape);
     rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
     std::vector<float> gamma(rows.size(), 1), length(rows.size()), kappa(rows.size(), 1);
@@ -188,10 +187,9 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     const size_t tail = gamma.size() / 256; // these may be wild
     const size_t last = gamma.size() - 1 - tail;
     model.estimator.set_gamma(gamma[tail], gamma[last]);
-    const float margin = 0.02f + kappa[last] - kappa[tail];
-    model.estimator.set_far(std::max(0.02f, kappa[tail] - margin), kappa[last] + margin);
+    model.estimator.set_far(kappa[tail], kappa[last]);
     if (model.metric == faiss::METRIC_L2) {
-        model.estimator.usual_length = std::min(kBeyond * length[last], kUnbounded);
+        model.estimator.usual_length = std::min(length[last], kUnbounded);
     }
 }
 

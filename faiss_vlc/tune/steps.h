@@ -71,7 +71,10 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 /// Takes another of a few estimators, plain decoding among them, where that finds clearly more of a
 /// wide trial. Returns what is found.
 int64_t check_estimator(const Trial& wide, const Terms& terms, const Model& model,
-                     const VLCParameters& params, Estimator& estimator);
+                        const VLCParameters& params, Estimator& estimator);
+
+/// What the model finds as it is.
+int64_t found_by(const Trial& wide, const Terms& terms, const Model& model);
 
 /// The distance within which nearly all true neighbours' anchors lie: the model's most_distance.
 float usual_distance(const Trial& trial, const Terms& terms);

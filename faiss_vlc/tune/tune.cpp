@@ -94,6 +94,11 @@ void start_estimator(const VLCParameters& params, Estimator& estimator) {
     estimator.c = params.c >= 0 ? params.c : 0.3f;
 }
 
+/// Whether all vectors may get plain decoding, as if they were far: not where a term is set.
+bool may_be_plain(const VLCParameters& params, faiss::MetricType metric) {
+    return metric == faiss::METRIC_L2 && params.t1 < 0 && params.t2 < 0 && params.c < 0;
+}
+
 TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t seed) {
     const Shape& shape = sample.shape;
     const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
@@ -275,8 +280,22 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
     check_interrupt();
     const Trial wide = widen(trial, best);
-    check_estimator(wide, estimate_terms(sample, anchors, wide, best), best, params,
-                    best.estimator);
+    const int64_t met = check_estimator(wide, estimate_terms(sample, anchors, wide, best), best,
+                                        params, best.estimator);
+    if (best.layout.factor_bytes == kFactorBytes && may_be_plain(params, metric)) {
+        Model plain = best;
+        plain.estimator.usual_length = 0;
+        const auto gain_on = [&](const Trial& some, int64_t without) {
+            return found_by(some, estimate_terms(sample, anchors, some, plain), plain) - without;
+        };
+        const int64_t gain = gain_on(wide, met);
+        // the narrow trial has more queries, but is passed over where the wide one is clear
+        constexpr double kClearly = 0.03;
+        if (double(gain) >= -kClearly * double(met) &&
+            gain + gain_on(trial, found_by(trial, best_terms, best)) >= 0) {
+            best = std::move(plain);
+        }
+    }
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
