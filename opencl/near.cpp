@@ -121,9 +121,16 @@ void NearStage::assign(int n, const Buffer& rows, const Buffer& row_constant,
     const int32_t stride = near_stride(length_);
     const int32_t neighbours = shape_.neighbours;
     if (kernels_.dot.on_host()) {
+        const size_t local = (size_t(stride) + kOverread) * (dp + 8);
+        const auto& info = kernels_.device->info();
+        if (local > info.local_mem) { // PoCL would abort
+            fail("OpenCL device '%s': near lists of %d anchors in %d dimensions take %zu bytes of "
+                 "local memory, it has %llu",
+                 info.name.c_str(), length_, shape_.d, local, (unsigned long long)info.local_mem);
+        }
         kernels_.device->launch(assign_, m, 1, rows, row_constant, anchors.anchor8, anchors.norm,
                                 anchors.bias, first_row_, order_, list_, m, dp, stride, neighbours,
-                                label, dist, LocalMemory{(size_t(stride) + kOverread) * (dp + 8)});
+                                label, dist, LocalMemory{local});
         return;
     }
     const size_t group = kernels_.work_group;

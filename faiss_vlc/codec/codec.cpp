@@ -24,16 +24,22 @@ bool fits(const int* count, int rows) {
     int left[kMaxWidth + 1] = {}; // rows by free bits
     left[8] = rows;
     for (int width = kMaxWidth; width >= 1; width--) {
-        for (int i = 0; i < count[width]; i++) {
-            int bits = width; // the tightest row that takes it
-            while (bits <= 8 && left[bits] == 0) {
-                bits++;
+        int wanted = count[width];
+        // the tightest row that takes it; what is left of that is tighter still
+        for (int bits = width; bits <= 8 && wanted > 0; bits++) {
+            const int each = bits / width;
+            const int filled = std::min(left[bits], wanted / each);
+            left[bits] -= filled;
+            left[bits - each * width] += filled;
+            wanted -= filled * each;
+            if (wanted > 0 && left[bits] > 0) {
+                left[bits]--;
+                left[bits - wanted * width]++;
+                wanted = 0;
             }
-            if (bits > 8) {
-                return false;
-            }
-            left[bits]--;
-            left[bits - width]++;
+        }
+        if (wanted > 0) {
+            return false;
         }
     }
     return true;

@@ -37,10 +37,24 @@ void Estimator::set_gamma(float low, float high) {
 }
 
 void Estimator::set_far(float low, float high) {
-    const float step = (high - low) / float(kGammaSteps - 1);
-    for (int i = 0; i < kGammaSteps; i++) {
-        far[i] = low + float(i) * step;
+    constexpr int kBeyond = 6; // on each side
+    constexpr int kLast = kGammaSteps - 1 - kBeyond;
+    constexpr float kLeast = 0.02f, kLeastStep = 0.005f;
+    low = std::max(low, kLeast);
+    high = std::max(high, low + 0.001f);
+    const float step = (high - low) / float(kLast - kBeyond);
+    for (int i = kBeyond; i <= kLast; i++) {
+        far[i] = low + float(i - kBeyond) * step;
     }
+    float wider = std::max(step, kLeastStep);
+    for (int i = 1; i <= kBeyond; i++, wider *= 2) {
+        far[kLast + i] = far[kLast + i - 1] + wider;
+        far[kBeyond - i] = std::max(kLeast, far[kBeyond - i + 1] - wider);
+    }
+}
+
+double Estimator::nearest_far(double share) const {
+    return far[nearest_value(far, share)];
 }
 
 float Estimator::length_unit(float spread) const {
@@ -55,7 +69,8 @@ uint16_t Estimator::encode_length(double residual_square, float spread) const {
     const float shifted = float(l < kMost ? l : kMost) + kLengthZero;
     uint32_t bits;
     std::memcpy(&bits, &shifted, 4);
-    const uint32_t code = std::min<uint32_t>((bits - kLengthBias + (1u << 15)) >> 16, 2047);
+    const uint32_t code =
+            std::min<uint32_t>((bits - kLengthBias + (1u << 15)) >> 16, kLengthSteps - 1);
     return uint16_t(code << 5);
 }
 
@@ -64,10 +79,9 @@ uint16_t Estimator::encode(double residual_square, double residual_dot, float sp
     return uint16_t(encode_length(residual_square, spread) | nearest_value(gamma, g));
 }
 
-uint16_t Estimator::encode_far(double residual_square, double decoded_square, float spread) const {
-    const uint16_t factors = encode_length(residual_square, spread);
-    const double length = double(decode_length(factors)) * length_unit(spread);
-    return uint16_t(factors | nearest_value(far, decoded_square / (length * length)));
+uint16_t Estimator::encode_far(uint16_t length, double decoded_square, float spread) const {
+    const double met = double(decode_length(length)) * length_unit(spread);
+    return uint16_t(length | nearest_value(far, decoded_square / (met * met)));
 }
 
 Estimator::Step Estimator::step(bool inner_product, int code) const {

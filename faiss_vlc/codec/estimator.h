@@ -16,6 +16,7 @@ namespace faiss_vlc {
 // Words may have 1 byte instead, the upper half of these bits, or none.
 
 constexpr int kGammaSteps = 32;
+constexpr int kLengthSteps = 2048;
 constexpr float kUnbounded = 1e30f;      ///< a limit that nothing reaches
 constexpr float kLengthZero = 1.0f / 64; ///< code 0 is l = 0 exactly
 constexpr uint32_t kLengthBias = uint32_t(127 - 6) << 23;
@@ -71,8 +72,10 @@ struct Estimator {
     /// Sets gamma's values: most of them between low and high, where vectors like the sample's lie,
     /// the others beyond, farther and farther apart.
     void set_gamma(float low, float high);
-    /// Sets the values of `far`, evenly.
+    /// Sets the values of `far`, likewise.
     void set_far(float low, float high);
+    /// The one of them that a share |r^|^2 / |r|^2 is kept as.
+    double nearest_far(double share) const;
 
     /// What a list's lengths and levels are counted in: its spread, but not too little, as a list
     /// of equal vectors may get others later.
@@ -92,8 +95,8 @@ struct Estimator {
     static uint8_t short_length(uint16_t factors) {
         return uint8_t(std::min(255, (factors + 0x80) >> 8));
     }
-    /// The same where it is far, by |r^|^2.
-    uint16_t encode_far(double residual_square, double decoded_square, float spread) const;
+    /// The same of a far vector: by the bits of l that it is coded with, and |r^|^2.
+    uint16_t encode_far(uint16_t length, double decoded_square, float spread) const;
 
     /// The factor of <q - a, r^>.
     float share(float g) const {

@@ -244,7 +244,8 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
     if (!given.empty()) {
         wanted.m = int(quantizer->ntotal);
     }
-    const Sample sample = draw_sample(n, d, x, wanted, ranks);
+    const bool by_length = metric_type == faiss::METRIC_INNER_PRODUCT && given.empty();
+    const Sample sample = draw_sample(n, d, x, wanted, ranks, by_length);
     std::string device;
     const Anchors anchors =
             train_anchors(sample, wanted, verbose || cp.verbose, given, ranks, device);
@@ -269,16 +270,17 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
         assign_to_anchors(*model, n, x, list_nos);
         return;
     }
-    std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * model->dp());
+    const int dims = model->assign_dims(), dp = padded_dim(dims);
+    std::vector<int8_t> x8(size_t(std::min(n, kAssignBlock)) * dp);
     std::vector<int32_t> labels(std::min(n, kAssignBlock));
     std::string device;
     run_on_device<ReferenceAssigner>(parameters, device, make_assigner, [&](Assigner& assigner) {
-        assigner.begin(model->m, d, model->anchors8.data(), std::min(n, kAssignBlock));
+        assigner.begin(model->m, dims, model->assign_anchors().data(), std::min(n, kAssignBlock));
         for (idx_t first = 0; first < n; first += kAssignBlock) {
             const idx_t count = std::min(kAssignBlock, n - first);
             // by this thread: others would still wait actively, and hold up the device on this host
             for (idx_t i = 0; i < count; i++) {
-                model->lattice.encode_row(x + (first + i) * d, &x8[i * model->dp()]);
+                model->to_assign(x + (first + i) * d, &x8[i * dp]);
             }
             assigner.assign(count, x8.data(), labels.data());
             std::copy_n(labels.data(), count, list_nos + first);

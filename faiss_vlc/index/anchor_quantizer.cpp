@@ -15,7 +15,7 @@ namespace faiss_vlc {
 
 void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* list_nos) {
     constexpr int64_t kChunk = 96; // rows that stay in the nearest cache
-    const int dp = model.dp();
+    const int dp = padded_dim(model.assign_dims());
     Rescue rescue;
 #pragma omp parallel if (n > kChunk)
     rescue.run([&] {
@@ -25,7 +25,7 @@ void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* l
         for (int64_t first = 0; first < n; first += kChunk) {
             const int count = int(std::min(kChunk, n - first));
             for (int i = 0; i < count; i++) {
-                model.lattice.encode_row(x + (first + i) * model.d, &x8[size_t(i) * dp]);
+                model.to_assign(x + (first + i) * model.d, &x8[size_t(i) * dp]);
             }
             AnchorRanking::assign(model, count, x8.data(), labels);
             std::copy_n(labels, count, list_nos + first);

@@ -20,6 +20,7 @@ void patch_search(Simd& simd);
 void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
+void patch_algebra(Simd& simd);
 } // namespace portable
 
 namespace avx2 {
@@ -27,6 +28,7 @@ void patch_search(Simd& simd);
 void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
+void patch_algebra(Simd& simd);
 } // namespace avx2
 
 namespace avx512 {
@@ -34,6 +36,7 @@ void patch_search(Simd& simd);
 void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
+void patch_algebra(Simd& simd);
 } // namespace avx512
 
 namespace avx512_vbmi {

@@ -24,6 +24,7 @@ const Level kLevels[] = {
              portable::patch_words(simd);
              portable::patch_encode(simd);
              portable::patch_nearest(simd);
+             portable::patch_algebra(simd);
          }},
 #if defined(__x86_64__)
         {"avx2", [] { return bool(__builtin_cpu_supports("avx2")); }, "portable",
@@ -32,6 +33,7 @@ const Level kLevels[] = {
              avx2::patch_words(simd);
              avx2::patch_encode(simd);
              avx2::patch_nearest(simd);
+             avx2::patch_algebra(simd);
          }},
         {"avx512",
          [] {
@@ -45,6 +47,7 @@ const Level kLevels[] = {
              avx512::patch_words(simd);
              avx512::patch_encode(simd);
              avx512::patch_nearest(simd);
+             avx512::patch_algebra(simd);
          }},
         {"avx512_vbmi", [] { return bool(__builtin_cpu_supports("avx512vbmi")); }, "avx512",
          avx512_vbmi::patch_words},

@@ -38,6 +38,13 @@ struct LevelGrid {
     float inverse_scale;
 };
 
+/// A matrix: element (r, k) is at[r * row + k * column].
+struct Strided {
+    const float* at;
+    int64_t row;
+    int64_t column;
+};
+
 /// The hot loops, one implementation per instruction set; all give identical results. A level
 /// starts from another one's and replaces what it does better, see levels.h.
 struct Simd {
@@ -145,12 +152,19 @@ struct Simd {
         void (*rows)(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label);
     };
 
+    /// Products of matrices of floats.
+    struct Algebra {
+        /// sums[r][i] += sum over k of a(r, k) b[k][i], i < 16, term after term by k.
+        void (*multiply_add)(const Strided& a, int rows, int inner, const float* b, float* sums);
+    };
+
     Rank rank = {};
     Rotate rotate = {};
     Scan scan = {};
     Words words = {};
     Encode encode = {};
     Nearest nearest = {};
+    Algebra algebra = {};
 };
 
 /// Scan::blocks for a layout of levels or of words, whichever the list's is.

@@ -1,6 +1,8 @@
 #include <faiss_vlc/model/coder.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include <faiss_vlc/lib/numeric.h>
 
@@ -22,26 +24,47 @@ void Model::Coder::to_lattice(const float* x, float* lattice) const {
     }
 }
 
-void Model::Coder::encode_levels(const float* rotated, int j, float scale, uint8_t* code) {
+LevelGrid Model::Coder::grid_of(int j, float length) const {
     const Model& model = model_;
+    const float scale = Estimator::list_scale(model.spread[j]) * length;
     const int n = model.slots();
     const Derived& derived = model.derived();
-    const LevelGrid grid{n,
-                         &derived.anchor_rotated[size_t(j) * n],
-                         &derived.inverse_step[size_t(model.group[j]) * n],
-                         model.steps_of(j),
-                         derived.levels_less_one.data(),
-                         scale,
-                         scale > 0 ? 1.0f / scale : 0.0f};
-    residual_dot = simd().encode.levels(grid, rotated, level_.data());
-    pack_code(model.layout, level_.data(), code);
+    return {n,
+            &derived.anchor_rotated[size_t(j) * n],
+            &derived.inverse_step[size_t(model.group[j]) * n],
+            model.steps_of(j),
+            derived.levels_less_one.data(),
+            scale,
+            scale > 0 ? 1.0f / scale : 0.0f};
 }
 
-void Model::Coder::encode_words(const float* rotated, int j, float scale, uint8_t* code) {
+uint16_t Model::Coder::encode_levels(const float* rotated, int j, uint16_t length, uint8_t* code) {
+    const Estimator& estimator = model_.estimator;
+    uint16_t factors;
+    if (estimator.is_far(decode_length(length))) {
+        factors = encode_far(rotated, j, length);
+    } else {
+        const LevelGrid grid = grid_of(j, decode_length(length));
+        scale_ = grid.scale;
+        residual_dot = simd().encode.levels(grid, rotated, level_.data());
+        factors = estimator.encode(residual_square, residual_dot, model_.spread[j]);
+    }
+    pack_code(model_.layout, level_.data(), code);
+    return factors;
+}
+
+uint16_t Model::Coder::encode_words(const float* rotated, int j, uint16_t length, uint8_t* code) {
     const Model& model = model_;
+    const Estimator& estimator = model.estimator;
     const int n = model.slots();
+    const float spread = model.spread[j];
+    if (model.layout.factor_bytes == 1) {
+        length = uint16_t(Estimator::short_length(length) << 8);
+    }
+    scale_ = model.layout.factor_bytes > 0 ? Estimator::list_scale(spread) * decode_length(length)
+                                           : 1.0f;
     const float* base = &model.derived().anchor_rotated[size_t(j) * n];
-    const float unit = model.codebook.unit * scale;
+    const float unit = model.codebook.unit * scale_;
     const float inverse = unit > 0 ? 1.0f / unit : 0.0f;
     const auto most = float(Codebook::limit(model.layout));
     for (int s = 0; s < n; s++) {
@@ -58,38 +81,101 @@ void Model::Coder::encode_words(const float* rotated, int j, float scale, uint8_
         word_norms_ += model.codebook.norms[size_t(b) * kWords + code[b]];
     }
     residual_dot = canonical_dot(n, residual_.data(), decoded_.data());
+    if (model.layout.factor_bytes < 2) {
+        return length;
+    }
+    return estimator.is_far(decode_length(length))
+                   ? estimator.encode_far(length, decoded_square(), spread)
+                   : estimator.encode(residual_square, residual_dot, spread);
 }
 
 void Model::Coder::encode_rotated(const float* lattice, const float* rotated, int j,
                                   uint8_t* code) {
-    const Model& model = model_;
-    const Estimator& estimator = model.estimator;
-    const int factor_bytes = model.layout.factor_bytes;
-    residual_square = model.anchor_distance(lattice, j);
-    const float spread = model.spread[j];
-    uint16_t length_bits = estimator.encode_length(residual_square, spread);
-    if (factor_bytes == 1) {
-        length_bits = uint16_t(Estimator::short_length(length_bits) << 8);
-    }
-    const float length = decode_length(length_bits);
-    const float scale = factor_bytes > 0 ? Estimator::list_scale(spread) * length : 1.0f;
+    const Layout& layout = model_.layout;
+    residual_square = model_.anchor_distance(lattice, j);
     list_ = j;
-    scale_ = scale;
-    if (model.layout.has_words()) {
-        encode_words(rotated, j, scale, code);
-    } else {
-        encode_levels(rotated, j, scale, code);
+    const uint16_t length = model_.estimator.encode_length(residual_square, model_.spread[j]);
+    const uint16_t factors = layout.has_words() ? encode_words(rotated, j, length, code)
+                                                : encode_levels(rotated, j, length, code);
+    for (int i = 0; i < layout.factor_bytes; i++) { // one byte is the upper one
+        code[layout.code_bytes + i] = uint8_t(factors >> 8 * (2 - layout.factor_bytes + i));
     }
-    uint8_t* factors = code + model.layout.code_bytes;
-    if (factor_bytes == 1) {
-        factors[0] = uint8_t(length_bits >> 8);
-    } else if (factor_bytes == 2) {
-        const uint16_t bits =
-                estimator.is_far(length)
-                        ? estimator.encode_far(residual_square, decoded_square(), spread)
-                        : estimator.encode(residual_square, residual_dot, spread);
-        factors[0] = uint8_t(bits);
-        factors[1] = uint8_t(bits >> 8);
+}
+
+uint16_t Model::Coder::encode_far(const float* rotated, int j, uint16_t length) {
+    constexpr int kAround = 4;
+    const Estimator& estimator = model_.estimator;
+    const double unit = estimator.length_unit(model_.spread[j]);
+    uint16_t best = length;
+    double least = std::numeric_limits<double>::infinity();
+    for (int i = 0; i <= 2 * kAround; i++) { // the nearest first, and again last
+        const int step = i % 2 ? (i + 1) / 2 : -i / 2;
+        const int code = length / kGammaSteps + step;
+        if (code < 0 || code >= kLengthSteps ||
+            !estimator.is_far(decode_length(uint16_t(code * kGammaSteps)))) {
+            continue;
+        }
+        const auto other = uint16_t(code * kGammaSteps);
+        const LevelGrid grid = grid_of(j, decode_length(other));
+        const double dot = simd().encode.levels(grid, rotated, level_.data());
+        const double square = square_of_levels(j, grid.scale);
+        const double loss = square - 2 * dot + missed(square, decode_length(other) * unit);
+        if (loss < least) {
+            least = loss;
+            best = other;
+        }
+    }
+    const LevelGrid grid = grid_of(j, decode_length(best));
+    scale_ = grid.scale;
+    residual_dot = simd().encode.levels(grid, rotated, level_.data());
+    const double met = decode_length(best) * unit;
+    meet_far(grid, rotated, met, square_of_levels(j, grid.scale));
+    return estimator.encode_far(best, square_of_levels(j, grid.scale), model_.spread[j]);
+}
+
+double Model::Coder::missed(double square, double length) const {
+    const double of = length * length;
+    return std::fabs(square - model_.estimator.nearest_far(square / of) * of);
+}
+
+void Model::Coder::meet_far(const LevelGrid& grid, const float* rotated, double length,
+                            double square) {
+    constexpr int kMostMoves = 8;
+    double off = missed(square, length);
+    for (int move = 0; move < kMostMoves; move++) {
+        int best = -1, best_level = 0;
+        double least = off, best_square = 0, best_dot = 0;
+        for (int s = 0; s < grid.slots; s++) {
+            const int most = grid.most[s], now = level_[s];
+            const double step = double(grid.step[s]) * grid.scale;
+            const double wanted = double(rotated[s]) - grid.base[s];
+            const auto value = [&](int c) { return 0.5 * double(2 * c - most) * step; };
+            const int other = wanted > value(now) ? now + 1 : now - 1;
+            if (other < 0 || other > most) {
+                continue;
+            }
+            const double from = value(now), to = value(other);
+            const double cost = (wanted - to) * (wanted - to) - (wanted - from) * (wanted - from);
+            if (!(cost < least)) {
+                continue;
+            }
+            const double met = square + to * to - from * from;
+            const double loss = missed(met, length) + cost;
+            if (loss < least) {
+                least = loss;
+                best = s;
+                best_level = other;
+                best_square = met;
+                best_dot = wanted * (to - from);
+            }
+        }
+        if (best < 0) {
+            return;
+        }
+        level_[best] = uint8_t(best_level);
+        square = best_square;
+        residual_dot += best_dot;
+        off = missed(square, length);
     }
 }
 
@@ -98,11 +184,15 @@ double Model::Coder::decoded_square() const {
         const double unit = double(model_.codebook.unit) * scale_;
         return double(word_norms_) * unit * unit;
     }
-    const float* steps = model_.steps_of(list_);
+    return square_of_levels(list_, scale_);
+}
+
+double Model::Coder::square_of_levels(int j, float scale) const {
+    const float* steps = model_.steps_of(j);
     const int16_t* most = model_.derived().levels_less_one.data();
     double square = 0;
     for (size_t s = 0; s < level_.size(); s++) {
-        const double y = 0.5 * double(2 * level_[s] - most[s]) * (double(steps[s]) * scale_);
+        const double y = 0.5 * double(2 * level_[s] - most[s]) * (double(steps[s]) * scale);
         square += y * y;
     }
     return square;

@@ -41,9 +41,21 @@ private:
     int64_t word_norms_ = 0;                ///< its words' squared norms
 
     void to_lattice(const float* x, float* lattice) const;
+    /// The levels' grid for vectors of this l.
+    LevelGrid grid_of(int j, float length) const;
+    /// A far vector's |r^|^2 / |r|^2 is kept as one of few values. Of the l's next to its own this
+    /// takes the one whose codes fit, and are of one of those values, best: distances are off by
+    /// what is missed of both. Returns the factors. length: the factors' bits of l.
+    uint16_t encode_far(const float* rotated, int j, uint16_t length);
+    /// How far |r^|^2 = square is from what a far vector of this |r| keeps of it.
+    double missed(double square, double length) const;
+    /// Moves some levels, whose residuals lie between two, as long as that misses less.
+    void meet_far(const LevelGrid& grid, const float* rotated, double length, double square);
     void encode_rotated(const float* lattice, const float* rotated, int j, uint8_t* code);
-    void encode_levels(const float* rotated, int j, float scale, uint8_t* code);
-    void encode_words(const float* rotated, int j, float scale, uint8_t* code);
+    /// These return the factors; length: the factors' bits of l.
+    uint16_t encode_levels(const float* rotated, int j, uint16_t length, uint8_t* code);
+    uint16_t encode_words(const float* rotated, int j, uint16_t length, uint8_t* code);
+    double square_of_levels(int j, float scale) const;
 };
 
 } // namespace faiss_vlc

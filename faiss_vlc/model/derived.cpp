@@ -7,6 +7,9 @@
 namespace faiss_vlc {
 
 Derived::Derived(const Model& model) : ranks(model) {
+    if (model.routing.used()) {
+        routes = RankTables(model.m, model.routing.dp(), model.routing.anchors.data());
+    }
     if (model.grid == AnchorGrid::float16) {
         const int d = model.d, pad = model.dp();
         anchor_lattice.assign(size_t(model.m) * pad, 0);
@@ -67,8 +70,8 @@ void Derived::rotate_anchors(const Model& model) {
 
 size_t Derived::memory() const {
     const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
-    return ranks.memory() + bytes(anchor_lattice) + bytes(anchor_rotated) + bytes(step) +
-           bytes(inverse_step) + bytes(levels_less_one) + bytes(penalty);
+    return ranks.memory() + routes.memory() + bytes(anchor_lattice) + bytes(anchor_rotated) +
+           bytes(step) + bytes(inverse_step) + bytes(levels_less_one) + bytes(penalty);
 }
 
 } // namespace faiss_vlc

@@ -11,6 +11,7 @@ namespace faiss_vlc {
 /// What search and encoding read of a model, computed once from what is stored.
 struct Derived {
     RankTables ranks;
+    RankTables routes;                 ///< what vectors are assigned by, if the model routes
     std::vector<float> anchor_lattice; ///< m x dp in lattice coordinates, grid float16 only
     std::vector<float> anchor_rotated; ///< m x slots
     std::vector<float> step;           ///< frames x slots: sigma * step of the width, 0 where empty

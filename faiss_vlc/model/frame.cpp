@@ -9,7 +9,6 @@
 
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
-#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
@@ -18,6 +17,21 @@ namespace {
 
 constexpr double kUnit = 32767; ///< norm of a vector while it is rotated
 constexpr int kLargest = 127;   ///< largest component of a row
+
+/// An axis as int8, its largest component positive.
+template <class Axis>
+void round_axis(int d, const Axis& axis, int8_t* row) {
+    int strongest = 0;
+    for (int k = 1; k < d; k++) {
+        if (std::fabs(axis[k]) > std::fabs(axis[strongest])) {
+            strongest = k;
+        }
+    }
+    const double scale = kLargest / double(axis[strongest]); // also its sign
+    for (int k = 0; k < d; k++) {
+        row[k] = int8_t(std::lrint(double(axis[k]) * scale));
+    }
+}
 
 } // namespace
 
@@ -40,35 +54,45 @@ Frame Frame::principal(int d, const int64_t* covariance) {
     frame.d = d;
     frame.rows.resize(size_t(d) * d);
     for (int i = 0; i < d; i++) {
-        const auto axis = solver.eigenvectors().col(d - 1 - i);
-        int strongest = 0;
-        for (int k = 1; k < d; k++) {
-            if (std::fabs(axis[k]) > std::fabs(axis[strongest])) {
-                strongest = k;
-            }
-        }
-        const double scale = kLargest / axis[strongest]; // also its sign
-        for (int k = 0; k < d; k++) {
-            frame.rows[size_t(i) * d + k] = int8_t(std::lrint(axis[k] * scale));
-        }
+        round_axis(d, solver.eigenvectors().col(d - 1 - i), &frame.rows[size_t(i) * d]);
     }
     frame.kept = d;
     return frame;
 }
 
-Frame Frame::identity(int d, const int64_t* covariance) {
-    std::vector<int> order(d);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-        return covariance[int64_t(a) * d + a] > covariance[int64_t(b) * d + b];
-    });
+Frame Frame::rounded(int d, int count, const float* axes, int64_t stride) {
     Frame frame;
     frame.d = d;
-    frame.rows.assign(size_t(d) * d, 0);
-    for (int i = 0; i < d; i++) {
+    frame.kept = count;
+    frame.rows.resize(size_t(count) * d);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < count; i++) {
+        round_axis(d, axes + i * stride, &frame.rows[size_t(i) * d]);
+    }
+    return frame;
+}
+
+Frame Frame::identity(int d, const int64_t* covariance) {
+    std::vector<double> variance(d);
+    for (int k = 0; k < d; k++) {
+        variance[k] = double(covariance[int64_t(k) * d + k]);
+    }
+    return identity(variance, d);
+}
+
+Frame Frame::identity(const std::vector<double>& variance, int count) {
+    const int d = int(variance.size());
+    std::vector<int> order(d);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return variance[a] > variance[b]; });
+    Frame frame;
+    frame.d = d;
+    frame.kept = std::min(count, d);
+    frame.rows.assign(size_t(frame.kept) * d, 0);
+    for (int i = 0; i < frame.kept; i++) {
         frame.rows[size_t(i) * d + order[i]] = int8_t(kLargest);
     }
-    frame.kept = d;
     return frame;
 }
 
@@ -88,7 +112,10 @@ void Frame::reorder(const std::vector<int>& order) {
 }
 
 void Frame::keep(int count) {
-    kept = std::min(count, d);
+    kept = std::min(count, kept);
+    if (own) {
+        return;
+    }
     rows.resize(size_t(kept) * d);
     rows.shrink_to_fit();
 }
@@ -186,7 +213,7 @@ void Frame::rotate_together(int count, const int16_t* const* q, const float* uni
 }
 
 void Frame::rotate(const float* x, float* y) const {
-    constexpr int kStack = kMaxDim;
+    constexpr int kStack = 4096;
     int16_t small[kStack];
     std::vector<int16_t> big(d > kStack ? d + d % 2 : 0);
     int16_t* q = d > kStack ? big.data() : small;

@@ -20,8 +20,12 @@ struct Frame {
     /// eigenvalue. Eigen's solver is compiled in with fixed flags: no LAPACK, no libm. Each axis
     /// has its largest component positive.
     static Frame principal(int d, const int64_t* covariance);
+    /// Axes that were found elsewhere, `count` of them (float d each, a row every `stride`).
+    static Frame rounded(int d, int count, const float* axes, int64_t stride);
     /// The d coordinate axes by falling variance.
     static Frame identity(int d, const int64_t* covariance);
+    /// The first `count` of them, given the variance along each coordinate.
+    static Frame identity(const std::vector<double>& variance, int count);
 
     /// The vectors' own axes, in their order: turning is copying.
     static Frame own_axes(int d);

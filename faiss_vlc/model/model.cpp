@@ -1,8 +1,10 @@
 #include <faiss_vlc/model/model.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
@@ -16,6 +18,23 @@ void Model::finish() {
         codebook.finish(layout);
     }
     derived_ = Derived(*this);
+}
+
+void Model::round_anchors() {
+    float most = 0;
+    std::vector<float> anchor(anchors16.size());
+    for (size_t i = 0; i < anchor.size(); i++) {
+        anchor[i] = half_to_float(anchors16[i]);
+        most = std::max(most, std::fabs(anchor[i]));
+    }
+    rank_scale = 1;
+    while (most > 0 && 2 * rank_scale * most <= 127) {
+        rank_scale *= 2;
+    }
+    anchors8.assign(size_t(m) * dp(), 0);
+    for (size_t i = 0; i < anchor.size(); i++) { // halves up, as training rounds anchors
+        anchors8[i / d * dp() + i % d] = int8_t(std::floor(anchor[i] * rank_scale + 0.5f));
+    }
 }
 
 void Model::bias_ranks(float bias) {
@@ -33,7 +52,7 @@ bool Model::same_as(const Model& other) const {
            (d == other.d && m == other.m && metric == other.metric && grid == other.grid &&
             lattice.scale == other.lattice.scale && lattice.mean == other.lattice.mean &&
             anchors8 == other.anchors8 && anchors16 == other.anchors16 && spread == other.spread &&
-            group == other.group && sigma == other.sigma &&
+            routing.same_as(other.routing) && group == other.group && sigma == other.sigma &&
             std::equal(frames.begin(), frames.end(), other.frames.begin(), other.frames.end(),
                        same_axes) &&
             layout.code_bytes == other.layout.code_bytes && layout.codec == other.layout.codec &&
@@ -58,7 +77,7 @@ size_t Model::memory() const {
     }
     return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
            bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(codebook.words) +
-           bytes(codebook.norms) + derived_.memory();
+           bytes(codebook.norms) + routing.memory() + derived_.memory();
 }
 
 float Model::anchor_distance(const float* q, int j) const {

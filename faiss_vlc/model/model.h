@@ -12,6 +12,7 @@
 #include <faiss_vlc/model/derived.h>
 #include <faiss_vlc/model/frame.h>
 #include <faiss_vlc/model/lattice.h>
+#include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>
 
 namespace faiss_vlc {
@@ -37,6 +38,8 @@ public:
     AnchorGrid grid = AnchorGrid::int8;
     std::vector<int8_t> anchors8;    ///< m x dp: the anchors, or for float16 their rounded copies
     std::vector<uint16_t> anchors16; ///< m x d float16 bits, grid float16 only
+    Routing routing;                 ///< of vectors to lists; not used: by anchors8
+    float rank_scale = 1;            ///< what anchors8 are rounded copies of the anchors times
     std::vector<float> spread;       ///< m: e_j, RMS residual of a list relative to all
     std::vector<Frame> frames;
     std::vector<uint8_t> group; ///< m: the frame of each anchor's residuals
@@ -52,6 +55,9 @@ public:
 
     /// Derives what search and encoding need from the fields above; to be called once they are set.
     void finish();
+    /// Sets anchors8 to the rounded copies of anchors16 times the rank_scale that it chooses, for a
+    /// model that routes: long rows need a wide lattice, on which anchors would be short.
+    void round_anchors();
     /// Sets rank_bias and what is derived from it, estimator.energy being set.
     void bias_ranks(float bias);
     const Derived& derived() const { return derived_; }
@@ -67,6 +73,16 @@ public:
     const float* steps_of(int j) const { return &derived_.step[size_t(group[j]) * slots()]; }
 
     class Coder; ///< coder.h
+
+    /// What decides which list a vector is added to: the nearest of assign_anchors(), int8 m x
+    /// padded_dim(assign_dims()), to what to_assign() makes of it.
+    int assign_dims() const { return routing.used() ? routing.lattice.d : d; }
+    const std::vector<int8_t>& assign_anchors() const {
+        return routing.used() ? routing.anchors : anchors8;
+    }
+    void to_assign(const float* x, int8_t* out) const {
+        routing.used() ? routing.encode_row(x, out) : lattice.encode_row(x, out);
+    }
 
     /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0).
     float anchor_distance(const float* q, int j) const;

@@ -7,13 +7,12 @@
 
 namespace faiss_vlc {
 
-RankTables::RankTables(const Model& model) : groups(model.dp() / 4) {
-    const int pad = model.dp();
-    norm.assign((model.m + 15) / 16 * 16, INT32_MAX); // what pads the last tile comes last
+RankTables::RankTables(int m, int pad, const int8_t* anchors) : groups(pad / 4) {
+    norm.assign((m + 15) / 16 * 16, INT32_MAX); // what pads the last tile comes last
     component_sum.assign(norm.size(), 0);
     packed.assign(norm.size() * pad, 0);
-    for (int j = 0; j < model.m; j++) {
-        const int8_t* a = &model.anchors8[size_t(j) * pad];
+    for (int j = 0; j < m; j++) {
+        const int8_t* a = anchors + size_t(j) * pad;
         norm[j] = 0;
         for (int k = 0; k < pad; k++) {
             norm[j] += a[k] * a[k];
@@ -21,6 +20,10 @@ RankTables::RankTables(const Model& model) : groups(model.dp() / 4) {
             packed[(size_t(j / 16) * groups + k / 4) * 64 + j % 16 * 4 + k % 4] = a[k];
         }
     }
+}
+
+RankTables::RankTables(const Model& model)
+    : RankTables(model.m, model.dp(), model.anchors8.data()) {
     bias(model);
 }
 
@@ -34,7 +37,8 @@ void RankTables::bias(const Model& model) {
         if (by != 0) {
             reach.assign(offset.size(), 0);
             for (int j = 0; j < model.m; j++) {
-                reach[j] = std::min(kMost, by * std::sqrt(energy) * model.spread[j]);
+                reach[j] = std::min(kMost,
+                                    by * std::sqrt(energy) * model.spread[j] * model.rank_scale);
             }
         }
         return;

@@ -22,6 +22,8 @@ struct RankTables {
 
     RankTables() = default;
     explicit RankTables(const Model& model);
+    /// m anchors (int8 m x pad) that vectors are assigned to: offset and reach are not set.
+    RankTables(int m, int pad, const int8_t* anchors);
     /// Sets what depends on Model::rank_bias.
     void bias(const Model& model);
 

@@ -102,8 +102,9 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_
 }
 
 void AnchorRanking::assign(const Model& model, int rows, const int8_t* x, int32_t* label) {
-    const RankTables& ranks = model.derived().ranks;
-    simd().nearest.rows(ranks.tiles(ranks.norm), rows, x, label);
+    const Derived& derived = model.derived();
+    const RankTables& anchors = model.routing.used() ? derived.routes : derived.ranks;
+    simd().nearest.rows(anchors.tiles(anchors.norm), rows, x, label);
 }
 
 } // namespace faiss_vlc

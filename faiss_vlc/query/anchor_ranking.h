@@ -33,8 +33,8 @@ public:
     /// The query changes, or goes.
     void forget(const RoundedQuery& query);
 
-    /// The nearest anchor of each row (int8 rows x dp), the first of equal ones, whatever the bias:
-    /// where vectors are added.
+    /// The nearest anchor of each row (as Model::to_assign makes them), the first of equal ones,
+    /// whatever the bias: where vectors are added.
     static void assign(const Model& model, int rows, const int8_t* x, int32_t* label);
 
 private:

@@ -36,7 +36,7 @@ IndexHead IndexHead::read(ByteReader r) {
             fail("%s: %s: expected %s, got %g", r.what().c_str(), name, expected, met);
         }
     };
-    expect(head.d >= 1 && head.d <= kMaxDim, "d", head.d, "1 to 4096");
+    expect(head.d >= 1 && head.d <= kMaxDim, "d", head.d, "1 to 16384");
     expect(head.metric <= 1, "metric", head.metric, "0 (inner product) or 1 (L2)");
     expect(head.trained <= 1, "trained", head.trained, "0 or 1");
     expect(head.trained ? head.m >= 1 && head.m <= 1u << 20 : head.m == 0, "m", head.m,

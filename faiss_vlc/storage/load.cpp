@@ -5,6 +5,7 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
+#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/head.h>
@@ -53,6 +54,41 @@ void read_anchors(ByteReader r, Model& model) {
             put(i, half_to_float(model.anchors16[i]));
         }
     }
+}
+
+void read_routing(ByteReader r, Model& model) {
+    expect(model.metric == faiss::METRIC_INNER_PRODUCT, r, "metric", double(model.metric),
+           "0, the inner product");
+    expect(model.grid == AnchorGrid::float16, r, "grid", double(model.grid), "1 (float16)");
+    expect(model.d + Routing::kRankComponents <= kMaxDim, r, "d", model.d, "at most 4080");
+    Routing& routing = model.routing;
+    const float weight = r.f32();
+    expect(weight > 0 && weight <= 64, r, "weight", weight, "above 0, at most 64");
+    routing.lengths = r.array<float>(Routing::kSteps + 1);
+    for (size_t i = 0; i < routing.lengths.size(); i++) {
+        const float length = routing.lengths[i];
+        expect(std::isfinite(length) && length >= (i > 0 ? routing.lengths[i - 1] : 0), r, "length",
+               length, "finite numbers from 0, rising");
+    }
+    Lattice directions;
+    directions.d = model.d;
+    directions.scale = r.f32();
+    expect(std::isfinite(directions.scale) && directions.scale > 0, r, "scale", directions.scale,
+           "a finite number above 0");
+    directions.mean = r.array<float>(uint64_t(model.d));
+    for (float v : directions.mean) {
+        expect(std::isfinite(v), r, "mean", v, "a finite number");
+    }
+    routing.set_weight(weight, directions);
+    const uint64_t own = uint64_t(routing.lattice.d);
+    const std::vector<int8_t> anchors = r.array<int8_t>(model.m * own);
+    r.expect_end();
+    routing.anchors.assign(uint64_t(model.m) * routing.dp(), 0);
+    for (uint64_t i = 0; i < anchors.size(); i++) {
+        expect(anchors[i] != -128, r, "anchor component", anchors[i], "-127 to 127");
+        routing.anchors[i / own * routing.dp() + i % own] = anchors[i];
+    }
+    model.round_anchors();
 }
 
 Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
@@ -180,6 +216,9 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
         expect(std::isfinite(v), lattice, "mean", v, "a finite number");
     }
     read_anchors(sections.read(section::kAnchors), *model);
+    if (sections.has(section::kRouting)) { // without it a vector's list is the nearest anchor's
+        read_routing(sections.read(section::kRouting), *model);
+    }
 
     ByteReader spread = sections.read(section::kSpread);
     model->spread.resize(0);

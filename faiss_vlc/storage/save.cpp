@@ -26,6 +26,19 @@ std::vector<uint8_t> anchors_section(const Model& model) {
     return w.take();
 }
 
+std::vector<uint8_t> routing_section(const Model& model) {
+    const Routing& routing = model.routing;
+    ByteWriter w;
+    w.f32(routing.weight);
+    w.array(routing.lengths.data(), routing.lengths.size());
+    w.f32(routing.lattice.scale);
+    w.array(routing.lattice.mean.data(), model.d);
+    for (int j = 0; j < model.m; j++) {
+        w.array(&routing.anchors[size_t(j) * routing.dp()], routing.lattice.d);
+    }
+    return w.take();
+}
+
 std::vector<uint8_t> layout_section(const Layout& layout) {
     ByteWriter w;
     w.u32(uint32_t(layout.code_bytes));
@@ -72,6 +85,10 @@ void add_model(SectionWriter& sections, const Model& model) {
     sections.add(section::kLattice, kRequired, w.take());
 
     sections.add(section::kAnchors, kRequired, anchors_section(model));
+
+    if (model.routing.used()) {
+        sections.add(section::kRouting, kRequired, routing_section(model));
+    }
 
     for (float e : model.spread) {
         w.u16(float_to_half(e));

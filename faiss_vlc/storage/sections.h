@@ -16,6 +16,7 @@ constexpr char kParameters[] = "parameters";
 constexpr char kTraining[] = "training";
 constexpr char kLattice[] = "lattice";
 constexpr char kAnchors[] = "anchors";
+constexpr char kRouting[] = "routing";
 constexpr char kSpread[] = "spread";
 constexpr char kFrame[] = "frame";
 constexpr char kSigma[] = "sigma";
@@ -32,9 +33,9 @@ inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
     known.insert(known.end(),
                  {section::kIndex, section::kTraining, section::kLattice, section::kAnchors,
-                  section::kSpread, section::kFrame, section::kSigma, section::kLayout, section::kWords,
-                  section::kEstimator, section::kRankBias, section::kLists, section::kIds,
-                  section::kCodes});
+                  section::kSpread, section::kFrame, section::kSigma, section::kLayout,
+                  section::kWords, section::kEstimator, section::kRankBias, section::kRouting,
+                  section::kLists, section::kIds, section::kCodes});
     return known;
 }
 

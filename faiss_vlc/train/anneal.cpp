@@ -20,8 +20,8 @@ int64_t mean_energy(int64_t sum, int64_t n) {
 } // namespace
 
 Annealing::Annealing(Engine& engine, const Sample& sample, const VLCParameters& params)
-    : engine_(engine), sample_(sample), shape_(sample.shape), params_(params),
-      schedule_(sample.shape, params), moves_(sample.shape.m),
+    : engine_(engine), sample_(sample), shape_(sample.shape8()), params_(params),
+      schedule_(shape_, params), moves_(sample.shape.m),
       dist_(std::min(sample.shape.n, kTypicalRows)), count_(sample.shape.m),
       near_label_(sample.shape.m), near_dist_(sample.shape.m), energy_(sample.shape.m) {
     engine_.begin(shape_, sample_.x8.data());
@@ -170,7 +170,7 @@ Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params
         if (verbose) {
             annealing.report();
         }
-        dump.iteration(annealing.iterations() - 1, engine, sample.shape);
+        dump.iteration(annealing.iterations() - 1, engine, sample.shape8());
         if (annealing.should_stop()) {
             break;
         }

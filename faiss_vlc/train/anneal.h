@@ -50,7 +50,7 @@ private:
 
     Engine& engine_;
     const Sample& sample_;
-    const Shape& shape_;
+    const Shape shape_;
     const VLCParameters& params_;
     Schedule schedule_;
     Checkpoint state_; ///< before the next iteration; without anchors, biases and labels

@@ -32,7 +32,7 @@ uint64_t run_identity(const Sample& sample, const VLCParameters& params,
     ByteWriter writer;
     writer.i64(sample.shape.n);
     writer.i64(sample.shape.n_train);
-    writer.i32(sample.shape.d);
+    writer.i32(sample.shape8().d);
     writer.i32(sample.shape.m);
     writer.u64(XXH64(sample.x8.data(), sample.x8.size(), 0));
     for (const Parameter* one : of_loop(table)) {
@@ -89,7 +89,7 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     if (state.run != run_identity(sample, params, table)) {
         fail("%s: the checkpoint of another run: data or parameters differ", path.c_str());
     }
-    const Shape& shape = sample.shape;
+    const Shape shape = sample.shape8();
     const uint64_t anchors = checked_mul(shape.m, shape.dp, "components of the anchors");
     const int32_t* anchor = sections.view<int32_t>("anchor", anchors);
     const int32_t* bias = sections.view<int32_t>("bias", shape.m);

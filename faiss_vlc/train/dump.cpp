@@ -72,6 +72,9 @@ void Dump::result(const Anchors& anchors, const Shape& shape) {
     save(stem + "dist", shape.n, 1, widened(anchors.dist));
     save(stem + "count", shape.m, 1, widened(anchors.count));
     save(stem + "energy", shape.m, 1, anchors.energy);
+    if (anchors.covariance.empty()) {
+        return;
+    }
     save(stem + "covariance", int64_t(anchors.groups) * shape.d, shape.d, anchors.covariance);
 }
 

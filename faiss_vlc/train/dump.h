@@ -15,7 +15,7 @@ public:
     explicit Dump(const std::string& folder);
     /// iteration_<t>_{label,dist,count,energy,weight,anchor,spread,bias}.npy
     void iteration(int t, Engine& engine, const Shape& shape);
-    /// result_{anchor,label,dist,count,energy,covariance}.npy
+    /// result_{anchor,label,dist,count,energy,covariance}.npy, the last if there is one
     void result(const Anchors& anchors, const Shape& shape);
 
 private:

@@ -65,7 +65,7 @@ public:
     /// All rows on the lattice: x8, and head8 of several processes.
     void encode_all() const {
         const int64_t n = sample_.shape.n;
-        const size_t dp = sample_.shape.dp;
+        const size_t dp = sample_.shape8().dp;
         if (processes_.count == 1) {
             sample_.x8.resize(size_t(n) * dp);
             encode(0, n, sample_.x8.data());
@@ -108,7 +108,11 @@ private:
     }
     void encode(int64_t first, int64_t end, int8_t* out) const {
         each_here(first, end, [&](int64_t i, const float* row) {
-            sample_.lattice.encode_row(row, out + size_t(i - first) * sample_.shape.dp);
+            if (sample_.routing.used()) {
+                sample_.routing.encode_row(row, out + size_t(i - first) * sample_.routing.dp());
+            } else {
+                sample_.lattice.encode_row(row, out + size_t(i - first) * sample_.shape.dp);
+            }
         });
     }
 
@@ -127,7 +131,7 @@ int choose_anchors(int64_t n, int64_t n_train) {
 }
 
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
-                   const Ranks& processes) {
+                   const Ranks& processes, bool by_length) {
     const std::vector<int64_t> parts = processes.each(n);
     const int64_t before =
             std::accumulate(parts.begin(), parts.begin() + processes.rank, int64_t(0));
@@ -140,7 +144,11 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     // The rows are in random order: a part shows mean and scale as well as all do.
     const int64_t fitted =
             std::min({shape.n, kFittedRows, std::max<int64_t>(1024, kFittedValues / d)});
-    sample.lattice = Lattice::fit(fitted, d, drawing.vectors(0, fitted).data());
+    const std::vector<float> fit = drawing.vectors(0, fitted);
+    sample.lattice = Lattice::fit(fitted, d, fit.data());
+    if (by_length && params.grid != AnchorGrid::int8) {
+        sample.routing = fit_routing(fitted, d, fit.data(), shape.m, sample.lattice.scale);
+    }
     sample.first_kept = std::max<int64_t>(0, shape.n - kKeptRows);
     sample.x = drawing.vectors(sample.first_kept, shape.n);
     drawing.encode_all();

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <faiss_vlc/model/lattice.h>
+#include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
 #include <faiss_vlc/train/engine.h>
@@ -18,8 +19,20 @@ struct Sample {
     int64_t first_kept = 0;    ///< from this row on the vectors themselves are kept
     std::vector<float> x;      ///< (n - first_kept) x d
     Lattice lattice;
-    std::vector<int8_t> x8;    ///< rows x dp: of n rows, or of those that this process holds
+    Routing routing;           ///< if lengths differ much; without anchors
+    std::vector<int8_t> x8;    ///< rows x dp: of n rows, or of those that this process holds; on
+                               ///< the routing's lattice if it is used
     std::vector<int8_t> head8; ///< the first 2 m rows, if there are several processes
+
+    /// The shape of x8.
+    Shape shape8() const {
+        Shape routed = shape;
+        if (routing.used()) {
+            routed.d = routing.lattice.d;
+            routed.dp = routing.dp();
+        }
+        return routed;
+    }
 
     /// The first 2 m rows (at most n).
     const int8_t* head() const { return head8.empty() ? x8.data() : head8.data(); }
@@ -35,8 +48,15 @@ constexpr int64_t kKeptRows = 33 * 1024;
 int choose_anchors(int64_t n, int64_t n_train);
 
 /// Draws and quantizes the sample. Throws if there are fewer vectors than anchors. Of several
-/// processes each gives vectors of its own: the sample is that of all of them, in order.
+/// processes each gives vectors of its own: the sample is that of all of them, in order. by_length:
+/// vectors may be routed by direction and length, if their lengths differ much.
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
-                   const Ranks& processes = {});
+                   const Ranks& processes = {}, bool by_length = false);
+
+/// How vectors (float n x d, a sample's part in random order) are to be routed to m lists for inner
+/// products, without anchors; not used() where their lengths differ little. Of a few weights of the
+/// length it takes the one with which a small training finds neighbours among the fewest vectors.
+/// scale: of a lattice that fits them.
+Routing fit_routing(int64_t n, int d, const float* x, int64_t m, float scale);
 
 } // namespace faiss_vlc

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/train/stages/group.h>
 #include <faiss_vlc/train/stages/robust.h>
 
@@ -44,14 +45,17 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
     result.group = group_anchors(shape.m, shape.dp, anchors8.data(), result.count.data(), wanted,
                                  params.seed);
     result.groups = 1 + *std::max_element(result.group.begin(), result.group.end());
+    if (shape.d > kMaxCovarianceDim) {
+        return;
+    }
     const std::vector<std::vector<int32_t>> rows = rows_by_group(shape, result);
     const size_t size = size_t(shape.d) * shape.d;
     result.covariance.resize(result.groups * size);
-    std::vector<int64_t> all(size, 0);
+    std::vector<int64_t> all(result.groups > 1 ? size : 0, 0);
     for (int g = 0; g < result.groups; g++) {
         int64_t* sums = &result.covariance[g * size];
         engine.covariance(rows[g].data(), int64_t(rows[g].size()), sums);
-        for (size_t i = 0; i < size; i++) {
+        for (size_t i = 0; i < all.size(); i++) {
             all[i] += sums[i];
         }
     }
@@ -90,14 +94,17 @@ void warn_if_coarse(const Sample& sample, double share) {
 /// in.
 void snap(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
           const std::function<AssignSummary()>& assign) {
-    const bool choose = params.grid == AnchorGrid::automatic;
+    const bool choose = params.grid == AnchorGrid::automatic && !sample.routing.used();
     if (choose) {
         engine.get_anchors(result.anchor.data());
     }
-    result.grid = choose ? AnchorGrid::int8 : params.grid;
+    result.grid = choose || sample.routing.used() ? AnchorGrid::int8 : params.grid;
     engine.quantize(result.grid);
     engine.set_bias(std::vector<int32_t>(sample.shape.m, 0).data());
     const AssignSummary summary = assign();
+    if (sample.routing.used()) {
+        return;
+    }
     const double share = rounding_share(engine, sample, params, summary.energy_train, result.dist);
     warn_if_coarse(sample, share);
     if (choose && share > kFineRounding) {
@@ -123,7 +130,7 @@ void describe(Engine& engine, const Shape& shape, const VLCParameters& params, A
 
 void settle(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
             const std::function<AssignSummary()>& assign) {
-    const Shape& shape = sample.shape;
+    const Shape shape = sample.shape8();
     result.anchor.resize(size_t(shape.m) * shape.dp);
     result.count.resize(shape.m);
     result.energy.resize(shape.m);
@@ -131,6 +138,9 @@ void settle(Engine& engine, const Sample& sample, const VLCParameters& params, A
     result.dist.resize(shape.n);
     snap(engine, sample, params, result, assign);
     describe(engine, shape, params, result);
+    if (sample.routing.used()) {
+        leave_routing(sample, result);
+    }
 }
 
 Anchors take_anchors(Engine& engine, const Sample& sample, const VLCParameters& params,

@@ -20,7 +20,13 @@ struct Anchors {
     std::vector<int64_t> energy;        ///< m
     std::vector<uint8_t> group;         ///< m, see group.h
     int groups = 1;
-    std::vector<int64_t> covariance; ///< groups x d x d, see covariance.h
+    std::vector<int64_t>
+            covariance; ///< groups x d x d, see covariance.h; none beyond kMaxCovarianceDim
+    /// Only if the sample is routed: m x dp of its lattice, and m, the lengths that lists stand
+    /// for. Then energies are those on that lattice, and distances are there for rows that are
+    /// kept.
+    std::vector<int8_t> route;
+    std::vector<float> length;
     int iterations = 0;
     int merges = 0, splits = 0;
 };
@@ -31,6 +37,9 @@ struct Anchors {
 /// is too coarse, to stderr.
 void settle(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
             const std::function<AssignSummary()>& assign);
+
+/// Turns anchors of a routed sample's lattice into those of vectors, which are float16.
+void leave_routing(const Sample& sample, Anchors& anchors);
 
 /// Anchors that are given (float m x d, the data's units), put on the grid and otherwise left
 /// alone, with what anneal() finds out about them.

@@ -38,7 +38,8 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
                                   const Model& model) {
     const int d = model.d;
     std::vector<Frame> frames = model.frames;
-    std::vector<int> all(d);
+    const int axes = frames[0].kept;
+    std::vector<int> all(axes);
     std::iota(all.begin(), all.end(), 0);
     for (Frame& frame : frames) {
         frame.arrange(all);
@@ -49,9 +50,9 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
         of_frame[model.group[anchors.label[row]]].push_back(row);
     }
     constexpr int kParts = 64; // sums in a fixed order, whatever the threads
-    std::vector<double> variance(frames.size() * d, 0);
+    std::vector<double> variance(frames.size() * axes, 0);
     for (size_t g = 0; g < frames.size(); g++) {
-        std::vector<double> sums(size_t(kParts) * d, 0);
+        std::vector<double> sums(size_t(kParts) * axes, 0);
         std::vector<int64_t> counted(kParts, 0);
         Rescue rescue;
 #pragma omp parallel for schedule(static)
@@ -67,22 +68,22 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
                     counted[part]++;
                     frames[g].rotate(residual.data(), rotated.data());
                     const double weight = double(model.estimator.energy) / square;
-                    for (int k = 0; k < d; k++) {
-                        sums[size_t(part) * d + k] += weight * rotated[k] * rotated[k];
+                    for (int k = 0; k < axes; k++) {
+                        sums[size_t(part) * axes + k] += weight * rotated[k] * rotated[k];
                     }
                 }
             });
         }
         rescue.rethrow();
         for (int part = 0; part < kParts; part++) {
-            for (int k = 0; k < d; k++) {
-                variance[g * d + k] += sums[size_t(part) * d + k];
+            for (int k = 0; k < axes; k++) {
+                variance[g * axes + k] += sums[size_t(part) * axes + k];
             }
         }
         const auto count = std::accumulate(counted.begin(), counted.end(), int64_t(0));
-        for (int k = 0; k < d; k++) { // where no row tells, all axes are alike
-            variance[g * d + k] = count > 0 ? variance[g * d + k] / double(count)
-                                            : double(model.estimator.energy) / d;
+        for (int k = 0; k < axes; k++) { // where no row tells, all axes are alike
+            variance[g * axes + k] = count > 0 ? variance[g * axes + k] / double(count)
+                                               : double(model.estimator.energy) / d;
         }
     }
     return variance;
@@ -90,13 +91,14 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors,
 
 std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, const Model& model,
                                   const std::vector<double>& variance) {
-    std::vector<double> weight(model.frames.size(), 0), mean(model.d, 0);
+    const int axes = model.frames[0].kept;
+    std::vector<double> weight(model.frames.size(), 0), mean(axes, 0);
     for (int j = 0; j < model.m; j++) {
         weight[model.group[j]] += anchors.count[j];
     }
     for (size_t g = 0; g < weight.size(); g++) {
-        for (int k = 0; k < model.d; k++) {
-            mean[k] += weight[g] / double(sample.shape.n_train) * variance[g * model.d + k];
+        for (int k = 0; k < axes; k++) {
+            mean[k] += weight[g] / double(sample.shape.n_train) * variance[g * axes + k];
         }
     }
     return mean;
@@ -104,13 +106,13 @@ std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, 
 
 void sort_axes(Frame& frame, double* variance) {
     const int d = frame.d;
-    std::vector<int> order(d);
+    std::vector<int> order(frame.kept);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int a, int b) { return variance[a] > variance[b]; });
     std::vector<int8_t> rows(frame.rows.size());
-    std::vector<double> sorted(d);
-    for (int i = 0; i < d; i++) {
+    std::vector<double> sorted(frame.kept);
+    for (int i = 0; i < frame.kept; i++) {
         std::copy_n(&frame.rows[size_t(order[i]) * d], d, &rows[size_t(i) * d]);
         sorted[i] = variance[order[i]];
     }
@@ -143,7 +145,6 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
 }
 
 void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
-    constexpr float kBeyond = 1.25f; // times what was seen is still usual
     std::vector<int64_t> rows = fitting_rows(sample.shape);
     rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
     std::vector<float> gamma(rows.size(), 1), length(rows.size()), kappa(rows.size(), 1);
@@ -186,10 +187,9 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     const size_t tail = gamma.size() / 256; // these may be wild
     const size_t last = gamma.size() - 1 - tail;
     model.estimator.set_gamma(gamma[tail], gamma[last]);
-    const float margin = 0.02f + kappa[last] - kappa[tail];
-    model.estimator.set_far(std::max(0.02f, kappa[tail] - margin), kappa[last] + margin);
+    model.estimator.set_far(kappa[tail], kappa[last]);
     if (model.metric == faiss::METRIC_L2) {
-        model.estimator.usual_length = std::min(kBeyond * length[last], kUnbounded);
+        model.estimator.usual_length = std::min(length[last], kUnbounded);
     }
 }
 

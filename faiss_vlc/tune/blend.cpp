@@ -139,8 +139,9 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
                 const size_t at = q * trial.candidates + c;
                 const float g = terms.gamma[at];
                 if (g < 0) { // far: plain decoding
-                    estimate[c] = terms.list_distance[at] - terms.square[at] * g -
-                                  (inner_product ? 1.0f : 2.0f) * terms.dot[at];
+                    estimate[c] = std::max(terms.list_distance[at] - terms.square[at] * g -
+                                                   (inner_product ? 1.0f : 2.0f) * terms.dot[at],
+                                           least_distance(terms, at, q, inner_product));
                     continue;
                 }
                 const float miss = 1.0f - g;
@@ -178,24 +179,28 @@ Estimator with_terms(Estimator estimator, const VLCParameters& params, float t1,
 
 } // namespace
 
+int64_t found_by(const Trial& wide, const Terms& terms, const Model& model) {
+    return found(wide, terms, model, model.estimator);
+}
+
 int64_t check_estimator(const Trial& wide, const Terms& terms, const Model& model,
-                     const VLCParameters& params, Estimator& estimator) {
+                        const VLCParameters& params, Estimator& estimator) {
     constexpr double kClearly = 1.03;
     const struct {
         float t1, t2, c;
     } others[] = {{0, 0, 0}, {1, 1, 0}, {1, -1, 0}, {1, -0.5f, 0}, {0.5f, 0, 0}, {1, 0.5f, 0.2f}};
-    int64_t finds = found(wide, terms, model, estimator);
-    double best = double(finds) * kClearly;
+    int64_t best = found(wide, terms, model, estimator);
+    double enough = double(best) * kClearly;
     for (const auto& [t1, t2, c] : others) {
         const Estimator other = with_terms(estimator, params, t1, t2, c);
-        const auto met = double(found(wide, terms, model, other));
-        if (met > best) {
+        const int64_t met = found(wide, terms, model, other);
+        if (double(met) > enough) {
             best = met;
-            finds = int64_t(met);
+            enough = double(met);
             estimator = other;
         }
     }
-    return finds;
+    return best;
 }
 
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
@@ -231,13 +236,28 @@ int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& mo
         try_values(&Estimator::t2, params.t2, {0.5f, 0.9f});
         return best;
     }
-    for (int round = 0; round < 2; round++) {
-        try_values(&Estimator::c, params.c, {0.0f, 0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f});
-        try_values(&Estimator::t2, params.t2,
-                   {-1.0f, -0.5f, 0.0f, 0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
-        if (model.metric != faiss::METRIC_INNER_PRODUCT) {
-            try_values(&Estimator::t1, params.t1, {0.0f, 0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
+    const auto rounds = [&](std::initializer_list<float> values_of_c) {
+        for (int round = 0; round < 2; round++) {
+            try_values(&Estimator::c, params.c, values_of_c);
+            try_values(&Estimator::t2, params.t2,
+                       {-1.0f, -0.5f, 0.0f, 0.2f, 0.35f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f, 1.0f});
+            if (model.metric != faiss::METRIC_INNER_PRODUCT) {
+                try_values(&Estimator::t1, params.t1, {0.0f, 0.25f, 0.5f, 0.65f, 0.8f, 0.9f, 1.0f});
+            }
         }
+    };
+    // c counts longer vectors as less certain, which misleads where later ones are longer than the
+    // sample's: it has to find clearly more
+    constexpr double kClearly = 1.02;
+    estimator = with_terms(estimator, params, estimator.t1, estimator.t2, 0);
+    best = found(trial, terms, model, estimator);
+    rounds({});
+    const Estimator without = estimator;
+    const int64_t found_without = best;
+    rounds({0.1f, 0.2f, 0.3f, 0.45f, 0.6f, 0.8f});
+    if (double(best) < kClearly * double(found_without)) {
+        estimator = without;
+        best = found_without;
     }
     return best;
 }

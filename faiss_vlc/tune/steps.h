@@ -51,7 +51,8 @@ std::vector<int64_t> fitting_rows(const Shape& shape);
 /// nor the energy. out: float d.
 void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out);
 
-/// Variance of residual * sqrt(E) / |residual| along each axis of the full frames, frames x d.
+/// Variance of residual * sqrt(E) / |residual| along each axis of the frames, frames x
+/// axes.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
 
 /// The mean of the frames' variances, axis by axis, by which all frames share one layout.
@@ -70,7 +71,10 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 /// Takes another of a few estimators, plain decoding among them, where that finds clearly more of a
 /// wide trial. Returns what is found.
 int64_t check_estimator(const Trial& wide, const Terms& terms, const Model& model,
-                     const VLCParameters& params, Estimator& estimator);
+                        const VLCParameters& params, Estimator& estimator);
+
+/// What the model finds as it is.
+int64_t found_by(const Trial& wide, const Terms& terms, const Model& model);
 
 /// The distance within which nearly all true neighbours' anchors lie: the model's most_distance.
 float usual_distance(const Trial& trial, const Terms& terms);

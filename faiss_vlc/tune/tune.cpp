@@ -7,12 +7,22 @@
 
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
+#include <faiss_vlc/tune/frames.h>
 #include <faiss_vlc/tune/steps.h>
 #include <faiss_vlc/tune/words.h>
 
 namespace faiss_vlc {
 
 namespace {
+
+/// RMS length that the lists of a routed sample stand for, by their vectors; 0 of another sample.
+double mean_length(const Anchors& anchors, const Shape& shape) {
+    double sum = 0;
+    for (size_t j = 0; j < anchors.length.size(); j++) {
+        sum += double(anchors.count[j]) * double(anchors.length[j]) * double(anchors.length[j]);
+    }
+    return std::sqrt(sum / double(std::max<int64_t>(1, shape.n_train)));
+}
 
 /// Spread of each list relative to the whole, drawn towards it where few vectors speak.
 void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
@@ -21,10 +31,12 @@ void set_spreads(const Anchors& anchors, const Shape& shape, Model& model) {
             double(std::accumulate(anchors.energy.begin(), anchors.energy.end(), int64_t(0)));
     const double mean = total / double(std::max<int64_t>(1, shape.n_train));
     model.spread.assign(shape.m, 1.0f);
+    const double unit = mean_length(anchors, shape);
     for (int j = 0; j < shape.m && mean > 0; j++) {
         const double energy =
                 (double(anchors.energy[j]) + kPrior * mean) / (anchors.count[j] + kPrior);
-        model.spread[j] = half_to_float(float_to_half(float(std::sqrt(energy / mean))));
+        const double length = unit > 0 ? double(anchors.length[j]) / unit : 1.0;
+        model.spread[j] = half_to_float(float_to_half(float(length * std::sqrt(energy / mean))));
     }
 }
 
@@ -52,24 +64,25 @@ Model model_of(const Sample& sample, const Anchors& anchors, const VLCParameters
         }
     }
     set_spreads(anchors, shape, model);
+    if (sample.routing.used()) {
+        model.routing = sample.routing;
+        model.routing.anchors = anchors.route;
+        model.round_anchors();
+    }
 
     model.group = anchors.group;
-    for (int g = 0; g < anchors.groups; g++) {
-        const int64_t* covariance = &anchors.covariance[size_t(g) * shape.d * shape.d];
-        model.frames.push_back(params.frame == FrameKind::identity
-                                       ? Frame::identity(shape.d, covariance)
-                                       : Frame::principal(shape.d, covariance));
-    }
+    model.frames = make_frames(sample, anchors, params);
     return model;
 }
 
-/// Keeps the layout's axes in each frame, with their deviations. variance: frames x d.
+/// Keeps the layout's axes in each frame, with their deviations. variance: frames x axes found.
 void keep_axes(const Layout& layout, const std::vector<double>& variance, Model& model) {
     model.layout = layout;
+    const size_t found = variance.size() / model.frames.size();
     for (size_t g = 0; g < model.frames.size(); g++) {
         model.frames[g].keep(layout.axes);
         for (int i = 0; i < model.frames[g].kept; i++) {
-            model.sigma.push_back(float(std::sqrt(variance[g * size_t(model.d) + i])));
+            model.sigma.push_back(float(std::sqrt(variance[g * found + i])));
         }
     }
 }
@@ -81,18 +94,25 @@ void start_estimator(const VLCParameters& params, Estimator& estimator) {
     estimator.c = params.c >= 0 ? params.c : 0.3f;
 }
 
+/// Whether all vectors may get plain decoding, as if they were far: not where a term is set.
+bool may_be_plain(const VLCParameters& params, faiss::MetricType metric) {
+    return metric == faiss::METRIC_L2 && params.t1 < 0 && params.t2 < 0 && params.c < 0;
+}
+
 TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t seed) {
     const Shape& shape = sample.shape;
     const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
     int64_t train = 0, held = 0;
-    for (int64_t i = 0; i < shape.n; i++) {
+    const int64_t first = sample.routing.used() ? sample.first_kept : 0;
+    for (int64_t i = first; i < shape.n; i++) {
         (i < shape.n_train ? train : held) += anchors.dist[i];
     }
     TrainingRecord record;
     record.n = shape.n;
     record.iterations = anchors.iterations;
     record.seed = seed;
-    record.energy_train = float(double(train) / double(shape.n_train) * unit);
+    record.energy_train =
+            float(double(train) / double(std::max<int64_t>(1, shape.n_train - first)) * unit);
     record.energy_held = shape.n > shape.n_train
                                  ? float(double(held) / double(shape.n - shape.n_train) * unit)
                                  : 0;
@@ -110,9 +130,10 @@ struct Candidate {
 class CodecTrial {
 public:
     CodecTrial(const Sample& sample, const Anchors& anchors, const Trial& trial,
-               const VLCParameters& params, const Model& model, const std::vector<double>& variance)
+               const VLCParameters& params, const Model& model, const std::vector<double>& variance,
+               const std::vector<double>& mean)
         : sample_(sample), anchors_(anchors), trial_(trial), params_(params), model_(model),
-          variance_(variance), mean_(mean_variance(sample, anchors, model, variance)),
+          variance_(variance), mean_(mean),
           code_size_(params.code_size(model.d)) {}
 
     bool allows_levels() const {
@@ -137,7 +158,7 @@ private:
     const VLCParameters& params_;
     const Model& model_;
     const std::vector<double>& variance_;
-    std::vector<double> mean_;
+    const std::vector<double>& mean_;
     int code_size_;
 };
 
@@ -230,10 +251,15 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.estimator.energy = fit_energy(sample, anchors, model);
     std::vector<double> variance = axis_variance(sample, anchors, model);
     for (int g = 0; g < anchors.groups; g++) {
-        sort_axes(model.frames[g], &variance[size_t(g) * d]);
+        sort_axes(model.frames[g], &variance[size_t(g) * model.frames[g].kept]);
     }
+    std::vector<double> mean = mean_variance(sample, anchors, model, variance);
+    if (int(mean.size()) < d) { // a layout may pad its last run with up to 3 axes
+        mean.resize(mean.size() - 3);
+    }
+
     const Trial trial = make_trial(sample, model);
-    const CodecTrial codecs(sample, anchors, trial, params, model, variance);
+    const CodecTrial codecs(sample, anchors, trial, params, model, variance, mean);
     Candidate chosen;
     if (codecs.allows_levels()) {
         chosen = codecs.levels();
@@ -254,8 +280,22 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
     check_interrupt();
     const Trial wide = widen(trial, best);
-    check_estimator(wide, estimate_terms(sample, anchors, wide, best), best, params,
-                    best.estimator);
+    const int64_t met = check_estimator(wide, estimate_terms(sample, anchors, wide, best), best,
+                                        params, best.estimator);
+    if (best.layout.factor_bytes == kFactorBytes && may_be_plain(params, metric)) {
+        Model plain = best;
+        plain.estimator.usual_length = 0;
+        const auto gain_on = [&](const Trial& some, int64_t without) {
+            return found_by(some, estimate_terms(sample, anchors, some, plain), plain) - without;
+        };
+        const int64_t gain = gain_on(wide, met);
+        // the narrow trial has more queries, but is passed over where the wide one is clear
+        constexpr double kClearly = 0.03;
+        if (double(gain) >= -kClearly * double(met) &&
+            gain + gain_on(trial, found_by(trial, best_terms, best)) >= 0) {
+            best = std::move(plain);
+        }
+    }
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);

@@ -205,6 +205,9 @@ Model word_model(const Model& model, WordAxes axes, int code_bytes, int factor_b
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
     }
+    for (Frame& frame : result.frames) {
+        frame.keep(axes == WordAxes::own ? model.d : int(variance.size()));
+    }
     result.layout = Layout::of_blocks(code_bytes, factor_bytes, result.frames[0].kept);
     if (axes == WordAxes::dealt) {
         const std::vector<int> order = deal(result.layout, variance);

@@ -87,7 +87,7 @@ def _index_init(self, d, m=0, bits_per_dim=None, metric=None, *, parameters=None
     Parameters
     ----------
     d : int
-        Dimensions, 1 to 4096; or an IndexVLC, to make a copy of.
+        Dimensions, 1 to 16384; or an IndexVLC, to make a copy of.
     m : int or VLCParameters
         Anchors; 0: about 4 sqrt(n) of the training set. Or all parameters at once.
     bits_per_dim : float

@@ -5,9 +5,12 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <faiss/IndexFlat.h>
 
 #include <faiss_vlc/index_io.h>
 
@@ -260,6 +263,71 @@ TEST(Data, RowsUnlikeTheTrainings) {
         EXPECT_GT(met.first, away < 10 ? 0.99 : 0) << away;
         EXPECT_LT(met.error, 1.1 * own.error) << away;
     }
+}
+
+/// How many of the ten nearest rows a search of all lists finds, and how many are among the ten
+/// whose decoded vectors are nearest.
+std::pair<double, double> found_and_decoded(const IndexVLC& index, const std::vector<float>& base,
+                                            const std::vector<float>& queries) {
+    const int d = index.d, k = 10;
+    const idx_t rows = idx_t(base.size()) / d, n = idx_t(queries.size()) / d;
+    std::vector<float> decoded(base.size());
+    index.reconstruct_n(0, rows, decoded.data());
+    faiss::IndexFlatL2 exact(d), flat(d);
+    exact.add(rows, base.data());
+    flat.add(rows, decoded.data());
+    const Results truth = search(exact, queries, k);
+    const auto share = [&](const Results& met) {
+        int hits = 0;
+        for (idx_t q = 0; q < n; q++) {
+            const auto from = truth.label.begin() + q * k;
+            for (int i = 0; i < k; i++) {
+                hits += int(std::count(from, from + k, met.label[size_t(q * k + i)]));
+            }
+        }
+        return hits / double(n * k);
+    };
+    return {share(search(index, queries, k)), share(search(flat, queries, k))};
+}
+
+// Where terms that training chose don't fit, a search is as good as plain decoding all the same.
+TEST(Data, MovedRowsAreFoundAsByDecoding) {
+    const int d = 64, n = 5000, queries = 300;
+    for (const double away : {1.0, 2.5, 5.0}) {
+        Random random(31);
+        std::vector<float> base = random.normals(n * d);
+        IndexVLC index(d, small(32, 2));
+        index.train(n, base.data());
+        const std::vector<float> moved = random.normals(n * d, 1, away);
+        base.insert(base.end(), moved.begin(), moved.end());
+        index.add(2 * n, base.data());
+        index.make_direct_map();
+        index.nprobe = index.nlist;
+        const std::vector<float> asked = random.normals(queries * d, 1, away);
+        const auto [found, decoded] = found_and_decoded(index, base, asked);
+        EXPECT_GT(decoded, 0.05);
+        EXPECT_GE(found, decoded - 0.01) << away;
+    }
+}
+
+TEST(Data, FewNonzerosAreFoundAsByDecoding) {
+    const int d = 256, n = 6000, queries = 300;
+    Random random(33);
+    std::vector<float> rows(size_t(n + queries) * d);
+    for (int i = 0; i < n + queries; i++) {
+        for (int nonzero = 0; nonzero < 3; nonzero++) {
+            rows[size_t(i) * d + random.bits() % d] = float(random.unit() + 0.5);
+        }
+    }
+    const std::vector<float> asked(rows.begin() + ptrdiff_t(n) * d, rows.end());
+    rows.resize(size_t(n) * d);
+    IndexVLC index(d, small(32, 0.5f));
+    index.train(n, rows.data());
+    index.add(n, rows.data());
+    index.make_direct_map();
+    index.nprobe = index.nlist;
+    const auto [found, decoded] = found_and_decoded(index, rows, asked);
+    EXPECT_GE(found, decoded - 0.01);
 }
 
 // Wild rows in training must not own what lengths are counted in: the others are found as well, and

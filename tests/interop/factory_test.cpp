@@ -116,7 +116,7 @@ TEST(Factory, TokensWhereNothingFitsAreRefused) {
     EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(16, nullptr); }, "null"));
     EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(0, "VLC4"); }, "dimension"));
     EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(-1, "IDMap,VLC4"); }, "dimension"));
-    EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(5000, "VLC4"); }, "4096"));
+    EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(20000, "VLC4"); }, "16384"));
     EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(16, "VLC4", faiss::METRIC_L1); },
                        "METRIC_L2"));
 }

@@ -51,7 +51,7 @@ def xxh64(data):
     return h ^ h >> 32
 
 
-KNOWN = "index parameters parameters.2 training lattice anchors spread frame sigma layout estimator rank lists ids codes".split()
+KNOWN = "index parameters parameters.2 training lattice anchors routing spread frame sigma layout estimator rank lists ids codes".split()
 
 
 def sections(payload):
@@ -85,6 +85,9 @@ def read(payload):
     index.mean = np.frombuffer(part["lattice"], "<f4", d, 4)
     grid = struct.unpack_from("<I", part["anchors"])[0]
     index.anchors = np.frombuffer(part["anchors"], "<f2" if grid else "i1", m * d, 4).reshape(m, d).astype(np.float64)
+    index.rank_scale = 1.0
+    if "routing" in part:
+        index.rank_scale = 2.0 ** max(0, np.floor(np.log2(127 / np.abs(index.anchors).max())))
     index.spread = np.frombuffer(part["spread"], "<f2").astype(np.float64)
     axes, frames = struct.unpack_from("<II", part["frame"])
     index.frame_of = np.frombuffer(part["frame"], "<u1", m, 8)
@@ -151,13 +154,13 @@ def decode(payload):
 def ranks(index, query):
     """The lists in the order in which they are probed."""
     width = index.spread * np.sqrt(index.energy)
-    anchors = np.floor(index.anchors + 0.5)
+    anchors = np.floor(index.anchors * index.rank_scale + 0.5)
     if index.metric == 1:
         q = np.rint(np.clip((query - index.mean) * index.scale, -127, 127))
         score = ((q - anchors) ** 2).sum(1) + np.floor(index.rank_bias * width**2 + 0.5)
     else:
         q = np.rint(query * (127 / np.abs(query).max()))
-        score = -(anchors @ q) - np.floor(np.linalg.norm(q) * index.rank_bias * width + 0.5)
+        score = -(anchors @ q) - np.floor(np.linalg.norm(q) * index.rank_bias * index.rank_scale * width + 0.5)
     return np.argsort(score, kind="stable")
 
 

@@ -23,7 +23,7 @@ Typical typical_distances(int64_t n_train, float kappa, std::vector<int32_t>& di
 }
 
 std::vector<int64_t> starting_rows(const Sample& sample, Robust robust) {
-    const Shape& shape = sample.shape;
+    const Shape shape = sample.shape8();
     std::vector<int64_t> rows(shape.m);
     std::iota(rows.begin(), rows.end(), 0);
     if (robust == Robust::none) {

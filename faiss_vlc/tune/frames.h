@@ -1,0 +1,27 @@
+#pragma once
+
+#include <vector>
+
+#include <faiss_vlc/model/frame.h>
+#include <faiss_vlc/parameters.h>
+#include <faiss_vlc/train/sample.h>
+#include <faiss_vlc/train/settle.h>
+
+namespace faiss_vlc {
+
+/// The frame of each group, by the covariance of its residuals. Up to kExactDim dimensions all
+/// axes; beyond, the leading ones, as many as codes of that size can use and a few more, the same
+/// number in each frame.
+std::vector<Frame> make_frames(const Sample& sample, const Anchors& anchors,
+                               const VLCParameters& params);
+
+constexpr int kExactDim = 512; ///< all eigenvectors take less than a second
+
+/// How many axes a layout of these bytes gives bits to, at most, over all tilts that may be tried.
+int axes_with_bits(int code_bytes, const std::vector<double>& variance,
+                   const std::vector<double>& tilts);
+
+/// The tilts that training tries.
+std::vector<double> tilts_to_try(const VLCParameters& params);
+
+} // namespace faiss_vlc
