@@ -41,9 +41,9 @@ inline std::unique_ptr<IndexVLC> word_index(const Words& words, int d, int m,
     const Sample sample = draw_sample(n, d, x.data(), params);
     ReferenceEngine engine;
     const Anchors anchors = anneal(engine, sample, params, false);
-    auto model = std::make_shared<Model>(word_model(*levels.model, words.axes, words.code_bytes,
-                                                    words.factor_bytes,
-                                                    std::vector<double>(d, 1.0)));
+    auto model =
+            std::make_shared<Model>(word_model(*levels.model, words.axes, words.code_bytes,
+                                               words.factor_bytes, std::vector<double>(d, 1.0)));
     train_words(sample, anchors, 1000, 3, params.seed, *model);
     fit_factors(sample, anchors, *model);
     params.bytes = words.code_bytes + words.factor_bytes;
