@@ -7,6 +7,7 @@
 
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
+#include <faiss_vlc/tune/held_out.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {
@@ -143,12 +144,15 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
     check_interrupt();
     const Trial wide = widen(trial, best);
-    check_estimator(wide, estimate_terms(sample, anchors, wide, best), best, params,
-                    best.estimator);
+    const Terms wide_terms = estimate_terms(sample, anchors, wide, best);
+    check_estimator(wide, wide_terms, best, params, best.estimator);
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
     best.record = record_of(sample, anchors, params.seed);
+    check_interrupt();
+    best.recall = measure_recall(sample, anchors, wide, wide_terms, best);
+    best.usual_length = fit_usual_length(sample, anchors, best);
     return best;
 }
 
