@@ -19,7 +19,8 @@ struct HeldOutRecall {
     int64_t estimated = 0; ///< by the estimate, all lists probed
     int64_t probed = 0;    ///< by the estimate with nprobe lists: what a search finds by default
     /// By a product quantizer of as many bytes, all lists probed: one of 8 bits a block, trained
-    /// on the same residuals.
+    /// on the same residuals, which it rounds to 8 bits a dimension. 0 where `base` is below 4096:
+    /// its codebooks would know the rows by heart.
     int64_t product = 0;
     /// Those among the nearest on the int8 lattice, as many as a list has vectors (20 at least).
     int64_t on_lattice = 0;

@@ -99,7 +99,9 @@ Json held_out_of(const HeldOutRecall& held) {
     json["recall_all_lists"] = recall(held.estimated);
     json["recall_decoded"] = recall(held.decoded);
     json["recall_exact_order"] = recall(held.in_lists);
-    json["recall_product_quantizer"] = recall(held.product);
+    if (held.product > 0) {
+        json["recall_product_quantizer"] = recall(held.product);
+    }
     json["recall_on_lattice"] = recall(held.on_lattice);
     return json;
 }
@@ -163,7 +165,10 @@ void print_held_out(const Json& held) {
     line("recall_exact_order", probed.c_str());
     line("recall_all_lists", "with all lists probed: the rest is lost to the codes");
     line("recall_decoded", "by distances to decoded vectors, all lists probed");
-    line("recall_product_quantizer", "by a product quantizer of as many bytes, all lists probed");
+    if (held.contains("recall_product_quantizer")) {
+        line("recall_product_quantizer",
+             "by a product quantizer of as many bytes, all lists probed");
+    }
     printf("           (%lld held-out vectors among %lld of the sample; more vectors, or other "
            "queries, find less)\n",
            held["queries"].get<long long>(), held["base"].get<long long>());

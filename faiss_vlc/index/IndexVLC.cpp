@@ -250,7 +250,9 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
     const Anchors anchors =
             train_anchors(sample, wanted, verbose || cp.verbose, given, ranks, device);
     auto trained = std::make_shared<Model>(tune_model(sample, anchors, used, metric_type));
-    report_training(*trained, verbose || cp.verbose);
+    if (ranks.rank == 0) {
+        report_training(*trained, verbose || cp.verbose);
+    }
     trained_on = device;
     set_model(std::move(trained));
 }

@@ -34,8 +34,8 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
 
 /// What a product quantizer of `bytes` bytes finds of the true neighbours, over all queries and
 /// with all lists probed: bytes blocks of the residuals' dimensions, 256 codewords each, trained on
-/// rows of the trial's base. list_distance: that of each query and row, as in Terms, queries x
-/// base.
+/// rows of the trial's base; 0 of a base below 4096 rows. list_distance: that of each query and
+/// row, as in Terms, queries x base.
 int64_t found_by_product(const Sample& sample, const Anchors& anchors, const Trial& trial,
                          const Model& model, const Truth& truth,
                          const std::vector<float>& list_distance, int bytes);

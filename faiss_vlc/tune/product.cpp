@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kWords = 256; ///< codewords of a block
 constexpr int kIterations = 5;
+constexpr size_t kLeastRows = 4096; ///< of the base, or codebooks know it by heart
 constexpr int64_t kTrainingRows = 6144;
 constexpr int64_t kTrainingValues = 1 << 23; ///< of all rows: bounds memory
 constexpr int kChunk = 256;                  ///< rows coded at a time
@@ -209,6 +210,9 @@ int64_t found_by_product(const Sample& sample, const Anchors& anchors, const Tri
                          const Model& model, const Truth& truth,
                          const std::vector<float>& list_distance, int bytes) {
     const bool products = model.metric == faiss::METRIC_INNER_PRODUCT;
+    if (trial.base.size() < kLeastRows) {
+        return 0;
+    }
     const std::vector<Block> blocks = train_blocks(sample, anchors, trial, bytes);
     const CodedRows coded = code_rows(sample, anchors, trial, blocks);
     const size_t n = trial.base.size();
@@ -233,12 +237,13 @@ int64_t found_by_product(const Sample& sample, const Anchors& anchors, const Tri
             std::vector<float> estimate(n);
             for (size_t i = 0; i < n; i++) {
                 const uint8_t* code = &coded.code[i * blocks.size()];
-                float sum = 0;
+                float some[4] = {}; // that don't wait for each other
                 for (size_t b = 0; b < blocks.size(); b++) {
-                    sum += dot[b * kWords + code[b]];
+                    some[b % 4] += dot[b * kWords + code[b]];
                 }
+                const double sum = double(some[0]) + some[1] + some[2] + some[3];
                 const double list = list_distance[q * n + i];
-                estimate[i] = float(products ? list - sum : list + coded.own[i] - 2 * double(sum));
+                estimate[i] = float(products ? list - sum : list + coded.own[i] - 2 * sum);
             }
             total += truth.found(q, estimate.data(), truth.neighbours);
         });

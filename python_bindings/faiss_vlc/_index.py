@@ -212,7 +212,7 @@ in_lists : those in the lists that nprobe reaches
 decoded : those found by plain decoding, all lists probed
 estimated : those found by the estimate, all lists probed
 probed : those found by the estimate with nprobe lists
-product : those that a product quantizer of as many bytes finds, all lists probed
+product : those that a product quantizer of as many bytes finds, all lists probed; 0 if base is below 4096
 on_lattice : those among the nearest on the int8 lattice, as many as a list has vectors
 """)
 _counts(AddedRows, """What add() counted since the last reset().
