@@ -9,10 +9,11 @@ namespace faiss_vlc {
 /// small base of vectors like the training's: a larger base, or queries of another kind, find
 /// less. All 0 in an index that is not trained, or was by a version that didn't count.
 struct HeldOutRecall {
-    int64_t queries = 0; ///< held-out vectors
-    int64_t base = 0;    ///< rows of the sample that they were compared with
-    int64_t sought = 0;  ///< true neighbours of all queries
-    int64_t nprobe = 0;  ///< the default nprobe, for in_lists and probed
+    /// Held-out vectors. Where there are none: training rows, which find themselves.
+    int64_t queries = 0;
+    int64_t base = 0;   ///< rows of the sample that they were compared with
+    int64_t sought = 0; ///< true neighbours of all queries
+    int64_t nprobe = 0; ///< the default nprobe, for in_lists and probed
     /// Those in the lists that nprobe reaches: what an exact order of their vectors finds.
     int64_t in_lists = 0;
     int64_t decoded = 0;   ///< by plain decoding (t1 = t2 = c = 0), all lists probed
