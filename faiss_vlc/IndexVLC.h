@@ -7,6 +7,7 @@
 #include <faiss/IndexIVFFlat.h>
 
 #include <faiss_vlc/faiss_version.h>
+#include <faiss_vlc/findings.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
 
@@ -161,6 +162,14 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// Moves all vectors of an index of the same training here; other is empty afterwards. Below an
     /// IDMap, which passes 0 for add_id whatever is here, ids go on from ntotal.
     void merge_from(faiss::Index& other, idx_t add_id) override;
+
+    /// What training found of held-out vectors' neighbours: the recall to expect of a search, but
+    /// that a larger base has more that is near. Written to files.
+    HeldOutRecall held_out_recall() const;
+    /// How many rows add() met that are outside of what training saw. Where they are many, it says
+    /// so on stderr, once. Merging adds up, reset() begins anew, removing changes nothing. Written
+    /// to files.
+    AddedRows added_rows() const;
 
     /// Bytes of memory: lists, model and what is derived from it.
     size_t memory() const;

@@ -101,6 +101,9 @@ static PyObject* index_object(faiss::Index* index, int flags) {
 %ignore faiss_vlc::IndexVLC::below_id_map;
 %ignore faiss_vlc::IndexVLC::IndexVLC(std::shared_ptr<const Model>, const VLCParameters&);
 %rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
+%rename(_held_out_recall) faiss_vlc::IndexVLC::held_out_recall;
+%rename(_added_rows) faiss_vlc::IndexVLC::added_rows;
+%ignore faiss_vlc::AddedRows::add;
 %define INHERITED(method)
 %ignore faiss_vlc::IndexVLC::method;
 %enddef
@@ -125,6 +128,7 @@ INHERITED(check_compatible_for_merge)
 INHERITED(merge_from)
 INHERITED(reset)
 INHERITED(decode_vectors)
+%include <faiss_vlc/findings.h>
 #define FAISS_VLC_LIST_CONTEXT(default_value)
 #define FAISS_VLC_SCANNER_PARAMS(default_value)
 %include <faiss_vlc/IndexVLC.h>

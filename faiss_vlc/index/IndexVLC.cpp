@@ -14,6 +14,7 @@
 #include <faiss_vlc/index/device_kind.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index/hooks.h>
+#include <faiss_vlc/index/say.h>
 #include <faiss_vlc/index/search_device.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
@@ -250,6 +251,9 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
     const Anchors anchors =
             train_anchors(sample, wanted, verbose || cp.verbose, given, ranks, device);
     auto trained = std::make_shared<Model>(tune_model(sample, anchors, used, metric_type));
+    if (ranks.rank == 0) {
+        report_training(*trained, verbose || cp.verbose);
+    }
     trained_on = device;
     set_model(std::move(trained));
 }
@@ -286,6 +290,14 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
             std::copy_n(labels.data(), count, list_nos + first);
         }
     });
+}
+
+HeldOutRecall IndexVLC::held_out_recall() const {
+    return model ? model->recall : HeldOutRecall();
+}
+
+AddedRows IndexVLC::added_rows() const {
+    return lists().added;
 }
 
 size_t IndexVLC::memory() const {

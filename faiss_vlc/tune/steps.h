@@ -39,6 +39,10 @@ struct Terms {
 Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& trial,
                      const Model& model);
 
+/// The estimate of a query's distance from each of its candidates, by the terms of its trial.
+void estimate_all(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e,
+                  size_t query, std::vector<float>& estimate);
+
 /// Chooses t1, t2 and c one after the other (the optimum is flat), starting from and replacing
 /// `estimator`; plain decoding and the unbiased estimate are tried, too. Returns what is found.
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,

@@ -8,6 +8,7 @@
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/tune/frames.h>
+#include <faiss_vlc/tune/held_out.h>
 #include <faiss_vlc/tune/steps.h>
 #include <faiss_vlc/tune/words.h>
 
@@ -280,26 +281,29 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
     check_interrupt();
     const Trial wide = widen(trial, best);
-    const int64_t met = check_estimator(wide, estimate_terms(sample, anchors, wide, best), best,
-                                        params, best.estimator);
+    Terms wide_terms = estimate_terms(sample, anchors, wide, best);
+    const int64_t met = check_estimator(wide, wide_terms, best, params, best.estimator);
     if (best.layout.factor_bytes == kFactorBytes && may_be_plain(params, metric)) {
         Model plain = best;
         plain.estimator.usual_length = 0;
-        const auto gain_on = [&](const Trial& some, int64_t without) {
-            return found_by(some, estimate_terms(sample, anchors, some, plain), plain) - without;
-        };
-        const int64_t gain = gain_on(wide, met);
+        Terms plain_terms = estimate_terms(sample, anchors, wide, plain);
+        const int64_t gain = found_by(wide, plain_terms, plain) - met;
         // the narrow trial has more queries, but is passed over where the wide one is clear
         constexpr double kClearly = 0.03;
         if (double(gain) >= -kClearly * double(met) &&
-            gain + gain_on(trial, found_by(trial, best_terms, best)) >= 0) {
+            gain + found_by(trial, estimate_terms(sample, anchors, trial, plain), plain) >=
+                    found_by(trial, best_terms, best)) {
             best = std::move(plain);
+            wide_terms = std::move(plain_terms);
         }
     }
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(sample, anchors, trial, best));
     best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
     best.record = record_of(sample, anchors, params.seed);
+    check_interrupt();
+    best.recall = measure_recall(sample, anchors, wide, wide_terms, best);
+    best.usual_length = fit_usual_length(sample, anchors, best);
     return std::move(best);
 }
 

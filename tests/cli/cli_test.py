@@ -102,6 +102,17 @@ class Works(Case):
 
         info = self.json("info", "--idx", out)
         self.assertEqual(info["n"], N)
+        held = info["held_out"]
+        # of a part of the base, so a little more than of the whole
+        self.assertAlmostEqual(held["recall_all_lists"], recall[-1], delta=0.08)
+        self.assertLessEqual(held["recall"], held["recall_exact_order"])
+        self.assertEqual((held["neighbours"], held["nprobe"]), (10, info["nprobe"]))
+        self.assertEqual((info["added"]["rows"], info["added"]["outside"] < N / 50), (N, True))
+        text = self.vlc("info", "--idx", out).stdout
+        self.assertRegex(text, rf"(?m)^recall@10  {held['recall']:.3f}  to expect with nprobe {held['nprobe']}, ")
+        self.assertRegex(text, rf"(?m)^ +{held['recall_all_lists']:.3f}  with all lists probed")
+        self.assertRegex(text, rf"\({held['queries']} held-out vectors among {held['base']} of the sample")
+        self.assertRegex(text, rf"(?m)^added +{N} vectors, ")
         self.vlc("verify", "--idx", out)
         self.assertIn("reference", self.vlc("info", "--devices").stdout)
 

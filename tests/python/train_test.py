@@ -34,6 +34,27 @@ except KeyboardInterrupt:
 """
 
 
+class Findings(unittest.TestCase):
+    def test_held_out_recall_and_added_rows(self):
+        index = faiss_vlc.IndexVLC(D, 16)
+        self.assertEqual(index.held_out_recall.to_dict(), faiss_vlc.HeldOutRecall().to_dict())
+        index.train(TRAIN)
+        held = index.held_out_recall
+        self.assertEqual(held.sought, 10 * held.queries)
+        self.assertEqual(held.nprobe, index.nprobe)
+        self.assertTrue(0 < held.probed <= held.in_lists <= held.sought, held)
+        self.assertIn(f"estimated={held.estimated}", repr(held))
+        index.add(BASE)
+        index.add(BASE[:10] + 1000)
+        self.assertEqual(index.added_rows.rows, len(BASE) + 10)
+        self.assertGreaterEqual(index.added_rows.outside, 10)
+        self.assertGreater(index.added_rows.farthest, 2)
+        for copy in (faiss.deserialize_index(faiss.serialize_index(index)), faiss.clone_index(index)):
+            self.assertEqual(copy.held_out_recall, held)
+            self.assertEqual(copy.added_rows, index.added_rows)
+        self.assertIn("held-out", type(index).held_out_recall.__doc__)
+
+
 class Interrupts(unittest.TestCase):
     def stop(self, device):
         process = subprocess.Popen([sys.executable, "-u", "-c", LONG_TRAINING, device], text=True,
@@ -134,6 +155,7 @@ class Verbose(unittest.TestCase):
             "index.verbose = True\n"
             "index.train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n")
         self.assertRegex(text, r"(?m)^iteration 0: temperature \S+ energy \S+ changes \d+")
+        self.assertRegex(text, r"(?m)^held out: of \d+ neighbours of \d+ vectors among \d+, \S+ % lie in \d+ lists, ")
         quiet = fresh_process(
             "import faiss, faiss_vlc, numpy as np\n"
             "faiss.index_factory(8, 'VLC4').train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n")
