@@ -23,6 +23,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/model/parameter_table.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/train.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
 %}
@@ -138,6 +139,8 @@ INHERITED(decode_vectors)
 %include <faiss_vlc/factory.h>
 %include <faiss_vlc/index_io.h>
 %include <faiss_vlc/clone.h>
+%rename(_train) faiss_vlc::train;
+%include <faiss_vlc/train.h>
 
 %inline %{
 /// The index with the class that it really has, IndexVLC included; owned by whom it was.

@@ -21,6 +21,9 @@ struct Sample {
     std::vector<int8_t> x8;    ///< rows x dp: of n rows, or of those that this process holds
     std::vector<int8_t> head8; ///< the first 2 m rows, if there are several processes
 
+    /// Queries that the caller gave, as vectors of d components; empty: none.
+    std::vector<float> queries;
+
     /// The first 2 m rows (at most n).
     const int8_t* head() const { return head8.empty() ? x8.data() : head8.data(); }
     /// Row i, at least first_kept.
@@ -38,5 +41,12 @@ int choose_anchors(int64_t n, int64_t n_train);
 /// processes each gives vectors of its own: the sample is that of all of them, in order.
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,
                    const Ranks& processes = {});
+
+/// Queries that choices are made by at most; of more, as many are taken at even steps.
+constexpr int64_t kMaxQueries = 4096;
+
+/// Of the queries of all processes (float n x d of this one), in their order, those that choices
+/// are made by. A copy.
+std::vector<float> draw_queries(int64_t n, int d, const float* x, const Ranks& processes = {});
 
 } // namespace faiss_vlc

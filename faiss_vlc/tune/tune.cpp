@@ -98,44 +98,54 @@ TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t 
     return record;
 }
 
-} // namespace
+/// The best layout tried so far.
+struct Choice {
+    Model model;
+    Terms terms;
+    int64_t found = -1;
+};
 
-Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
-                 faiss::MetricType metric) {
-    const int d = sample.shape.d;
-    Model model = model_of(sample, anchors, params, metric);
-    model.estimator.energy = fit_energy(sample, anchors, model);
-    std::vector<double> variance = axis_variance(sample, anchors, model);
-    for (int g = 0; g < anchors.groups; g++) {
-        sort_axes(model.frames[g], &variance[size_t(g) * d]);
-    }
-    const std::vector<double> mean = mean_variance(sample, anchors, model, variance);
-
-    const Trial trial = make_trial(sample, model);
-    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
+/// Tries the axes with bits of several tilts.
+void try_axes(const Sample& sample, const Anchors& anchors, const Trial& trial,
+              const VLCParameters& params, Model from, const Axes& axes, std::vector<double> tilts,
+              Choice& best) {
     if (params.tilt >= 0) {
         tilts = {params.tilt};
     }
-    const int code_bytes = params.code_size(d) - kFactorBytes;
-    Model best;
-    Terms best_terms;
-    int64_t best_found = -1;
+    from.frames = axes.frames;
+    const int code_bytes = params.code_size(from.d) - kFactorBytes;
     for (double tilt : tilts) {
         check_interrupt();
-        Model candidate = model;
-        keep_axes(Layout::allocate(code_bytes, mean, tilt), variance, candidate);
+        Model candidate = from;
+        keep_axes(Layout::allocate(code_bytes, axes.strength, tilt), axes.variance, candidate);
         candidate.finish();
         fit_factors(sample, anchors, candidate);
         start_estimator(params, candidate.estimator);
         Terms terms = estimate_terms(sample, anchors, trial, candidate);
         const int64_t met =
                 choose_estimator(trial, terms, candidate, params, false, candidate.estimator);
-        if (met > best_found) {
-            best_found = met;
-            best = std::move(candidate);
-            best_terms = std::move(terms);
+        if (met > best.found) {
+            best = {std::move(candidate), std::move(terms), met};
         }
     }
+}
+
+} // namespace
+
+Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
+                 faiss::MetricType metric) {
+    Model model = model_of(sample, anchors, params, metric);
+    model.estimator.energy = fit_energy(sample, anchors, model);
+    const Trial trial = make_trial(sample, model);
+    Choice choice;
+    try_axes(sample, anchors, trial, params, model, usual_axes(sample, anchors, model),
+             {0, 0.25, 0.5, 0.75, 1.0}, choice);
+    if (trial.given && params.frame == FrameKind::principal) {
+        try_axes(sample, anchors, trial, params, model,
+                 axes_by_queries(sample, anchors, trial, model), {0, 0.25}, choice);
+    }
+    Model& best = choice.model;
+    const Terms& best_terms = choice.terms;
     if (metric == faiss::METRIC_L2) {
         best.estimator.most_distance =
                 std::clamp(usual_distance(trial, best_terms), 1.0f, kUnbounded);
@@ -146,10 +156,10 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     check_estimator(wide, estimate_terms(sample, anchors, wide, best), best, params,
                     best.estimator);
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
-                                          : choose_rank_bias(sample, anchors, trial, best));
-    best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
+                                          : choose_rank_bias(anchors, trial, best));
+    best.default_nprobe = choose_nprobe(anchors, trial, best, params.coverage);
     best.record = record_of(sample, anchors, params.seed);
-    return best;
+    return std::move(best);
 }
 
 } // namespace faiss_vlc
