@@ -194,11 +194,12 @@ std::string device_lines() {
 /// IndexVLC::train_distributed; all_reduce is the address of an int (int64_t* values, int64_t n),
 /// which returns 0 when they are added up.
 void train_distributed(faiss_vlc::IndexVLC* index, int64_t n, const float* x, int rank, int ranks,
-                       size_t all_reduce) {
+                       size_t all_reduce, int64_t n_queries, const float* queries) {
     const auto add_up = reinterpret_cast<int (*)(int64_t*, int64_t)>(all_reduce);
-    index->train_distributed(n, x, {rank, ranks, [add_up](int64_t* values, int64_t count) {
+    const auto all_reduced = [add_up](int64_t* values, int64_t count) {
         FAISS_THROW_IF_NOT_MSG(add_up(values, count) == 0, "all_reduce failed");
-    }});
+    };
+    index->train_distributed(n, x, {rank, ranks, all_reduced}, n_queries, queries);
 }
 
 /// The version of FAISS whose headers this was compiled with.
