@@ -23,6 +23,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/model/parameter_table.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/train.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
 %}
@@ -142,6 +143,8 @@ INHERITED(decode_vectors)
 %include <faiss_vlc/factory.h>
 %include <faiss_vlc/index_io.h>
 %include <faiss_vlc/clone.h>
+%rename(_train) faiss_vlc::train;
+%include <faiss_vlc/train.h>
 
 %inline %{
 /// The index with the class that it really has, IndexVLC included; owned by whom it was.
@@ -195,11 +198,12 @@ std::string device_lines() {
 /// IndexVLC::train_distributed; all_reduce is the address of an int (int64_t* values, int64_t n),
 /// which returns 0 when they are added up.
 void train_distributed(faiss_vlc::IndexVLC* index, int64_t n, const float* x, int rank, int ranks,
-                       size_t all_reduce) {
+                       size_t all_reduce, int64_t n_queries, const float* queries) {
     const auto add_up = reinterpret_cast<int (*)(int64_t*, int64_t)>(all_reduce);
-    index->train_distributed(n, x, {rank, ranks, [add_up](int64_t* values, int64_t count) {
+    const auto all_reduced = [add_up](int64_t* values, int64_t count) {
         FAISS_THROW_IF_NOT_MSG(add_up(values, count) == 0, "all_reduce failed");
-    }});
+    };
+    index->train_distributed(n, x, {rank, ranks, all_reduced}, n_queries, queries);
 }
 
 /// The version of FAISS whose headers this was compiled with.

@@ -66,7 +66,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            const float* x = sample.vector(trial.queries[q]);
+            const float* x = trial.queries[q];
             std::vector<float> lattice(model.dp(), 0), residual(slots);
             std::vector<float> rotated(model.frames.size() * slots);
             for (int k = 0; k < d; k++) {

@@ -44,9 +44,8 @@ namespace {
 constexpr float kNever = std::numeric_limits<float>::infinity();
 
 /// A row in lattice units: distances of the data may leave the range of float.
-void scale_row(const Sample& sample, int64_t row, bool products, float* out) {
+void scale_row(const Sample& sample, const float* x, bool products, float* out) {
     const Lattice& lattice = sample.lattice;
-    const float* x = sample.vector(row);
     for (int k = 0; k < sample.shape.d; k++) {
         out[k] = (x[k] - (products ? 0 : lattice.mean[k])) * lattice.scale;
     }
@@ -54,12 +53,11 @@ void scale_row(const Sample& sample, int64_t row, bool products, float* out) {
 
 /// A query as lists are ranked by it: on the lattice, or for inner products with a scale of its
 /// own.
-void round_query(const Sample& sample, int64_t row, bool products, int8_t* out) {
+void round_query(const Sample& sample, const float* x, bool products, int8_t* out) {
     if (!products) {
-        sample.lattice.encode_row(sample.vector(row), out);
+        sample.lattice.encode_row(x, out);
         return;
     }
-    const float* x = sample.vector(row);
     float largest = 0;
     for (int k = 0; k < sample.shape.d; k++) {
         largest = std::max(largest, std::fabs(x[k]));
@@ -137,7 +135,7 @@ std::vector<uint8_t> probed_lists(const Sample& sample, const Trial& trial, cons
         Query query(model);
 #pragma omp for schedule(static) nowait
         for (size_t q = 0; q < trial.queries.size(); q++) {
-            query.set(sample.vector(trial.queries[q]));
+            query.set(trial.queries[q]);
             for (const int64_t j : query.rank(model.default_nprobe)) {
                 probed[q * model.m + j] = 1;
             }
@@ -168,7 +166,7 @@ Truth find_truth(const Sample& sample, const Trial& trial, bool products) {
         std::vector<float> row(d);
 #pragma omp for schedule(static) nowait
         for (int i = 0; i < truth.base; i++) {
-            scale_row(sample, trial.base[i], products, row.data());
+            scale_row(sample, sample.vector(trial.base[i]), products, row.data());
             for (size_t q = 0; q < queries; q++) {
                 const float* x = &asked[q * d];
                 truth.distance[q * truth.base + i] = products ? -canonical_dot(d, x, row.data())
@@ -248,7 +246,7 @@ float fit_usual_length(const Sample& sample, const Anchors& anchors, const Model
     const int64_t n = sample.shape.n;
     std::vector<float> length, lattice(model.dp(), 0);
     for (int64_t row = n - std::min(n, kRows); row < n; row++) {
-        scale_row(sample, row, false, lattice.data());
+        scale_row(sample, sample.vector(row), false, lattice.data());
         const int j = anchors.label[row];
         length.push_back(std::sqrt(model.anchor_distance(lattice.data(), j)) /
                          model.estimator.length_unit(model.spread[j]));

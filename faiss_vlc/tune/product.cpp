@@ -221,7 +221,7 @@ int64_t found_by_product(const Sample& sample, const Anchors& anchors, const Tri
 #pragma omp parallel for schedule(dynamic) reduction(+ : total)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            const float* x = sample.vector(trial.queries[q]);
+            const float* x = trial.queries[q];
             std::vector<float> dot(blocks.size() * kWords, 0); // <q, codeword>
             for (size_t b = 0; b < blocks.size(); b++) {
                 for (int k = 0; k < blocks[b].dims; k++) {

@@ -138,7 +138,7 @@ def _assign_lists(self, x):
 _AllReduce = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
 
 
-def _train_distributed(self, x, rank, ranks, all_reduce):
+def _train_distributed(self, x, rank, ranks, all_reduce, queries=None):
     """Trains by several processes, each of which calls this with vectors of its own. All have then the
     index that train() makes of all vectors, bit by bit.
 
@@ -151,11 +151,17 @@ def _train_distributed(self, x, rank, ranks, all_reduce):
     all_reduce : callable
         Adds up an array of int64 over all processes, in place. With mpi4py:
         ``lambda values: comm.Allreduce(MPI.IN_PLACE, values)``.
+    queries : array_like, optional
+        This process's share of queries to train with, shape (n_queries, d), float32; see faiss_vlc.train. One
+        process may give all of them.
     """
     x = np.ascontiguousarray(x, dtype="float32")
     n, d = x.shape
     if d != self.d:
         raise ValueError(f"train_distributed: expected vectors of {self.d} dimensions, got {d}")
+    queries = np.ascontiguousarray(np.empty((0, d)) if queries is None else queries, dtype="float32")
+    if queries.ndim != 2 or queries.shape[1] != d:
+        raise ValueError(f"train_distributed: expected queries of shape (n, {d}), got {queries.shape}")
     raised = []
 
     def add_up(values, count):
@@ -168,7 +174,8 @@ def _train_distributed(self, x, rank, ranks, all_reduce):
     function = _AllReduce(add_up)
     try:
         swigvlc.train_distributed(self, n, faiss.swig_ptr(x), rank, ranks,
-                                  ctypes.cast(function, ctypes.c_void_p).value)
+                                  ctypes.cast(function, ctypes.c_void_p).value, len(queries),
+                                  faiss.swig_ptr(queries))
     except RuntimeError:
         if raised:
             raise raised[0]

@@ -166,6 +166,27 @@ class Works(Case):
             self.assertLess(peaks[1] - peaks[0], os.path.getsize(large) / 2, peaks)
 
 
+class TrainQueries(Case):
+    def test_they_change_the_index(self):
+        queries = self.path("queries.npy")
+        np.save(queries, np.load(QUERY).astype("float32") + 300)
+        plain, told = self.index("a.vlc"), self.index("b.vlc", "--train-queries", queries)
+        self.assertNotEqual(self.bytes(plain), self.bytes(told))
+        self.assertEqual(self.bytes(told), self.bytes(self.index("c.vlc", "--train-queries", queries, "--threads", 1)))
+
+    def test_faults(self):
+        bad = np.ones((3, 128), "float32")
+        bad[2, 5] = np.nan
+        for rows, expected in ((bad, "finite"), (bad[:, :100], "100"), (bad[:0], "")):
+            np.save(self.path("bad.npy"), rows)
+            run = subprocess.run([VLC, "index", "--emb", BASE, "--m", "64", "--bytes", "18", "--train-queries",
+                                  self.path("bad.npy"), "--out", self.path("x.vlc")], capture_output=True, text=True)
+            self.assertNotEqual(run.returncode, 0)
+            self.assertIn("bad.npy", run.stderr)
+            self.assertIn(expected, run.stderr)
+            self.assertFalse(os.path.exists(self.path("x.vlc")))
+
+
 class Identity(Case):
     def test_device_threads_and_work_group_do_not_matter(self):
         expected = self.bytes(self.index("a.vlc", "--device", "reference"))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -96,6 +97,98 @@ class Interrupts(unittest.TestCase):
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         self.assertEqual(index.search(QUERIES, 3)[1].shape, (len(QUERIES), 3)) # and goes on afterwards
+
+
+class Queries(unittest.TestCase):
+    """Vectors of 16 dimensions; queries lie far off along one direction."""
+
+    def setUp(self):
+        r = np.random.RandomState(3)
+        self.x = r.randn(6000, 16).astype("float32")
+        far = np.full(16, 0.25)
+        self.queries = (r.randn(400, 16) + 200 * far).astype("float32")
+        self.later = (r.randn(200, 16) + 200 * far).astype("float32")
+
+    def build(self, key="VLC16b6", queries=None):
+        index = faiss.index_factory(16, key)
+        if queries is None:
+            index.train(self.x)
+        else:
+            faiss_vlc.train(index, self.x, queries)
+        return index
+
+    def recall(self, index):
+        index.add(self.x)
+        faiss.extract_index_ivf(index).nprobe = 16
+        exact = faiss.IndexFlatL2(16)
+        exact.add(self.x)
+        found, true = index.search(self.later, 10)[1], exact.search(self.later, 10)[1]
+        return np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, true)])
+
+    def test_recall_of_far_queries(self):
+        plain, told = self.recall(self.build()), self.recall(self.build(queries=self.queries))
+        self.assertGreater(told, plain + 0.1)
+        turned = self.recall(self.build("PCAR16,VLC16b6", self.queries)) # they go through the transform
+        self.assertGreater(turned, plain + 0.1)
+
+    def test_same_bytes_and_identity(self):
+        queries = self.queries.copy()
+        one = faiss.serialize_index(self.build(queries=queries))
+        queries[:] = 0 # it had a copy
+        before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            two = faiss.serialize_index(self.build(queries=self.queries))
+        finally:
+            faiss.omp_set_num_threads(before)
+        np.testing.assert_array_equal(one, two)
+        plain = faiss.serialize_index(self.build())
+        self.assertFalse(np.array_equal(one, plain))
+        index = self.build(queries=self.queries)
+        index.train(self.x) # queries are not kept
+        np.testing.assert_array_equal(faiss.serialize_index(index), plain)
+
+    def test_checkpoint_of_other_queries(self):
+        path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "run")
+        index = faiss.index_factory(16, "VLC16b6")
+        index.parameters.checkpoint, index.parameters.checkpoint_every = path, 1
+        faiss_vlc.train(index, self.x, self.queries)
+        again = faiss.index_factory(16, "VLC16b6")
+        again.parameters.resume = path
+        faiss_vlc.train(again, self.x, self.queries)
+        self.assertTrue(again.is_trained)
+        self.assertRaisesRegex(RuntimeError, "another run", again.train, self.x)
+        self.assertRaisesRegex(RuntimeError, "another run", faiss_vlc.train, again, self.x, self.later)
+
+    def test_faults(self):
+        index = faiss.index_factory(16, "VLC16b6")
+        bad = self.queries.copy()
+        bad[3, 2] = np.nan
+        self.assertRaisesRegex(RuntimeError, "training queries: expected finite values, row 3, column 2",
+                               faiss_vlc.train, index, self.x, bad)
+        self.assertRaisesRegex(RuntimeError, "at least 1 query, got 0", faiss_vlc.train, index, self.x, bad[:0])
+        self.assertRaisesRegex(ValueError, r"queries of shape \(n, 16\), got \(400, 15\)", faiss_vlc.train, index,
+                               self.x, bad[:, :15])
+        self.assertRaisesRegex(RuntimeError, "none is in the index", faiss_vlc.train,
+                               faiss.index_factory(16, "IVF16,PQ4"), self.x, self.queries)
+        self.assertFalse(index.is_trained)
+        far = np.full((5, 16), 3e38, "float32") # beyond what is computed with: held-out vectors serve
+        faiss_vlc.train(index, self.x, far)
+        self.assertTrue(index.is_trained)
+
+    def test_trees(self):
+        for key in ("IDMap,VLC16b6", "VLC16b6,RFlat", "PCA8,VLC16b6", "L2norm,VLC16b6", "VLC16b6,Refine(VLC16b12)"):
+            with self.subTest(key):
+                self.assertFalse(np.array_equal(faiss.serialize_index(self.build(key, self.queries)),
+                                                faiss.serialize_index(self.build(key))))
+        shards = faiss.IndexShards(16, True)
+        parts = [faiss.index_factory(16, "VLC16b6") for _ in range(2)]
+        for part in parts:
+            shards.add_shard(part)
+        faiss_vlc.train(shards, self.x, self.queries)
+        expected = faiss.serialize_index(self.build(queries=self.queries))
+        for part in parts:
+            np.testing.assert_array_equal(faiss.serialize_index(part), expected)
 
 
 class Threads(unittest.TestCase):
