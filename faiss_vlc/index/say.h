@@ -8,9 +8,9 @@
 
 namespace faiss_vlc {
 
-/// What of n packed codes (code_size bytes each) is outside of what training saw, see AddedRows;
+/// What of n vectors (float n x d) with their packed codes (code_size bytes each) is outside of what training saw, see AddedRows;
 /// what has a list below 0 was not added.
-AddedRows count_outside(const Model& model, int64_t n, const uint8_t* codes,
+AddedRows count_outside(const Model& model, int64_t n, const float* x, const uint8_t* codes,
                         const int64_t* list_nos);
 
 /// Adds this to the lists' own counts, and warns on stderr where many rows are outside, once until

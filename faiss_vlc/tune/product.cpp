@@ -13,7 +13,7 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kWords = 256; ///< codewords of a block
+constexpr int kCodewords = 256; ///< codewords of a block
 constexpr int kIterations = 5;
 constexpr size_t kLeastRows = 4096; ///< of the base, or codebooks know it by heart
 constexpr int64_t kTrainingRows = 6144;
@@ -25,15 +25,15 @@ struct Block {
     int first = 0, dims = 0;
     int groups = 0;           ///< of 4 dimensions, as AnchorTiles wants them
     float scale = 0;          ///< steps for a unit of the residual
-    std::vector<int8_t> word; ///< kWords x 4 groups
+    std::vector<int8_t> word; ///< kCodewords x 4 groups
     std::vector<int8_t> packed;
     std::vector<int32_t> sums, norm;
 
-    std::vector<float> value; ///< dims x kWords: the codewords in lattice units
+    std::vector<float> value; ///< dims x kCodewords: the codewords in lattice units
 
     int width() const { return 4 * groups; }
     AnchorTiles tiles() const {
-        return {kWords / 16, groups, packed.data(), sums.data(), norm.data()};
+        return {kCodewords / 16, groups, packed.data(), sums.data(), norm.data()};
     }
     /// n rows of residuals (float n x d) to int8 n x width().
     void round(int n, int d, const float* residual, int8_t* out) const;
@@ -52,9 +52,9 @@ void Block::round(int n, int d, const float* residual, int8_t* out) const {
 
 /// Makes tiles of the first codewords; the others are never the nearest.
 void Block::pack(int words) {
-    packed.assign(size_t(kWords) * width(), 0);
-    sums.assign(kWords, 0);
-    norm.assign(kWords, INT32_MAX);
+    packed.assign(size_t(kCodewords) * width(), 0);
+    sums.assign(kCodewords, 0);
+    norm.assign(kCodewords, INT32_MAX);
     for (int c = 0; c < words; c++) {
         norm[c] = 0;
         for (int k = 0; k < width(); k++) {
@@ -78,8 +78,8 @@ void Block::train(int n, int d, const float* residual) {
     std::vector<int8_t> x(size_t(n) * width(), 0);
     round(n, d, residual, x.data());
     std::set<std::string_view> different;
-    word.assign(size_t(kWords) * width(), 0);
-    for (int i = 0; i < n && different.size() < size_t(kWords); i++) {
+    word.assign(size_t(kCodewords) * width(), 0);
+    for (int i = 0; i < n && different.size() < size_t(kCodewords); i++) {
         const int8_t* row = &x[size_t(i) * width()];
         const size_t at = different.size();
         if (different.insert({reinterpret_cast<const char*>(row), size_t(width())}).second) {
@@ -91,7 +91,7 @@ void Block::train(int n, int d, const float* residual) {
     for (int t = 0; t < kIterations; t++) {
         pack(words);
         simd().nearest.rows(tiles(), n, x.data(), label.data());
-        std::vector<int64_t> sum(word.size(), 0), count(kWords, 0);
+        std::vector<int64_t> sum(word.size(), 0), count(kCodewords, 0);
         for (int i = 0; i < n; i++) {
             count[label[i]]++;
             for (int k = 0; k < dims; k++) {
@@ -107,10 +107,10 @@ void Block::train(int n, int d, const float* residual) {
         }
     }
     pack(words);
-    value.resize(size_t(dims) * kWords);
+    value.resize(size_t(dims) * kCodewords);
     for (int k = 0; k < dims; k++) {
-        for (int c = 0; c < kWords; c++) {
-            value[k * kWords + c] = float(word[c * width() + k]) / scale;
+        for (int c = 0; c < kCodewords; c++) {
+            value[k * kCodewords + c] = float(word[c * width() + k]) / scale;
         }
     }
 }
@@ -222,15 +222,15 @@ int64_t found_by_product(const Sample& sample, const Anchors& anchors, const Tri
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
             const float* x = trial.queries[q];
-            std::vector<float> dot(blocks.size() * kWords, 0); // <q, codeword>
+            std::vector<float> dot(blocks.size() * kCodewords, 0); // <q, codeword>
             for (size_t b = 0; b < blocks.size(); b++) {
                 for (int k = 0; k < blocks[b].dims; k++) {
                     const int at = blocks[b].first + k;
                     const float v =
                             (x[at] - (products ? 0 : model.lattice.mean[at])) * model.lattice.scale;
-                    const float* value = &blocks[b].value[k * kWords];
-                    for (int c = 0; c < kWords; c++) {
-                        dot[b * kWords + c] += v * value[c];
+                    const float* value = &blocks[b].value[k * kCodewords];
+                    for (int c = 0; c < kCodewords; c++) {
+                        dot[b * kCodewords + c] += v * value[c];
                     }
                 }
             }
@@ -239,7 +239,7 @@ int64_t found_by_product(const Sample& sample, const Anchors& anchors, const Tri
                 const uint8_t* code = &coded.code[i * blocks.size()];
                 float some[4] = {}; // that don't wait for each other
                 for (size_t b = 0; b < blocks.size(); b++) {
-                    some[b % 4] += dot[b * kWords + code[b]];
+                    some[b % 4] += dot[b * kCodewords + code[b]];
                 }
                 const double sum = double(some[0]) + some[1] + some[2] + some[3];
                 const double list = list_distance[q * n + i];
