@@ -45,6 +45,7 @@ void patch_words(Simd& simd);
 
 namespace neon { // compilers vectorise portable/encode.cpp for it
 void patch_search(Simd& simd);
+void patch_words(Simd& simd);
 void patch_nearest(Simd& simd);
 } // namespace neon
 

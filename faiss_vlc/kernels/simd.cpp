@@ -64,6 +64,7 @@ const Level kLevels[] = {
          "portable",
          [](Simd& simd) {
              neon::patch_search(simd);
+             neon::patch_words(simd);
              neon::patch_nearest(simd);
          }},
 #endif

@@ -172,7 +172,7 @@ uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, floa
                     float* distance);
 
 /// The level in use, chosen once: the best that the CPU has, or the one that VLC_SIMD names
-/// (portable | avx2 | avx512 on x86-64, portable | neon on 64-bit ARM); a level that the CPU lacks
+/// (portable | avx2 | avx512 | avx512_vbmi on x86-64, portable | neon on 64-bit ARM); a level that the CPU lacks
 /// is an error.
 const Simd& simd();
 /// A level by name, or null if this CPU or build lacks it.

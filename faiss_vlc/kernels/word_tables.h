@@ -39,16 +39,16 @@ static inline void word_range(const int32_t* dots, const float* penalty, float s
 
 static inline TableScale table_scale(int blocks, const int32_t* dots, const float* penalty,
                                      float share, float most_sum = 65500.0f) {
-    float range = 0, base = 0;
+    double range = 0, base = 0; // of many blocks a sum of floats could err by more than the room
     for (int b = 0; b < blocks; b++) {
         float least, most;
         word_range(dots, penalty, share, b, &least, &most);
-        range += most - least;
+        range += double(most) - least;
         base += least;
     }
-    // half a unit for rounding each entry; sums of floats err by less than 1 in 100,000
-    const float room = most_sum - 0.5f * float(blocks);
-    return {range > 0 ? room / range : 0.0f, base};
+    // half a unit for rounding each entry; the products err by less than 1 in a million
+    const double room = double(most_sum) - 0.5 * blocks;
+    return {range > 0 ? float(room / range) : 0.0f, float(base)};
 }
 
 /// The entries of block b, in the order of the words.

@@ -53,6 +53,10 @@ void check_parameters(const VLCParameters& params, int d, const ParameterTable& 
         }
         expect(ok, one.name.c_str(), as_number(value), one.range.words.c_str());
     }
+    if (params.codec == Codec::lattice && params.bytes > 0 && params.bytes <= kFactorBytes) {
+        fail("bytes: expected more than the %d of the factors for codec lattice, got %d",
+             kFactorBytes, params.bytes);
+    }
     if (params.checkpoint_every > 0 && params.checkpoint.empty()) {
         fail("checkpoint_every is %d, but checkpoint names no file", params.checkpoint_every);
     }

@@ -18,8 +18,9 @@ void WordTables::make(const float* y, const float* base, float distance) {
     const Layout& layout = model.layout;
     const int n = model.slots();
     float largest = model.codebook.unit; // a query without residual in the list
+    constexpr float kFar = 1e18f; // a query may be too far away for floats
     for (int s = 0; s < n; s++) {
-        residual_[s] = y[s] - base[s];
+        residual_[s] = std::min(kFar, std::max(-kFar, y[s] - base[s]));
         largest = std::max(largest, std::fabs(residual_[s]));
     }
     simd().encode.round_scaled(n, residual_.data(), limit_ / largest, rounded_.data());
@@ -30,7 +31,7 @@ void WordTables::make(const float* y, const float* base, float distance) {
     if (model.metric == faiss::METRIC_L2 && layout.factor_bytes < 2) {
         const float energy = model.estimator.energy;
         const float unit = model.codebook.unit;
-        scale = layout.factor_bytes > 0 ? std::sqrt(distance / energy) : 1.0f;
+        scale = layout.factor_bytes > 0 ? std::min(kFar, std::sqrt(distance / energy)) : 1.0f;
         usual = layout.factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0.0f;
     }
     const auto make_tables =

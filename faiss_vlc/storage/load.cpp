@@ -124,14 +124,16 @@ void read_words(ByteReader r, uint32_t code_size, Model& model) {
     const uint32_t code_bytes = r.u32();
     const uint32_t factor_bytes = r.u32();
     expect(factor_bytes <= uint32_t(kFactorBytes), r, "factor bytes", factor_bytes, "0, 1 or 2");
-    expect(code_bytes >= 1 && code_bytes + factor_bytes == code_size, r, "code bytes", code_bytes,
-           "at least 1, with the factors' the code size");
+    const uint32_t most = uint32_t(model.d) + kFactorBytes;
+    expect(code_bytes >= 1 && code_bytes <= most, r, "code bytes", code_bytes, "1 to d + 2");
+    expect(code_bytes + factor_bytes == code_size, r, "code bytes", code_bytes,
+           "the code size less the factors'");
     const uint32_t axes = r.u32();
     expect(axes >= 1 && axes <= uint32_t(model.d), r, "axes", axes, "1 to d");
     model.layout = Layout::of_blocks(int(code_bytes), int(factor_bytes), int(axes));
     model.codebook.unit = r.f32();
-    expect(std::isfinite(model.codebook.unit) && model.codebook.unit > 0, r, "unit",
-           model.codebook.unit, "a finite number above 0");
+    expect(model.codebook.unit >= 1e-15f && model.codebook.unit <= 1e15f, r, "unit",
+           model.codebook.unit, "1e-15 to 1e15");
     const int limit = Codebook::limit(model.layout);
     const std::vector<int> axis = model.layout.slot_axis();
     model.codebook.words.assign(size_t(model.layout.slots()) * kWords, 0);

@@ -58,9 +58,10 @@ void indexes() {
     const std::vector<float> x = vectors(40, kDim);
     int number = 0;
     for (const char* description :
-         {"VLC3x2", "VLC", "VLC2b5", "IDMap,VLC3x2", "IDMap2,VLC3x2", "PCA4,VLC3x2", "VLC3x2,RFlat",
-          "VLC3x2,Refine(SQ8)", "RR8,VLC3x4", "L2norm,VLC3x2", "PCAR4,VLC2b5,RFlat",
-          "IDMap,PCA4,VLC2x1", "IVF3,Flat", "IVF3,SQ8", "IDMap,Flat", "Flat,RFlat", "SQ8"}) {
+         {"VLC3x2", "VLC", "VLC2b5", "VLC2b3block", "VLC2b1", "IDMap,VLC3x2", "IDMap2,VLC3x2",
+          "PCA4,VLC3x2", "VLC3x2,RFlat", "VLC3x2,Refine(SQ8)", "RR8,VLC3x4", "L2norm,VLC3x2",
+          "PCAR4,VLC2b5,RFlat", "IDMap,PCA4,VLC2x1", "IVF3,Flat", "IVF3,SQ8", "IDMap,Flat",
+          "Flat,RFlat", "SQ8"}) {
         for (const int state : {0, 1, 2, 3}) { // untrained, empty, filled, with wide ids or a map
             const std::unique_ptr<faiss::Index> index(faiss_vlc::index_factory(
                     kDim, description,
@@ -115,14 +116,29 @@ void indexes() {
 
 void descriptions() {
     int number = 0;
-    for (const char* text : {"VLC",        "VLC256",       "VLC256x4",
-                             "VLC256x1.5", "VLC256b32",    "OPQ16_64,VLC256x4",
-                             "PCA64,VLC",  "IDMap,VLC",    "VLC,RFlat",
-                             "VLCx2",      "VLCb8",        "IDMap2,PCAR8,VLC16b6,Refine(SQ8)",
-                             "IVF16,Flat", "RR8,VLC8x8",   "L2norm,VLC8x2",
-                             "HNSW8,Flat", "VLC1048576x8", "VLC99999999999x9.5",
-                             "ITQ8,LSH",   "IMI2x4,PQ4",   "VLC8x2(x)",
-                             "VLC8x2,VLC", "SQ8"}) {
+    for (const char* text : {"VLC",
+                             "VLC256",
+                             "VLC256x4",
+                             "VLC256x1.5",
+                             "VLC256b32block",
+                             "OPQ16_64,VLC256x4",
+                             "PCA64,VLC",
+                             "IDMap,VLC",
+                             "VLC,RFlat",
+                             "VLCx2",
+                             "VLCb8",
+                             "IDMap2,PCAR8,VLC16b6,Refine(SQ8)",
+                             "IVF16,Flat",
+                             "RR8,VLC8x8",
+                             "L2norm,VLC8x2",
+                             "HNSW8,Flat",
+                             "VLC1048576x8",
+                             "VLC99999999999x9.5",
+                             "ITQ8,LSH",
+                             "IMI2x4,PQ4",
+                             "VLC8x2(x)",
+                             "VLC8x2lattice,VLC",
+                             "SQ8"}) {
         put("factory_fuzz", std::to_string(number++), text, std::strlen(text));
     }
 }

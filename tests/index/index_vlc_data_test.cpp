@@ -30,6 +30,7 @@ VLCParameters small(int m, float bits = 4) {
     p.bits_per_dim = bits;
     p.device = "reference";
     p.iterations = 5;
+    p.codec = test_codec();
     return p;
 }
 

@@ -45,6 +45,7 @@ const IndexVLC& trained() {
         p.bits_per_dim = 6;
         p.device = "reference";
         p.iterations = 5;
+        p.codec = test_codec();
         auto made = std::make_unique<IndexVLC>(kDim, p);
         made->train(kCount, base().data());
         return made;

@@ -140,7 +140,10 @@ TEST(Constructor, NamesWhatIsWrong) {
     EXPECT_MESSAGE(IndexVLC(8, 4, 9), "bits_per_dim");
     EXPECT_MESSAGE(IndexVLC(8, 4, NAN), "bits_per_dim");
     EXPECT_MESSAGE(IndexVLC(8, 4, 2, faiss::METRIC_L1), "METRIC_L2");
-    EXPECT_MESSAGE(with([](auto& p) { p.bytes = 2; }), "bytes");
+    EXPECT_MESSAGE(with([](auto& p) { p.bytes = -1; }), "bytes");
+    EXPECT_MESSAGE(with([](auto& p) { p.bytes = 2, p.codec = Codec::lattice; }),
+                   "bytes: expected more than the 2");
+    EXPECT_MESSAGE(with([](auto& p) { p.codec = Codec(3); }), "codec");
     EXPECT_MESSAGE(with([](auto& p) { p.work_group = 100; }), "work_group");
     EXPECT_MESSAGE(with([](auto& p) { p.iterations = 0; }), "iterations");
     EXPECT_MESSAGE(with([](auto& p) { p.neighbours = 5; }), "neighbours");

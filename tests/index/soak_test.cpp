@@ -47,7 +47,7 @@ class Soak {
 public:
     Soak(uint64_t seed, const std::string& folder, faiss::MetricType metric)
         : random_(seed), path_(folder + "/x.vlc"), pool_(clustered(kPool, kDim, 40, 7)) {
-        VLCParameters params = quick(int(random_.between(1, 40)), int(random_.between(3, 18)));
+        VLCParameters params = quick(int(random_.between(1, 40)), int(random_.between(1, 18)));
         index_ = std::make_unique<IndexVLC>(kDim, params, metric);
         index_->train(kPool, pool_.data());
         empty_ = std::make_unique<IndexVLC>(*index_);

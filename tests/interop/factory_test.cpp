@@ -39,6 +39,13 @@ TEST(Factory, TokenSaysAnchorsAndBytes) {
                                                      {"VLCx0.25", 0, 4},
                                                      {"VLCb48", 0, 48},
                                                      {"VLC16b3", 16, 3},
+                                                     {"VLC16b2", 16, 2},
+                                                     {"VLC16b1", 16, 1},
+                                                     {"VLC16b1block", 16, 1},
+                                                     {"VLC16b3lattice", 16, 3},
+                                                     {"VLC256x4block", 256, 34},
+                                                     {"VLCblock", 0, 18},
+                                                     {"VLC9lattice", 9, 18},
                                                      {"VLC16b99999", 16, 66}}) {
         SCOPED_TRACE(c.token);
         const IndexPtr index(faiss_vlc::index_factory(64, c.token));
@@ -59,7 +66,10 @@ TEST(Factory, BadTokensNameTheGrammar) {
                             "VLC1048577",    "VLC256x4b8",
                             "VLC256b8x4",    "VLC256x9",
                             "VLC256x8.01",   "VLC256x0.1",
-                            "VLC8b2",        "VLC8b0",
+                            "VLC8b2lattice", "VLC8b0",
+                            "VLC8b1lattice", "VLC8b0block",
+                            "VLC8blocks",    "VLC8blockb4",
+                            "VLC8b",         "VLC8latticeblock",
                             "VLC8b999999",   "VLCfoo",
                             "IDMap,VLC-3",   "VLC8x",
                             "VLC8b",         "VLC8x.5",

@@ -59,6 +59,9 @@ const char* const kMapBelow = "RR16 over IDMap2,VLC7x8";
 const std::vector<std::string>& kinds() {
     static const std::vector<std::string> all = {"VLC7x8",
                                                  "VLC1b9",
+                                                 "VLC7b8block",
+                                                 "IDMap2,VLC7b3block",
+                                                 "VLC7b1",
                                                  "PCA12,VLC7x8",
                                                  "L2norm,VLC7x8",
                                                  "OPQ4_12,VLC5x8",

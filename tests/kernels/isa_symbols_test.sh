@@ -4,7 +4,7 @@
 # where the processor has neither.
 set -euo pipefail
 if (($# == 0)); then
-    echo "no object given: expected those of faiss_vlc/kernels/avx2 and avx512" >&2
+    echo "no object given: expected those of faiss_vlc/kernels/avx2, avx512 and avx512_vbmi" >&2
     exit 1
 fi
 status=0

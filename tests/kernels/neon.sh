@@ -19,12 +19,13 @@ const char* FaissException::what() const noexcept { return msg.c_str(); }
 }
 END
 sources=("$work/exception.cpp")
-for stem in lib/error kernels/simd codec/codec codec/estimator train/stages/assign; do
+for stem in lib/error kernels/simd kernels/scan_codes codec/codec codec/estimator model/codebook \
+    train/stages/assign; do
     sources+=("$root/faiss_vlc/$stem.cpp")
 done
 "$compiler" -std=c++17 -O2 -ffp-contract=off -static -I"$root" \
     -idirafter "$faiss" -I"$googletest/include" -I"$googletest" -DVLC_TEST_DATA='""' -DVLC_CLI='""' \
-    "$@" "${sources[@]}" "$root/tests/kernels/scan_test.cpp" "$root/tests/kernels/nearest_test.cpp" \
+    "$@" "${sources[@]}" "$root/tests/kernels/"{scan,words,nearest}_test.cpp \
     "$googletest/src/gtest-all.cc" "$googletest/src/gtest_main.cc" -o "$work/neon_test"
 # The test that is left out starts itself again, which QEMU's user mode can't.
 "$qemu" "$work/neon_test" --gtest_filter=-Levels.EnvironmentChooses >"$work/log" || {

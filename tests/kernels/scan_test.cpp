@@ -29,10 +29,13 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
               __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vnni"));
+    EXPECT_EQ(find_simd("avx512_vbmi") != nullptr,
+              find_simd("avx512") && __builtin_cpu_supports("avx512vbmi"));
     EXPECT_EQ(find_simd("neon"), nullptr);
 #else
     EXPECT_EQ(find_simd("avx2"), nullptr);
     EXPECT_EQ(find_simd("avx512"), nullptr);
+    EXPECT_EQ(find_simd("avx512_vbmi"), nullptr);
 #endif
     EXPECT_EQ(find_simd(""), nullptr);
 }
@@ -46,7 +49,9 @@ TEST(Levels, AreWhole) {
                     own.rank.select_within);
         EXPECT_TRUE(own.rotate.tile && own.rotate.together);
         EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.blocks &&
-                    own.scan.blocks_together);
+                    own.scan.distances && own.scan.blocks_together);
+        EXPECT_TRUE(own.words.products && own.words.tables && own.words.sums &&
+                    own.words.few_tables && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
                     own.encode.levels);
         EXPECT_TRUE(own.nearest.rows);

@@ -28,6 +28,7 @@ struct Golden {
     faiss::MetricType metric;
     faiss::DirectMap::Type direct_map;
     int64_t first_id, id_step;
+    Codec codec = Codec::lattice;
 };
 
 const Golden kGolden[] = {
@@ -35,7 +36,9 @@ const Golden kGolden[] = {
         {"golden_v1", 20, 13, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0, 1},
         // ids of 8 bytes
         {"golden_v1_ip", 7, 8, AnchorGrid::float16, faiss::METRIC_INNER_PRODUCT,
-         faiss::DirectMap::Hashtable, int64_t(1) << 33, 3}};
+         faiss::DirectMap::Hashtable, int64_t(1) << 33, 3},
+        {"golden_v1_block", 12, 4, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
+         1, Codec::block}};
 
 std::string path_of(const Golden& golden, const char* end) {
     return std::string(VLC_TEST_DATA) + "/" + golden.stem + end;
@@ -48,6 +51,7 @@ void write_golden(const Golden& golden, const std::string& stem) {
     params.m = 6;
     params.bytes = golden.bytes;
     params.grid = golden.grid;
+    params.codec = golden.codec;
     params.device = "reference";
     IndexVLC index(d, params, golden.metric);
     index.train(kN, x.data());

@@ -19,7 +19,7 @@
 #include <faiss_vlc/storage/load.h>
 #include <faiss_vlc/storage/save.h>
 
-#include <tests/support/index_test.h>
+#include <tests/support/word_index.h>
 
 using namespace faiss_vlc;
 namespace fs = std::filesystem;
@@ -100,6 +100,45 @@ TEST_F(Mapped, IsTheSameIndex) {
             const IndexVLC copy(*mapped);
             EXPECT_EQ(search(copy, base()), search(index, base()));
         }
+    }
+}
+
+TEST_F(Mapped, WordsAreTheSameIndex) {
+    for (const Words& words : kWordKinds) {
+        SCOPED_TRACE(testing::Message() << words.code_bytes << " " << words.factor_bytes);
+        const auto index = word_index(words, kDim, 9, base());
+        index->add(kCount, base().data());
+        index->nprobe = 9;
+        faiss_vlc::write_index(index.get(), path().c_str());
+        auto mapped = map();
+        EXPECT_EQ(lent(*mapped), 9);
+        EXPECT_EQ(search(*mapped, base()), search(*index, base()));
+        EXPECT_EQ(written(*mapped), written(*index));
+        std::vector<float> a(kDim), b(kDim);
+        index->reconstruct(77, a.data());
+        mapped->reconstruct(77, b.data());
+        EXPECT_EQ(a, b);
+        const Bytes before = written(*index);
+        EXPECT_EQ(mapped->remove_ids(faiss::IDSelectorRange(10, 200)), 190u);
+        EXPECT_EQ(index->remove_ids(faiss::IDSelectorRange(10, 200)), 190u);
+        mapped->add(3, base().data());
+        index->add(3, base().data());
+        EXPECT_EQ(written(*mapped), written(*index));
+        EXPECT_EQ(search(*mapped, base()), search(*index, base()));
+        const auto other = map();
+        const auto expected = load();
+        other->merge_from(*mapped, 10000);
+        expected->merge_from(*index, 10000);
+        EXPECT_EQ(other->ntotal, 2 * kCount - 187);
+        EXPECT_EQ(written(*other), written(*expected));
+        mapped = map();
+        mapped->make_direct_map(true);
+        const std::vector<int64_t> keys = {5, 17};
+        mapped->update_vectors(2, keys.data(), base().data());
+        mapped->reconstruct(5, a.data());
+        mapped->reconstruct(0, b.data());
+        EXPECT_EQ(a, b);
+        EXPECT_EQ(written(*load()), before);
     }
 }
 
@@ -207,6 +246,24 @@ TEST_F(Mapped, FilesThatEndAtAPage) {
     const auto mapped = map();
     mapped->nprobe = index.nprobe = 9;
     EXPECT_EQ(search(*mapped, base()), search(index, base()));
+}
+
+TEST_F(Mapped, FilesOfWordsThatEndAtAPage) {
+    for (const Words& words : {Words{5, 0, WordAxes::own}, Words{6, 1, WordAxes::principal}}) {
+        const auto index = word_index(words, kDim, 9, base());
+        index->add(kCount, base().data());
+        const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
+        uint64_t size = index_sections(*index).total_size();
+        for (int tries = 0; tries < 5000 && size % page != 0; tries++) {
+            index->add(1, base().data() + tries % kCount * kDim);
+            size = index_sections(*index).total_size();
+        }
+        ASSERT_EQ(size % page, 0u);
+        faiss_vlc::write_index(index.get(), path().c_str());
+        const auto mapped = map();
+        mapped->nprobe = index->nprobe = 9;
+        EXPECT_EQ(search(*mapped, base()), search(*index, base()));
+    }
 }
 
 TEST_F(Mapped, OthersGoTheirOwnWay) {

@@ -8,31 +8,46 @@
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 
+#include <tests/support/word_index.h>
+
 using namespace faiss_vlc;
 
+/// Those whose files are damaged.
+static std::vector<Bytes> all_kinds() {
+    std::vector<Bytes> all{written(*small_index()), written(*small_index(AnchorGrid::float16))};
+    const std::vector<float> x = clustered(60, 5, 3, 9);
+    for (const Words& words : kWordKinds) {
+        const auto index = word_index(words, 5, 3, x);
+        index->add(20, x.data());
+        all.push_back(written(*index));
+    }
+    return all;
+}
+
 TEST(SaveDamage, EveryCutAndEveryFlipIsNoticed) {
-    const Bytes good = written(*small_index());
-    for (size_t size = 0; size < good.size(); size++) {
-        const Bytes cut(good.begin(), good.begin() + size);
-        EXPECT_THROW(index_of(cut), faiss::FaissException) << "cut to " << size;
-        EXPECT_THROW(read(cut), faiss::FaissException) << "stream cut to " << size;
-    }
-    for (size_t i = 0; i < good.size(); i++) {
-        for (const int flip : {0x01, 0x80, 0xff}) {
-            Bytes bad = good;
-            bad[i] ^= uint8_t(flip);
-            EXPECT_THROW(index_of(bad), faiss::FaissException) << "byte " << i;
+    const std::vector<Bytes> kinds = all_kinds();
+    for (const Bytes& good : {kinds[0], kinds[3]}) {
+        for (size_t size = 0; size < good.size(); size++) {
+            const Bytes cut(good.begin(), good.begin() + size);
+            EXPECT_THROW(index_of(cut), faiss::FaissException) << "cut to " << size;
+            EXPECT_THROW(read(cut), faiss::FaissException) << "stream cut to " << size;
         }
+        for (size_t i = 0; i < good.size(); i++) {
+            for (const int flip : {0x01, 0x80, 0xff}) {
+                Bytes bad = good;
+                bad[i] ^= uint8_t(flip);
+                EXPECT_THROW(index_of(bad), faiss::FaissException) << "byte " << i;
+            }
+        }
+        Bytes longer = good;
+        longer.push_back(0);
+        EXPECT_THROW(index_of(longer), faiss::FaissException);
     }
-    Bytes longer = good;
-    longer.push_back(0);
-    EXPECT_THROW(index_of(longer), faiss::FaissException);
 }
 
 TEST(SaveDamage, HostileContentWithRightChecksumsIsRefusedOrHarmless) {
     const std::vector<float> x = clustered(60, 5, 3, 9);
-    for (const AnchorGrid grid : {AnchorGrid::int8, AnchorGrid::float16}) {
-        const Bytes good = written(*small_index(grid));
+    for (const Bytes& good : all_kinds()) {
         const SectionReader sections(Payload{{good.data(), good.size()}, "x.vlc", nullptr});
         Random random(5);
         int refused = 0, taken = 0;
@@ -183,5 +198,61 @@ TEST(SaveDamage, ForgeriesAreNamed) {
             return true;
         });
         EXPECT_THROW(index_of(more), faiss::FaissException) << gone.name;
+    }
+}
+
+TEST(SaveDamage, ForgedWordsAreNamed) {
+    const std::vector<float> x = clustered(60, 5, 3, 9);
+    const auto own = word_index({3, 0, WordAxes::own}, 5, 3, x);
+    const auto turned = word_index({3, 1, WordAxes::principal}, 5, 3, x);
+    own->add(20, x.data());
+    turned->add(20, x.data());
+    const Bytes good = written(*own), other = written(*turned);
+    const auto refused = [](const Bytes& bad, const char* part) {
+        return throws([&] { index_of(bad); }, part);
+    };
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_TRUE(refused(with(good, "words", 0, uint32_t(0)), "code bytes"));
+    EXPECT_TRUE(refused(with(good, "words", 0, uint32_t(4)), "code bytes"));
+    EXPECT_TRUE(refused(with(good, "words", 4, uint32_t(1)), "code bytes"));
+    EXPECT_TRUE(refused(with(good, "words", 4, uint32_t(3)), "factor bytes"));
+    EXPECT_TRUE(refused(with(good, "index", 40, uint32_t(4)), "code bytes"));
+    // they agree, but not with d; and they agree when their sum overflows
+    const Bytes huge = with(good, "index", 40, uint32_t(0x7fffffff));
+    EXPECT_TRUE(refused(with(huge, "words", 0, uint32_t(0x7fffffff)), "code bytes"));
+    const Bytes one = with(with(good, "index", 40, uint32_t(1)), "words", 4, uint32_t(2));
+    EXPECT_TRUE(refused(with(one, "words", 0, ~uint32_t(0)), "code bytes"));
+    EXPECT_TRUE(refused(with(good, "words", 8, uint32_t(0)), "axes"));
+    EXPECT_TRUE(refused(with(good, "words", 8, uint32_t(6)), "axes"));
+    EXPECT_TRUE(refused(with(good, "words", 8, uint32_t(4)), "\"words\"")); // too long for it
+    for (const float unit : {nan, 0.0f, -1.0f, 1e-16f, 1e16f}) {
+        EXPECT_TRUE(refused(with(good, "words", 12, unit), "unit")) << unit;
+    }
+    EXPECT_TRUE(refused(with(good, "words", 16, int16_t(8192)), "component of a word"));
+    EXPECT_TRUE(refused(with(good, "words", 16, int16_t(-32768)), "component of a word"));
+    index_of(with(good, "words", 16, int16_t(-8191)));
+    EXPECT_TRUE(refused(with(good, "frame", 0, uint32_t(4)), "axes"));
+    EXPECT_TRUE(refused(with(good, "frame", 8, uint8_t(1)), "frame of an anchor"));
+    EXPECT_TRUE(refused(with(good, "frame", 4, uint32_t(1)), "\"frame\""));  // and no rows
+    EXPECT_TRUE(refused(with(other, "frame", 4, uint32_t(0)), "\"frame\"")); // and rows
+    EXPECT_TRUE(refused(with(other, "frame", 4, uint32_t(65)), "frames"));
+    // own axes are for words
+    EXPECT_TRUE(refused(with(written(*small_index()), "frame", 4, uint32_t(0)), "axes"));
+    for (const Bytes* of : {&good, &other}) {
+        const SectionReader sections(Payload{{of->data(), of->size()}, "x.vlc", nullptr});
+        for (const Section& gone : sections.sections()) {
+            const Bytes less =
+                    forged(*of, [&](const std::string& name, Bytes&) { return name != gone.name; });
+            if (gone.required && gone.name != "rank") {
+                EXPECT_TRUE(refused(less, "missing")) << gone.name;
+            } else {
+                EXPECT_EQ(index_of(less)->ntotal, 20) << gone.name;
+            }
+            const Bytes more = forged(*of, [&](const std::string& name, Bytes& content) {
+                content.resize(content.size() + (name == gone.name));
+                return true;
+            });
+            EXPECT_THROW(index_of(more), faiss::FaissException) << gone.name;
+        }
     }
 }

@@ -11,6 +11,8 @@
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 
+#include <tests/support/word_index.h>
+
 using namespace faiss_vlc;
 namespace fs = std::filesystem;
 
@@ -45,11 +47,63 @@ TEST(Save, RoundTripKeepsResultsAndBytes) {
     }
 }
 
+TEST(Save, WordsRoundTripKeepsResultsAndBytes) {
+    for (const faiss::MetricType metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (const int d : {1, 3, 17, 40}) {
+            for (const Words& words : kWordKinds) {
+                if (words.code_bytes > d + kFactorBytes) {
+                    continue;
+                }
+                SCOPED_TRACE(testing::Message() << "d " << d << ", " << words.code_bytes << " and "
+                                                << words.factor_bytes << " bytes");
+                const std::vector<float> x = clustered(150, d, 4, 7 + d);
+                const auto grid = d % 4 == 1 ? AnchorGrid::float16 : AnchorGrid::int8;
+                const auto index = word_index(words, d, 5, x, metric, grid);
+                index->add(77, x.data());
+                const Bytes saved = written(*index);
+                const auto loaded = index_of(saved);
+                EXPECT_EQ(written(*loaded), saved);
+                EXPECT_EQ(search(*loaded, x, 6), search(*index, x, 6));
+                EXPECT_EQ(loaded->code_size, size_t(words.code_bytes + words.factor_bytes));
+                EXPECT_EQ(loaded->parameters.codec, Codec::block);
+                EXPECT_TRUE(loaded->model->same_as(*index->model));
+                EXPECT_EQ(loaded->model->frames[0].own, words.axes == WordAxes::own);
+                EXPECT_EQ(loaded->model->codebook.words, index->model->codebook.words);
+                EXPECT_EQ(loaded->model->codebook.norms, index->model->codebook.norms);
+                std::vector<float> a(d), b(d);
+                for (int i = 0; i < 77; i++) {
+                    index->reconstruct(i, a.data());
+                    loaded->reconstruct(i, b.data());
+                    EXPECT_EQ(a, b);
+                }
+                // and goes on working
+                loaded->add(3, x.data());
+                index->add(3, x.data());
+                EXPECT_EQ(written(*loaded), written(*index));
+            }
+        }
+    }
+}
+
+// Words of the same shape are not the same words.
+TEST(Save, OtherWordsAreAnotherModel) {
+    const std::vector<float> x = clustered(150, 8, 4, 7);
+    const auto index = word_index(kWordKinds[1], 8, 5, x);
+    for (const size_t at : {size_t(12), size_t(16)}) { // unit, the first word
+        const auto other = index_of(with(written(*index), "words", at, uint8_t(0x21)));
+        EXPECT_FALSE(other->model->same_as(*index->model)) << at;
+    }
+    const auto bytes = word_index({4, 0, WordAxes::principal}, 8, 5, x);
+    EXPECT_FALSE(bytes->model->same_as(*index->model));
+    EXPECT_THROW(bytes->merge_from(*index, 0), faiss::FaissException);
+}
+
 TEST(Save, EveryParameterComesBack) {
     VLCParameters params;
     params.m = 7;
     params.bits_per_dim = 1.5f;
     params.bytes = 9;
+    params.codec = Codec::block;
     params.grid = AnchorGrid::float16;
     params.frame = FrameKind::identity;
     params.frames = 3;
@@ -87,6 +141,7 @@ TEST(Save, EveryParameterComesBack) {
     EXPECT_EQ(p.m, 7);
     EXPECT_EQ(p.bits_per_dim, 1.5f);
     EXPECT_EQ(p.bytes, 9);
+    EXPECT_EQ(p.codec, Codec::block);
     EXPECT_EQ(p.grid, AnchorGrid::float16);
     EXPECT_EQ(p.frame, FrameKind::identity);
     EXPECT_EQ(p.frames, 3);
@@ -227,30 +282,64 @@ TEST(Save, APlainReaderDecodesAlike) {
     std::string folder = (fs::temp_directory_path() / "vlc-reader-XXXXXX").string();
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     std::string command = python + " '" + script.string() + "'";
+    const auto give = [&](IndexVLC& index, const std::vector<float>& x, const std::string& name) {
+        const int d = index.d;
+        std::vector<int64_t> ids(77);
+        for (int i = 0; i < 77; i++) {
+            ids[i] = (index.code_size % 2 ? int64_t(1) << 33 : 0) + 3 * i;
+        }
+        index.add_with_ids(77, x.data(), ids.data());
+        std::vector<float> decoded(77 * d);
+        for (int i = 0; i < 77; i++) {
+            index.reconstruct(ids[i], &decoded[i * d]);
+        }
+        const std::string stem = folder + "/" + name;
+        save_index(index, stem + ".vlc");
+        auto writer = create_vectors(stem + "_decoded.npy", DType::f32, d, 77);
+        writer->append(decoded.data(), 77);
+        writer->close();
+        command += " '" + stem + "'";
+    };
+    const auto give_search = [&](IndexVLC& index, const std::vector<float>& x,
+                                 const std::string& name) {
+        constexpr int kQueries = 6, kBest = 5;
+        index.nprobe = 3;
+        save_index(index, folder + "/" + name + ".vlc");
+        const float* queries = &x[100 * index.d];
+        std::vector<float> distances(kQueries * kBest);
+        std::vector<int64_t> labels(kQueries * kBest);
+        index.search(kQueries, queries, kBest, distances.data(), labels.data());
+        const auto write = [&](const char* end, DType type, int width, const auto* data) {
+            auto writer = create_vectors(folder + "/" + name + end, type, width, kQueries);
+            writer->append(data, kQueries);
+            writer->close();
+        };
+        write("_queries.npy", DType::f32, index.d, queries);
+        write("_distances.npy", DType::f32, kBest, distances.data());
+        write("_labels.npy", DType::i64, kBest, labels.data());
+    };
     for (const AnchorGrid grid : {AnchorGrid::int8, AnchorGrid::float16}) {
         for (const int d : {1, 3, 17, 128}) {
+            const std::vector<float> x = clustered(150, d, 4, 7 + d);
+            const std::string start = std::to_string(int(grid)) + "_" + std::to_string(d) + "_";
             for (const int bytes : {3, 4, 6, 9, 40}) {
                 VLCParameters params = quick(5, bytes);
                 params.grid = grid;
                 IndexVLC index(d, params);
-                const std::vector<float> x = clustered(150, d, 4, 7 + d);
                 index.train(150, x.data());
-                std::vector<int64_t> ids(77);
-                for (int i = 0; i < 77; i++) {
-                    ids[i] = (bytes % 2 ? int64_t(1) << 33 : 0) + 3 * i;
+                give(index, x, start + std::to_string(bytes));
+            }
+            for (const Words& words : kWordKinds) {
+                if (words.code_bytes <= d + kFactorBytes) {
+                    for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+                        const auto index = word_index(words, d, 5, x, metric, grid);
+                        const std::string name =
+                                start + "words" + std::to_string(words.code_bytes) + "_" +
+                                std::to_string(words.factor_bytes) + "_" + std::to_string(metric);
+                        give(*index, x, name);
+                        give_search(*index, x, name);
+                    }
                 }
-                index.add_with_ids(77, x.data(), ids.data());
-                std::vector<float> decoded(77 * d);
-                for (int i = 0; i < 77; i++) {
-                    index.reconstruct(ids[i], &decoded[i * d]);
-                }
-                const std::string stem = folder + "/" + std::to_string(int(grid)) + "_" +
-                                         std::to_string(d) + "_" + std::to_string(bytes);
-                save_index(index, stem + ".vlc");
-                auto writer = create_vectors(stem + "_decoded.npy", DType::f32, d, 77);
-                writer->append(decoded.data(), 77);
-                writer->close();
-                command += " '" + stem + "'";
             }
         }
     }

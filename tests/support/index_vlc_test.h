@@ -32,6 +32,7 @@ inline VLCParameters small(int m = 20, float bits = 4) {
     p.bits_per_dim = bits;
     p.device = "reference";
     p.iterations = 6;
+    p.codec = test_codec();
     return p;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <faiss_vlc/parameters.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 /// What the tests of the stages share.
@@ -54,6 +55,14 @@ public:
 private:
     std::mt19937_64 bits_;
 };
+
+/// The codec that tests of whole indexes use where any would do: VLC_TEST_CODEC=block runs them with
+/// words.
+inline faiss_vlc::Codec test_codec() {
+    const char* wanted = std::getenv("VLC_TEST_CODEC");
+    return wanted && !std::strcmp(wanted, "block") ? faiss_vlc::Codec::block
+                                                   : faiss_vlc::Codec::automatic;
+}
 
 /// n x d around `centres` random centres: row i belongs to centre i % centres. Dimensions are of
 /// unequal strength, as in real data.

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <faiss_vlc/model/model.h>
+#include <faiss_vlc/train/anneal.h>
+#include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/train/sample.h>
+#include <faiss_vlc/tune/steps.h>
+#include <faiss_vlc/tune/words.h>
+
+#include <tests/support/index_test.h>
+
+namespace faiss_vlc {
+
+/// What an index of block codes has, which training would choose by the data.
+struct Words {
+    int code_bytes;
+    int factor_bytes;
+    WordAxes axes;
+};
+
+/// One of each kind.
+inline const Words kWordKinds[] = {{3, 2, WordAxes::own},       {4, 1, WordAxes::principal},
+                                   {2, 0, WordAxes::dealt},     {6, 0, WordAxes::own},
+                                   {7, 1, WordAxes::own},       {5, 2, WordAxes::dealt},
+                                   {1, 0, WordAxes::principal}, {6, 2, WordAxes::principal}};
+
+/// An empty index of such codes, trained quickly on x.
+inline std::unique_ptr<IndexVLC> word_index(const Words& words, int d, int m,
+                                            const std::vector<float>& x,
+                                            faiss::MetricType metric = faiss::METRIC_L2,
+                                            AnchorGrid grid = AnchorGrid::int8) {
+    VLCParameters params = quick(m, d + kFactorBytes); // so that all axes are kept
+    params.grid = grid;
+    const auto n = int64_t(x.size()) / d;
+    IndexVLC levels(d, params, metric);
+    levels.parameters.codec = Codec::lattice;
+    levels.train(n, x.data());
+    const Sample sample = draw_sample(n, d, x.data(), params);
+    ReferenceEngine engine;
+    const Anchors anchors = anneal(engine, sample, params, false);
+    auto model =
+            std::make_shared<Model>(word_model(*levels.model, words.axes, words.code_bytes,
+                                               words.factor_bytes, std::vector<double>(d, 1.0)));
+    train_words(sample, anchors, 1000, 3, params.seed, *model);
+    fit_factors(sample, anchors, *model);
+    params.bytes = words.code_bytes + words.factor_bytes;
+    params.codec = Codec::block;
+    return std::make_unique<IndexVLC>(model, params);
+}
+
+} // namespace faiss_vlc
