@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,6 +8,7 @@
 #include <faiss/IndexIVFFlat.h>
 
 #include <faiss_vlc/faiss_version.h>
+#include <faiss_vlc/findings.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/ranks.h>
 
@@ -100,7 +102,12 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// has its part to assign and add up. Devices may differ; one that fails is not replaced. No
     /// checkpoints and dumps. Anchors in the quantizer and parameters have to be the same
     /// everywhere.
-    void train_distributed(idx_t n, const float* x, const Ranks& ranks);
+    ///
+    /// Queries (float n_queries x d), where any process gives some, count as in train.h: each gives
+    /// its share of them, or one gives all. The index depends on their order, not on who gives
+    /// them.
+    void train_distributed(idx_t n, const float* x, const Ranks& ranks, idx_t n_queries = 0,
+                           const float* queries = nullptr);
 
     /// x float n x d, finite. ids int64 n, or null for ntotal, ntotal + 1, ...
     void add_with_ids(idx_t n, const float* x, const idx_t* ids) override;
@@ -162,10 +169,22 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// IDMap, which passes 0 for add_id whatever is here, ids go on from ntotal.
     void merge_from(faiss::Index& other, idx_t add_id) override;
 
+    /// What training found of held-out vectors' neighbours: the recall to expect of a search, but
+    /// that a larger base has more that is near. Written to files.
+    HeldOutRecall held_out_recall() const;
+    /// How many rows add() met that are outside of what training saw. Where they are many, it says
+    /// so on stderr, once. Merging adds up, reset() begins anew, removing changes nothing. Written
+    /// to files.
+    AddedRows added_rows() const;
+
     /// Bytes of memory: lists, model and what is derived from it.
     size_t memory() const;
 
 private:
+    friend class AwaitedQueries;
+    /// What the next train() takes as queries, while train() of train.h runs.
+    std::function<std::vector<float>()> awaited_queries_;
+
     class SearchDevice;
     std::shared_ptr<SearchDevice> searcher_; ///< never null; each index has its own
 

@@ -36,6 +36,11 @@ RankStage::RankStage(const SearchKernels& kernels, const Model& model)
                 continue;
             }
             const size_t at = g * model.slots() + s;
+            if (frame.own) { // the product is the component itself
+                rows[at * dp + axis] = 1;
+                inverse_norm[at] = 1;
+                continue;
+            }
             std::copy_n(&frame.rows[size_t(axis) * d], d, &rows[at * dp]);
             inverse_norm[at] = frame.inverse_norm(axis);
         }

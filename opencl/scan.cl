@@ -87,6 +87,81 @@ inline int order_key(float estimate) {
     return estimate <= FLT_MAX ? bits ^ ((bits >> 31) & 0x7fffffff) : INT_MAX;
 }
 
+// Lanes `lane` and `lane` + 8 of the 16 of |u - a|^2 or <u, a>, added.
+inline float two_lanes(__global const float* u, __global const float* a, int dp, int lane,
+                       int inner_product) {
+    float lane0 = 0;
+    float lane1 = 0;
+    for (int k = lane; k < dp; k += 16) {
+        const float u0 = u[k];
+        const float u1 = u[k + 8];
+        const float a0 = a[k];
+        const float a1 = a[k + 8];
+        lane0 += inner_product ? u0 * a0 : (u0 - a0) * (u0 - a0);
+        lane1 += inner_product ? u1 * a1 : (u1 - a1) * (u1 - a1);
+    }
+    return lane0 + lane1;
+}
+
+// The sum of 8 of them.
+inline float add_lanes(__local const float* part) {
+    return ((part[0] + part[4]) + (part[2] + part[6])) +
+           ((part[1] + part[5]) + (part[3] + part[7]));
+}
+
+// A query and a list: what turns products into distances.
+typedef struct {
+    ulong target; // of the list's first key
+    float base;
+    float penalty;
+    float times; // of products
+    float reach;
+    float away;
+} Meeting;
+
+// All but times and target. sum: |q - a|^2 or <q, a>.
+inline Meeting meet(ScanShape shape, __global const Head* head, float length, float sum) {
+    const int inner_product = shape.inner_product;
+    Meeting m;
+    m.base = inner_product ? -sum : sum;
+    m.penalty = inner_product ? head->penalty
+                              : shape.c * min(sum, shape.most_distance) /
+                                        (shape.energy > 0 ? shape.energy : 1.0f);
+    m.reach = inner_product ? -sum : sqrt(sum);
+    m.away = inner_product ? head->norm * length : length;
+    m.times = 0;
+    m.target = 0;
+    return m;
+}
+
+// A vector's factors, and what its gamma contributes.
+typedef struct {
+    float l;
+    int is_far;
+    GammaStep step;
+} Factors;
+
+inline Factors unpack_factors(uint bits, __local const GammaStep* table, float usual_length) {
+    Factors f;
+    f.l = as_float(((bits >> 5) << 16) + LENGTH_BIAS) - LENGTH_ZERO;
+    f.is_far = f.l > usual_length;
+    f.step = table[bits & (GAMMAS - 1)];
+    return f;
+}
+
+// unit: |r|^2 of l = 1.
+inline int distance_key(Meeting m, Factors f, int dot2, float unit, int inner_product) {
+    const float l = f.l;
+    const float usual = unit * (f.step.own + m.penalty * f.step.miss);
+    const float far = inner_product ? 0.0f : unit * f.step.far;
+    const float add = f.is_far ? far : usual;
+    const float mul = f.is_far ? m.times : m.times * f.step.share;
+    const float estimate = m.base + l * (l * add - mul * (float)dot2);
+    const float apart = m.reach - m.away * l;
+    const float least = inner_product ? apart : apart * apart;
+    return order_key(least > estimate ? least : estimate);
+}
+
 inline float4 weigh(__global const float* y, __global const float* b, __global const float* step,
                     uint field) {
     return (vload4(field, y) - vload4(field, b)) * vload4(field, step);
@@ -128,12 +203,7 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
     __local float part[SCANNERS];
     __local float distances[SCANNERS];
     __local int halves[SCANNERS];
-    __local float base[QUERIES];
-    __local float penalty[QUERIES];
-    __local float times[QUERIES];
-    __local float reach[QUERIES];
-    __local float away[QUERIES];
-    __local ulong target[QUERIES];
+    __local Meeting meetings[QUERIES];
     __local GammaStep table[GAMMAS];
     const uint id = (uint)get_local_id(0);
     const int n_fields = shape.fields;
@@ -141,7 +211,6 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
     const int dp = shape.dp;
     const int code_size = shape.code_size;
     const int inner_product = shape.inner_product;
-    const float energy = shape.energy;
     for (uint i = id; i < GAMMAS; i += SCANNERS) {
         table[i] = gammas[i];
     }
@@ -171,19 +240,8 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
             largest = max(largest, max(max(w.s0, w.s1), max(w.s2, w.s3)));
         }
         part[id] = largest;
-        __global const float* u = lattice + (size_t)query * dp;
-        __global const float* a = anchors + (size_t)list * dp;
-        float lane0 = 0;
-        float lane1 = 0;
-        for (int k = t; k < dp; k += 16) {
-            const float u0 = u[k];
-            const float u1 = u[k + 8];
-            const float a0 = a[k];
-            const float a1 = a[k + 8];
-            lane0 += inner_product ? u0 * a0 : (u0 - a0) * (u0 - a0);
-            lane1 += inner_product ? u1 * a1 : (u1 - a1) * (u1 - a1);
-        }
-        distances[id] = lane0 + lane1;
+        distances[id] = two_lanes(lattice + (size_t)query * dp, anchors + (size_t)list * dp, dp, t,
+                                  inner_product);
         barrier(CLK_LOCAL_MEM_FENCE);
         __local const float* parts = part + q * PER_QUERY;
         for (int i = 0; i < PER_QUERY; i++) {
@@ -201,18 +259,11 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         }
         halves[id] = half_sum;
         if (t == 0) {
-            __local const float* sums = distances + q * PER_QUERY;
-            const float sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
-                              ((sums[1] + sums[5]) + (sums[3] + sums[7]));
             const float dot_scale = largest * list_scale * (0.5f / 127.0f);
-            base[q] = inner_product ? -sum : sum;
-            penalty[q] = inner_product ? heads[query].penalty
-                                       : shape.c * min(sum, shape.most_distance) /
-                                                 (energy > 0 ? energy : 1.0f);
-            reach[q] = inner_product ? -sum : sqrt(sum);
-            away[q] = inner_product ? heads[query].norm * length : length;
-            times[q] = inner_product ? dot_scale : 2.0f * dot_scale;
-            target[q] = query * shape.stride + pairs[pair].start;
+            Meeting m = meet(shape, heads + query, length, add_lanes(distances + q * PER_QUERY));
+            m.times = inner_product ? dot_scale : 2.0f * dot_scale;
+            m.target = query * shape.stride + pairs[pair].start;
+            meetings[q] = m;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (t == 0) {
@@ -267,24 +318,15 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                 if (v >= last) {
                     continue;
                 }
-                const uint factors =
+                const uint bits =
                         ((__global const ushort*)(block[i] + 16 * shape.code_bytes))[lane];
-                const uint gamma = factors & (GAMMAS - 1);
-                const float l = as_float(((factors >> 5) << 16) + LENGTH_BIAS) - LENGTH_ZERO;
-                const GammaStep gamma_step = table[gamma];
-                const int is_far = l > shape.usual_length;
+                const Factors factors = unpack_factors(bits, table, shape.usual_length);
 #pragma unroll
                 for (int r = 0; r < QUERIES; r++) {
-                    const float usual = unit * (gamma_step.own + penalty[r] * gamma_step.miss);
-                    const float far = inner_product ? 0.0f : unit * gamma_step.far;
-                    const float add = is_far ? far : usual;
-                    const float mul = is_far ? times[r] : times[r] * gamma_step.share;
                     const int dot2 = 2 * acc[i * QUERIES + r] - halves[r * PER_QUERY];
-                    const float estimate = base[r] + l * (l * add - mul * (float)dot2);
-                    const float apart = reach[r] - away[r] * l;
-                    const float least = inner_product ? apart : apart * apart;
                     if (r < in_task) {
-                        keys[target[r] + v] = order_key(least > estimate ? least : estimate);
+                        const Meeting m = meetings[r];
+                        keys[m.target + v] = distance_key(m, factors, dot2, unit, inner_product);
                     }
                 }
             }

@@ -10,6 +10,7 @@ namespace faiss_vlc {
 namespace {
 
 constexpr size_t kPiece = size_t(32) << 20; ///< bytes uploaded at a time
+constexpr uint64_t kMostTables = 256 << 20; ///< bytes of tables in global memory
 
 /// Fields by row.
 std::vector<records::PackedField> field_table(const Layout& layout) {
@@ -40,7 +41,27 @@ void widen_block(const Layout& layout, const uint8_t* from, int count, uint8_t* 
                     size_t(layout.row_lanes[r]) * count);
     }
     std::memcpy(to + layout.code_bytes * kBlock, from + layout.code_bytes * count,
-                size_t(kFactorBytes) * count);
+                size_t(layout.factor_bytes) * count);
+}
+
+/// How tables of the model's words are made: what query/word_tables.cpp and the CPU's kernels take
+/// for all queries alike.
+records::WordShape word_shape(const Model& model) {
+    const Layout& layout = model.layout;
+    const float unit = model.codebook.unit;
+    const float energy = model.estimator.energy;
+    records::WordShape shape{};
+    shape.blocks = layout.blocks();
+    shape.few_blocks = layout.has_few_blocks();
+    shape.factor_bytes = layout.factor_bytes;
+    if (model.metric == faiss::METRIC_L2 && layout.factor_bytes < 2) {
+        shape.norms = layout.factor_bytes > 0 ? 2 : 1;
+        shape.usual = layout.factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0;
+    }
+    shape.limit = float(Codebook::limit(layout));
+    shape.unit = unit;
+    shape.most_sum = layout.has_few_blocks() ? float(1 << 28) : 65500.0f;
+    return shape;
 }
 
 } // namespace
@@ -107,10 +128,17 @@ int64_t ScanStage::most_tasks(int64_t pairs, int64_t m, int64_t largest_list) {
     return (pairs / kQueries + std::min(pairs, m)) * chunks;
 }
 
+size_t ScanStage::table_bytes(const Model& model) {
+    const size_t blocks = size_t(model.layout.blocks());
+    return blocks == 0 ? 0
+                       : blocks * (kWords * sizeof(uint32_t) + 2 * sizeof(float)) +
+                                 size_t(model.slots()) * sizeof(int16_t);
+}
+
 ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     : kernels_(kernels), lay_out_(kernels.get("lay_out_tasks")),
       gather_(kernels.get("gather_pairs")), list_tasks_(kernels.get("list_tasks")),
-      scan_(kernels.get("scan_lists")) {
+      scan_(kernels.get(model.layout.has_words() ? "scan_words" : "scan_lists")) {
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     shape_.m = model.m;
     shape_.fields = int(model.layout.fields.size());
@@ -138,11 +166,11 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     }
     std::vector<records::ListTraits> traits;
     for (int j = 0; j < model.m; j++) {
-        traits.push_back({Estimator::list_scale(model.spread[j]),
-                          model.estimator.length_unit(model.spread[j]), model.group[j]});
+        traits.push_back(
+                {model.layout.factor_bytes > 0 ? Estimator::list_scale(model.spread[j]) : 1.0f,
+                 model.estimator.length_unit(model.spread[j]), model.group[j]});
     }
     Device& device = *kernels_.device;
-    fields_ = upload(device, field_table(model.layout), "fields");
     gammas_ = upload(device, gammas, "estimator");
     traits_ = upload(device, traits, "spreads");
     anchors_ = upload(device, anchors, "anchors");
@@ -150,7 +178,33 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
                              inner_product ? std::vector<float>(derived.anchor_rotated.size())
                                            : derived.anchor_rotated,
                              "rotated anchors");
-    steps_ = upload(device, derived.step, "steps");
+    if (model.layout.has_words()) {
+        upload_words(model);
+    } else {
+        fields_ = upload(device, field_table(model.layout), "fields");
+        steps_ = upload(device, derived.step, "steps");
+    }
+}
+
+void ScanStage::upload_words(const Model& model) {
+    Device& device = *kernels_.device;
+    words_.shape = word_shape(model);
+    words_.table_bytes = table_bytes(model);
+    words_.group = kernels_.group;
+    while (words_.group > scan_.max_work_group()) {
+        words_.group /= 2;
+    }
+    words_.most_groups = int64_t(device.info().compute_units) * 64;
+    words_.slot = upload(device, model.layout.block_slot, "words");
+    words_.book = upload(device, model.codebook.words, "words");
+    words_.norms = upload(device, model.derived().penalty, "words");
+    if (!kernels_.local_tables) {
+        const size_t words = words_.table_bytes / sizeof(uint32_t);
+        words_.shape.table_size = int(words);
+        words_.most_groups =
+                std::clamp<int64_t>(kMostTables / words_.table_bytes, 1, words_.most_groups / 8);
+        words_.tables = device.allocate<uint32_t>(words_.most_groups * words, "tables of words");
+    }
 }
 
 void ScanStage::scan(const DeviceLists& lists, const ProbedLists& probed, const Queries& queries,
@@ -169,11 +223,39 @@ void ScanStage::scan(const DeviceLists& lists, const ProbedLists& probed, const 
                   probed.starts, tasks.pair_begin, tasks.pair);
     device.launch(list_tasks_, size_t(shape.m), group, shape, probed.counts, lists.size,
                   lists.block, tasks.pair_begin, tasks.task_begin, tasks.task);
-    const size_t most = std::min<size_t>(pairs + 1, device.info().compute_units * 64);
-    device.launch(scan_, most * kScanners, kScanners, shape, fields_, gammas_, traits_, anchors_,
-                  anchor_rotated_, steps_, lists.codes, queries.head, queries.lattice,
-                  queries.rotated, tasks.pair, tasks.task, tasks.count,
-                  LocalMemory{size_t(shape.fields) * kQueries * sizeof(uint32_t)}, estimates.key);
+    const size_t groups = std::min<size_t>(pairs + 1, device.info().compute_units * 64);
+    if (words_.group > 0) {
+        scan_words(lists, queries, shape, groups, tasks, estimates);
+    } else {
+        scan_levels(lists, queries, shape, groups, tasks, estimates);
+    }
+}
+
+void ScanStage::scan_levels(const DeviceLists& lists, const Queries& queries,
+                            const records::ScanShape& shape, size_t groups, const Tasks& tasks,
+                            Estimates& estimates) {
+    kernels_.device->launch(scan_, groups * kScanners, kScanners, shape, fields_, gammas_, traits_,
+                            anchors_, anchor_rotated_, steps_, lists.codes, queries.head,
+                            queries.lattice, queries.rotated, tasks.pair, tasks.task, tasks.count,
+                            LocalMemory{size_t(shape.fields) * kQueries * sizeof(uint32_t)},
+                            estimates.key);
+}
+
+void ScanStage::scan_words(const DeviceLists& lists, const Queries& queries,
+                           const records::ScanShape& shape, size_t groups, const Tasks& tasks,
+                           Estimates& estimates) {
+    const size_t items = std::min(groups, size_t(words_.most_groups)) * words_.group;
+    const auto launch = [&](const auto& tables) {
+        kernels_.device->launch(scan_, items, words_.group, shape, words_.shape, gammas_, traits_,
+                                anchors_, anchor_rotated_, words_.slot, words_.book, words_.norms,
+                                lists.codes, queries.head, queries.lattice, queries.rotated,
+                                tasks.pair, tasks.task, tasks.count, tables, estimates.key);
+    };
+    if (kernels_.local_tables) {
+        launch(LocalMemory{words_.table_bytes});
+    } else {
+        launch(words_.tables);
+    }
 }
 
 } // namespace faiss_vlc

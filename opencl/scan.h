@@ -22,10 +22,14 @@ struct DeviceLists {
     Buffer ids;                  ///< uint32 or uint64 blocks x 16
 };
 
-/// Launches of scan.cl.
+/// Launches of scan.cl and scan_words.cl.
 class ScanStage {
 public:
+    /// kernels: compiled for table_bytes().
     ScanStage(const SearchKernels& kernels, const Model& model);
+
+    /// Of what a work-group keeps about a query while it scans words; 0 for levels.
+    static size_t table_bytes(const Model& model);
 
     /// What orders the work, for at most `most` queries.
     struct Tasks {
@@ -58,18 +62,38 @@ private:
     static constexpr int kQueries = 8;       ///< of a task
     static constexpr int kScanners = 64;     ///< work-items of a task
 
+    /// What tables of words are made of.
+    struct Words {
+        records::WordShape shape{};
+        size_t group = 0; ///< work-items of a task
+        size_t table_bytes = 0;
+        int64_t most_groups = 0;
+        Buffer slot;   ///< int blocks + 1: their first slots
+        Buffer book;   ///< int16 slots x 256, see Codebook
+        Buffer norms;  ///< float blocks x 256
+        Buffer tables; ///< of most_groups work-groups where local memory has no room
+    };
+    void upload_words(const Model& model);
+    void scan_levels(const DeviceLists& lists, const Queries& queries,
+                     const records::ScanShape& shape, size_t groups, const Tasks& tasks,
+                     Estimates& estimates);
+    void scan_words(const DeviceLists& lists, const Queries& queries,
+                    const records::ScanShape& shape, size_t groups, const Tasks& tasks,
+                    Estimates& estimates);
+
     SearchKernels kernels_;
     records::ScanShape shape_{};
     Kernel& lay_out_;
     Kernel& gather_;
     Kernel& list_tasks_;
     Kernel& scan_;
-    Buffer fields_;         ///< records::PackedField, row by row
+    Buffer fields_;         ///< records::PackedField, row by row; levels
     Buffer gammas_;         ///< records::GammaStep
     Buffer traits_;         ///< records::ListTraits m
     Buffer anchors_;        ///< float m x dp
     Buffer anchor_rotated_; ///< float m x slots; zeros for inner products
-    Buffer steps_;          ///< float frames x slots
+    Buffer steps_;          ///< float frames x slots; levels
+    Words words_;
 };
 
 } // namespace faiss_vlc

@@ -55,8 +55,9 @@ float estimate_of(int32_t key) {
 struct OpenCLSearch::State {
     State(const std::shared_ptr<Device>& device, const std::shared_ptr<const Model>& model_in,
           const VLCInvertedLists& own)
-        : model(model_in), kernels(SearchKernels::compile(device)), rank(kernels, *model),
-          select(kernels, *model), scan(kernels, *model), lists(*device, own) {}
+        : model(model_in), kernels(SearchKernels::compile(device, ScanStage::table_bytes(*model))),
+          rank(kernels, *model), select(kernels, *model), scan(kernels, *model),
+          lists(*device, own) {}
 
     std::shared_ptr<const Model> model;
     SearchKernels kernels;
@@ -147,12 +148,6 @@ void OpenCLSearch::prepare(const std::shared_ptr<const Model>& model, const VLCI
 size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
                             const VLCInvertedLists& lists, const SearchBatch& batch, int nprobe,
                             std::vector<int64_t>& left) {
-    if (model->layout.has_words()) { // on the CPU, as yet
-        for (int64_t i = 0; i < batch.n; i++) {
-            left.push_back(i);
-        }
-        return 0;
-    }
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {

@@ -9,8 +9,13 @@
 
 namespace faiss_vlc {
 
-SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device) {
+SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device, size_t table_bytes) {
+    constexpr size_t kMostLocal = 48 << 10; // several work-groups share a GPU's unit
+    constexpr size_t kBeside = 4 << 10;     // what else scan_words keeps in local memory
     const DeviceInfo& info = device->info();
+    const bool local = table_bytes + kBeside <= std::min<uint64_t>(info.local_mem, kMostLocal);
+    const std::string options = std::string("-cl-fp32-correctly-rounded-divide-sqrt") +
+                                (local ? "" : " -DWORD_TABLES=__global");
     if (!info.exact_floats) {
         fail("OpenCL device '%s' can't search: its floats lack denormals or correct division, so "
              "results would differ from the CPU's",
@@ -28,7 +33,8 @@ SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device) {
     }
     dots.push_back("");
     for (size_t i = 0;; i++) {
-        SearchKernels kernels{device, "-cl-fp32-correctly-rounded-divide-sqrt" + dots[i]};
+        SearchKernels kernels{device, options + dots[i]};
+        kernels.local_tables = local;
         try {
             size_t most = kernels.group;
             for (const char* name :

@@ -46,6 +46,19 @@ typedef struct {
     float usual_length;
 } ScanShape;
 
+// Words, and how their tables are made.
+typedef struct {
+    int blocks;
+    int few_blocks; // entries may be finer than 16 bits
+    int factor_bytes;
+    int norms;      // how words' norms count: not (0), as they are (1), by the query's distance (2)
+    int table_size; // uints from one work-group's tables to the next one's, 0 in local memory
+    float limit;    // of a residual's rounded components
+    float unit;     // of the words' components
+    float usual;    // norm, from which norms count by the query's distance
+    float most_sum; // of entries
+} WordShape;
+
 // The choice of the best hits.
 typedef struct {
     ulong stride; // estimates of a query

@@ -23,6 +23,7 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/model/parameter_table.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/train.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
 %}
@@ -101,6 +102,9 @@ static PyObject* index_object(faiss::Index* index, int flags) {
 %ignore faiss_vlc::IndexVLC::below_id_map;
 %ignore faiss_vlc::IndexVLC::IndexVLC(std::shared_ptr<const Model>, const VLCParameters&);
 %rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
+%rename(_held_out_recall) faiss_vlc::IndexVLC::held_out_recall;
+%rename(_added_rows) faiss_vlc::IndexVLC::added_rows;
+%ignore faiss_vlc::AddedRows::add;
 %define INHERITED(method)
 %ignore faiss_vlc::IndexVLC::method;
 %enddef
@@ -125,6 +129,7 @@ INHERITED(check_compatible_for_merge)
 INHERITED(merge_from)
 INHERITED(reset)
 INHERITED(decode_vectors)
+%include <faiss_vlc/findings.h>
 #define FAISS_VLC_LIST_CONTEXT(default_value)
 #define FAISS_VLC_SCANNER_PARAMS(default_value)
 %include <faiss_vlc/IndexVLC.h>
@@ -138,6 +143,8 @@ INHERITED(decode_vectors)
 %include <faiss_vlc/factory.h>
 %include <faiss_vlc/index_io.h>
 %include <faiss_vlc/clone.h>
+%rename(_train) faiss_vlc::train;
+%include <faiss_vlc/train.h>
 
 %inline %{
 /// The index with the class that it really has, IndexVLC included; owned by whom it was.
@@ -191,11 +198,12 @@ std::string device_lines() {
 /// IndexVLC::train_distributed; all_reduce is the address of an int (int64_t* values, int64_t n),
 /// which returns 0 when they are added up.
 void train_distributed(faiss_vlc::IndexVLC* index, int64_t n, const float* x, int rank, int ranks,
-                       size_t all_reduce) {
+                       size_t all_reduce, int64_t n_queries, const float* queries) {
     const auto add_up = reinterpret_cast<int (*)(int64_t*, int64_t)>(all_reduce);
-    index->train_distributed(n, x, {rank, ranks, [add_up](int64_t* values, int64_t count) {
+    const auto all_reduced = [add_up](int64_t* values, int64_t count) {
         FAISS_THROW_IF_NOT_MSG(add_up(values, count) == 0, "all_reduce failed");
-    }});
+    };
+    index->train_distributed(n, x, {rank, ranks, all_reduced}, n_queries, queries);
 }
 
 /// The version of FAISS whose headers this was compiled with.

@@ -15,6 +15,7 @@
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/train.h>
 #include <faiss_vlc/train/sample.h>
 
 namespace faiss_vlc::cli {
@@ -25,7 +26,7 @@ namespace {
 constexpr int64_t kMaxSampleFloats = int64_t(1) << 27;
 
 struct Arguments {
-    VectorArgument emb, train;
+    VectorArgument emb, train, queries;
     std::string out, factory;
     VLCParameters parameters;
     faiss::MetricType metric = faiss::METRIC_L2;
@@ -110,7 +111,7 @@ Json run(Arguments a) {
     }
 
     VectorStream emb(a.emb);
-    a.train.d = emb.d();
+    a.train.d = a.queries.d = emb.d();
     const std::unique_ptr<faiss::Index> index = make_index(a, emb.d());
     IndexVLC& vlc = *find_vlc(index.get());
     vlc.verbose = a.verbose;
@@ -121,6 +122,13 @@ Json run(Arguments a) {
     // Held until the end, as preparing it takes time.
     const std::shared_ptr<const void> devices = hold_devices(a.parameters.device);
 
+    Matrix<float> queries;
+    if (!a.queries.path.empty()) {
+        queries = read_all(a.queries);
+        if (queries.n < 1) {
+            fail("%s: expected at least 1 query, got none", a.queries.path.c_str());
+        }
+    }
     Matrix<float> sample = training_set(a, vlc.parameters, emb);
     const int64_t n_train = sample.n;
     if (vlc.parameters.m == 0) {
@@ -132,7 +140,11 @@ Json run(Arguments a) {
              vlc.parameters.m);
     }
     double start = seconds_now();
-    index->train(n_train, sample.data.data());
+    if (queries.n > 0) {
+        train(*index, n_train, sample.data.data(), queries.n, queries.data.data());
+    } else {
+        index->train(n_train, sample.data.data());
+    }
     const double train_seconds = seconds_now() - start;
     sample.data = std::vector<float>();
     if (a.verbose) {
@@ -200,6 +212,10 @@ void add_index_command(CLI::App& app, Job& job) {
     command->add_option("--train", a->train.path,
                         "Vectors to train on (default: a sample of --emb)")
             ->type_name("FILE");
+    command->add_option("--train-queries", a->queries.path,
+                        "Queries like those to come, if they are unlike the vectors: training "
+                        "makes its choices by them")
+            ->type_name("FILE");
     command->add_option("--d", a->emb.d, "Dimensions; needed for raw files, else compared")
             ->type_name("D")
             ->check(CLI::Range(1, kMaxDim));
@@ -228,7 +244,7 @@ void add_index_command(CLI::App& app, Job& job) {
                       "A line per iteration and block (to stderr with --json)");
     add_json_option(*command, job);
     command->callback([a, &job] {
-        a->train.dtype = a->emb.dtype;
+        a->train.dtype = a->queries.dtype = a->emb.dtype;
         if (!a->parameters.checkpoint.empty() && a->parameters.checkpoint_every == 0) {
             a->parameters.checkpoint_every = 1;
         }

@@ -88,6 +88,37 @@ Json training_of(const IndexVLC& index) {
     return json;
 }
 
+/// Null in an index of a version that didn't count.
+Json held_out_of(const HeldOutRecall& held) {
+    if (held.sought == 0) {
+        return nullptr;
+    }
+    const auto recall = [&](int64_t found) {
+        return rounded(double(found) / double(held.sought), 4);
+    };
+    Json json;
+    json["queries"] = held.queries;
+    json["base"] = held.base;
+    json["neighbours"] = held.sought / held.queries;
+    json["nprobe"] = held.nprobe;
+    json["recall"] = recall(held.probed);
+    json["recall_all_lists"] = recall(held.estimated);
+    json["recall_decoded"] = recall(held.decoded);
+    json["recall_exact_order"] = recall(held.in_lists);
+    if (held.product > 0) {
+        json["recall_product_quantizer"] = recall(held.product);
+    }
+    json["recall_on_lattice"] = recall(held.on_lattice);
+    return json;
+}
+
+Json added_of(const AddedRows& added) {
+    return {{"rows", added.rows},
+            {"outside", added.outside},
+            {"outside_twice", added.twice},
+            {"farthest", rounded(added.farthest, 4)}};
+}
+
 Json run_index(const std::string& path) {
     LoadedIndex loaded = open_index(path);
     const faiss::Index& index = *loaded.index;
@@ -112,6 +143,8 @@ Json run_index(const std::string& path) {
                 {"stored_as", enumeration_of(vlc.model->grid).text(int32_t(vlc.model->grid))}};
         json["code"] = code_of(vlc);
         json["training"] = training_of(vlc);
+        json["held_out"] = held_out_of(vlc.held_out_recall());
+        json["added"] = added_of(vlc.added_rows());
     }
     if (is_payload(path)) {
         const SectionReader sections(map_file(path));
@@ -123,6 +156,42 @@ Json run_index(const std::string& path) {
         json["sections"] = list;
     }
     return json;
+}
+
+void print_held_out(const Json& held) {
+    const auto line = [&](const char* name, const char* of) {
+        printf("           %.3f  %s\n", held[name].get<double>(), of);
+    };
+    const std::string probed = "of an exact order of the vectors in these " +
+                               std::to_string(held["nprobe"].get<int64_t>()) +
+                               " lists: the rest is in others";
+    printf("recall@%-3lld %.3f  to expect with nprobe %lld, of vectors like the training's\n",
+           held["neighbours"].get<long long>(), held["recall"].get<double>(),
+           held["nprobe"].get<long long>());
+    line("recall_exact_order", probed.c_str());
+    line("recall_all_lists", "with all lists probed: the rest is lost to the codes");
+    line("recall_decoded", "by distances to decoded vectors, all lists probed");
+    if (held.contains("recall_product_quantizer")) {
+        line("recall_product_quantizer",
+             "by a product quantizer of as many bytes, all lists probed");
+    }
+    printf("           (%lld held-out vectors among %lld of the sample; more vectors, or other "
+           "queries, find less)\n",
+           held["queries"].get<long long>(), held["base"].get<long long>());
+}
+
+void print_added(const Json& added) {
+    const auto rows = added["rows"].get<long long>(), outside = added["outside"].get<long long>();
+    if (rows == 0) {
+        return;
+    }
+    printf("added      %lld vectors, %lld (%.2g %%) outside of what training saw", rows, outside,
+           100.0 * double(outside) / double(rows));
+    if (added["farthest"].get<double>() > 0) {
+        printf(", %lld over twice as far; the farthest at %.3g times its bound",
+               added["outside_twice"].get<long long>(), added["farthest"].get<double>());
+    }
+    printf("\n");
 }
 
 void print_index(const Json& json) {
@@ -154,6 +223,10 @@ void print_index(const Json& json) {
         const Json& e = training["estimator"];
         printf("estimator  t1 %.4g, t2 %.4g, c %.4g\n", e["t1"].get<double>(),
                e["t2"].get<double>(), e["c"].get<double>());
+        if (!json["held_out"].is_null()) {
+            print_held_out(json["held_out"]);
+        }
+        print_added(json["added"]);
     }
     if (json.contains("balance")) {
         const Json& balance = json["balance"];

@@ -19,7 +19,7 @@ int nearest_value(const float* values, double v) {
 } // namespace
 
 void Estimator::set_gamma(float low, float high) {
-    constexpr int kBelow = 6, kAbove = 6;
+    constexpr int kBelow = kUnusualGammas, kAbove = 6;
     constexpr int kLast = kGammaSteps - 1 - kAbove;
     constexpr float kLeast = 0.02f; // 1 / gamma stays within bounds
     low = std::max(low, kLeast);

@@ -14,6 +14,7 @@
 #include <faiss_vlc/index/device_kind.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/index/hooks.h>
+#include <faiss_vlc/index/say.h>
 #include <faiss_vlc/index/search_device.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
@@ -210,10 +211,15 @@ std::vector<float> IndexVLC::given_anchors() const {
 }
 
 void IndexVLC::train(idx_t n, const float* x) {
-    train_distributed(n, x, Ranks{});
+    std::vector<float> queries;
+    if (awaited_queries_) {
+        queries = awaited_queries_();
+    }
+    train_distributed(n, x, Ranks{}, idx_t(queries.size()) / d, queries.data());
 }
 
-void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
+void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks, idx_t n_queries,
+                                 const float* queries) {
     ranks.check();
     std::vector<float> given;
     VLCParameters used;
@@ -233,6 +239,11 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
         }
         checked_count(n, d, sizeof(float), "training vectors");
         require_finite(x, n, d, "training vectors");
+        if (n_queries < 0) {
+            fail("IndexVLC: expected 0 or more training queries, got %lld", (long long)n_queries);
+        }
+        checked_count(n_queries, d, sizeof(float), "training queries");
+        require_finite(queries, n_queries, d, "training queries");
         given = given_anchors();
     });
     ranks.require_same(training_identity(*this, used, given), "parameters or given anchors");
@@ -245,11 +256,15 @@ void IndexVLC::train_distributed(idx_t n, const float* x, const Ranks& ranks) {
         wanted.m = int(quantizer->ntotal);
     }
     const bool by_length = metric_type == faiss::METRIC_INNER_PRODUCT && given.empty();
-    const Sample sample = draw_sample(n, d, x, wanted, ranks, by_length);
+    Sample sample = draw_sample(n, d, x, wanted, ranks, by_length);
+    sample.queries = draw_queries(n_queries, d, queries, ranks);
     std::string device;
     const Anchors anchors =
             train_anchors(sample, wanted, verbose || cp.verbose, given, ranks, device);
     auto trained = std::make_shared<Model>(tune_model(sample, anchors, used, metric_type));
+    if (ranks.rank == 0) {
+        report_training(*trained, verbose || cp.verbose);
+    }
     trained_on = device;
     set_model(std::move(trained));
 }
@@ -286,6 +301,14 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
             std::copy_n(labels.data(), count, list_nos + first);
         }
     });
+}
+
+HeldOutRecall IndexVLC::held_out_recall() const {
+    return model ? model->recall : HeldOutRecall();
+}
+
+AddedRows IndexVLC::added_rows() const {
+    return lists().added;
 }
 
 size_t IndexVLC::memory() const {

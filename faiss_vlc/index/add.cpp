@@ -7,6 +7,7 @@
 
 #include <faiss/IndexIDMap.h>
 
+#include <faiss_vlc/index/say.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/finite.h>
 #include <faiss_vlc/lib/interrupt.h>
@@ -158,6 +159,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
     // Whatever throws from here on, the index is as it was.
     VLCInvertedLists::Addition addition(own);
     DirectMapAddition map(direct_map, n);
+    AddedRows added;
     std::vector<idx_t> block_ids;
     std::vector<uint8_t> codes;
     std::vector<uint32_t> begin, next, order;
@@ -170,6 +172,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
         }
         codes.resize(size_t(count) * code_size);
         encode_vectors(count, x + first * d, list_nos + first, codes.data());
+        added.add(count_outside(*model, count, x + first * d, codes.data(), list_nos + first));
 
         // by list, in order of arrival within each
         begin.assign(nlist + 1, 0);
@@ -217,6 +220,7 @@ void IndexVLC::add_core(idx_t n, const float* x, const idx_t* ids,
     addition.keep();
     ntotal += n;
     below_id_map = below_id_map && !ids;
+    note_added(own, added);
 }
 
 void IndexVLC::update_vectors(int n, const idx_t* ids, const float* x) {
@@ -238,6 +242,7 @@ void IndexVLC::update_vectors(int n, const idx_t* ids, const float* x) {
     std::vector<uint8_t> codes(size_t(n) * code_size);
     encode_vectors(n, x, list_nos.data(), codes.data());
     direct_map.update_codes(invlists, n, ids, list_nos.data(), codes.data());
+    note_added(lists(), count_outside(*model, n, x, codes.data(), list_nos.data()));
 }
 
 /// An IDMap takes it that the rows which stay move up, as a flat index's do.
@@ -323,6 +328,7 @@ void IndexVLC::merge_from(faiss::Index& other, idx_t add_id) {
     }
     addition.keep();
     ntotal += from.ntotal;
+    note_added(own, theirs.added);
     from.reset();
 }
 

@@ -8,6 +8,7 @@
 
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/codec/estimator.h>
+#include <faiss_vlc/findings.h>
 #include <faiss_vlc/model/codebook.h>
 #include <faiss_vlc/model/derived.h>
 #include <faiss_vlc/model/frame.h>
@@ -52,6 +53,9 @@ public:
     float rank_bias = 0;
     int default_nprobe = 1;
     TrainingRecord record;
+    HeldOutRecall recall; ///< for people, as the record
+    /// l up to which add() counts a row as like the sample's; estimates depend on the estimator's.
+    float usual_length = kUnbounded;
 
     /// Derives what search and encoding need from the fields above; to be called once they are set.
     void finish();

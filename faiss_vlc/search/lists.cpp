@@ -420,6 +420,8 @@ void VLCInvertedLists::reset() {
         list = List();
     }
     wide_ids_ = false;
+    added = AddedRows();
+    warned_of_outside = false;
     owner_.reset();
 }
 

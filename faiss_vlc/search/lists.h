@@ -40,6 +40,8 @@ struct VLCInvertedLists : faiss::InvertedLists {
     std::shared_ptr<const Model> model;
     /// Of the training: they travel with the lists, since FAISS's container takes only these.
     VLCParameters parameters;
+    AddedRows added; ///< as parameters; not lists_' affair but for reset()
+    bool warned_of_outside = false;
 
     size_t list_size(size_t list_no) const override { return model ? lists_.at(list_no).size : 0; }
     const uint8_t* get_codes(size_t list_no) const override; ///< packed, list_size * code_size

@@ -200,6 +200,36 @@ void read_rising(ByteReader& reader, const char* name, float* values) {
     }
 }
 
+void read_recall(ByteReader r, Model& model) {
+    HeldOutRecall& recall = model.recall;
+    for (int64_t* size : {&recall.queries, &recall.base, &recall.sought, &recall.nprobe}) {
+        *size = r.u32();
+        expect(*size > 0, r, "a size of the held-out part", double(*size), "above 0");
+    }
+    for (int64_t* count : {&recall.in_lists, &recall.decoded, &recall.estimated, &recall.probed,
+                           &recall.product, &recall.on_lattice}) {
+        *count = r.u32();
+        expect(*count <= recall.sought, r, "neighbours found", double(*count),
+               "at most those sought");
+    }
+    model.usual_length = finite(r, "usual length");
+    expect(model.usual_length >= 0, r, "usual length", model.usual_length, "0 or above");
+    r.expect_end();
+}
+
+AddedRows read_added(ByteReader r) {
+    AddedRows added;
+    added.rows = r.i64();
+    added.outside = r.i64();
+    added.twice = r.i64();
+    added.farthest = finite(r, "farthest row");
+    expect(added.twice >= 0 && added.outside >= added.twice && added.rows >= added.outside, r,
+           "rows outside", double(added.outside), "at most all rows, at least those twice as far");
+    expect(added.farthest >= 0, r, "farthest row", added.farthest, "0 or above");
+    r.expect_end();
+    return added;
+}
+
 std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead& head) {
     auto model = std::make_shared<Model>();
     model->d = int(head.d);
@@ -276,6 +306,10 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
         model->record.energy_held = r.f32();
         r.expect_end();
     }
+    model->usual_length = e.usual_length; // what it is for L2, if nothing else is said
+    if (sections.has(section::kRecall)) {
+        read_recall(sections.read(section::kRecall), *model);
+    }
     model->finish();
     return model;
 }
@@ -326,6 +360,9 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
     if (head.trained) {
         index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
         read_lists(sections, head, lend, index->lists());
+        if (sections.has(section::kAdded)) {
+            index->lists().added = read_added(sections.read(section::kAdded));
+        }
         if (lend) {
             index->lists().hold_lent(owner);
         }

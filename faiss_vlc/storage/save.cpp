@@ -71,6 +71,21 @@ std::vector<uint8_t> words_section(const Model& model) {
     return w.take();
 }
 
+void add_recall(SectionWriter& sections, const Model& model) {
+    const HeldOutRecall& recall = model.recall;
+    if (recall.sought == 0) { // trained before it was counted
+        return;
+    }
+    ByteWriter w;
+    for (const int64_t count :
+         {recall.queries, recall.base, recall.sought, recall.nprobe, recall.in_lists,
+          recall.decoded, recall.estimated, recall.probed, recall.product, recall.on_lattice}) {
+        w.u32(uint32_t(count));
+    }
+    w.f32(model.usual_length);
+    sections.add(section::kRecall, kOptional, w.take());
+}
+
 void add_model(SectionWriter& sections, const Model& model) {
     ByteWriter w;
     w.i64(model.record.n);
@@ -79,6 +94,7 @@ void add_model(SectionWriter& sections, const Model& model) {
     w.f32(model.record.energy_train);
     w.f32(model.record.energy_held);
     sections.add(section::kTraining, kOptional, w.take());
+    add_recall(sections, model);
 
     w.f32(model.lattice.scale);
     w.array(model.lattice.mean.data(), model.lattice.mean.size());
@@ -127,6 +143,13 @@ void add_model(SectionWriter& sections, const Model& model) {
 
 void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
     ByteWriter w;
+    if (lists.added.rows > 0) {
+        w.i64(lists.added.rows);
+        w.i64(lists.added.outside);
+        w.i64(lists.added.twice);
+        w.f32(lists.added.farthest);
+        sections.add(section::kAdded, kOptional, w.take());
+    }
     w.u32(uint32_t(lists.id_bytes()));
     uint64_t total = 0;
     for (size_t j = 0; j < lists.nlist; j++) {

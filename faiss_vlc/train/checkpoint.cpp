@@ -35,6 +35,9 @@ uint64_t run_identity(const Sample& sample, const VLCParameters& params,
     writer.i32(sample.shape8().d);
     writer.i32(sample.shape.m);
     writer.u64(XXH64(sample.x8.data(), sample.x8.size(), 0));
+    if (!sample.queries.empty()) {
+        writer.u64(XXH64(sample.queries.data(), sample.queries.size() * sizeof(float), 0));
+    }
     for (const Parameter* one : of_loop(table)) {
         write_value(writer, one->get(params));
     }

@@ -155,4 +155,21 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     return sample;
 }
 
+std::vector<float> draw_queries(int64_t n, int d, const float* x, const Ranks& processes) {
+    const std::vector<int64_t> parts = processes.each(n);
+    const int64_t before =
+            std::accumulate(parts.begin(), parts.begin() + processes.rank, int64_t(0));
+    const int64_t all = std::accumulate(parts.begin(), parts.end(), int64_t(0));
+    const int64_t taken = std::min(all, kMaxQueries);
+    std::vector<float> queries(size_t(taken) * d, 0);
+    for (int64_t i = 0; i < taken; i++) {
+        const int64_t row = int64_t(__int128(all) * i / taken) - before;
+        if (row >= 0 && row < n) {
+            std::copy_n(x + row * d, d, &queries[size_t(i) * d]);
+        }
+    }
+    processes.gather(queries.data(), queries.size() * sizeof(float));
+    return queries;
+}
+
 } // namespace faiss_vlc

@@ -24,6 +24,8 @@ struct Sample {
                                ///< the routing's lattice if it is used
     std::vector<int8_t> head8; ///< the first 2 m rows, if there are several processes
 
+    /// Queries that the caller gave, as vectors of d components; empty: none.
+    std::vector<float> queries;
     /// The shape of x8.
     Shape shape8() const {
         Shape routed = shape;
@@ -58,5 +60,12 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
 /// length it takes the one with which a small training finds neighbours among the fewest vectors.
 /// scale: of a lattice that fits them.
 Routing fit_routing(int64_t n, int d, const float* x, int64_t m, float scale);
+
+/// Queries that choices are made by at most; of more, as many are taken at even steps.
+constexpr int64_t kMaxQueries = 4096;
+
+/// Of the queries of all processes (float n x d of this one), in their order, those that choices
+/// are made by. A copy.
+std::vector<float> draw_queries(int64_t n, int d, const float* x, const Ranks& processes = {});
 
 } // namespace faiss_vlc

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/train/stages/group.h>
@@ -12,9 +11,8 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int64_t kRoundedRows = 1000;  ///< that show how coarse the lattice is
-constexpr double kFineRounding = 0.05;  ///< of the energy: int8 anchors do
-constexpr double kCoarseRounding = 0.5; ///< of the energy: float16 anchors don't help enough
+constexpr int64_t kRoundedRows = 1000; ///< that show how coarse the lattice is
+constexpr double kFineRounding = 0.05; ///< of the energy: int8 anchors do
 
 /// The training rows of each group's anchors.
 std::vector<std::vector<int32_t>> rows_by_group(const Shape& shape, const Anchors& anchors) {
@@ -80,16 +78,6 @@ double rounding_share(Engine& engine, const Sample& sample, const VLCParameters&
     return energy_train == 0 ? 0 : std::min(1.0, rounding / energy);
 }
 
-void warn_if_coarse(const Sample& sample, double share) {
-    if (share > kCoarseRounding) {
-        fprintf(stderr,
-                "WARNING training: the int8 lattice, with steps of %g, is coarse for these "
-                "vectors: rounding makes %.0f %% of their squared distances to their anchors. "
-                "Recall suffers; far apart groups or one large dimension cause this\n",
-                1.0 / double(sample.lattice.scale), 100 * share);
-    }
-}
-
 /// Snaps the anchors and assigns all rows to them. result's anchors and distances are room to work
 /// in.
 void snap(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
@@ -106,7 +94,6 @@ void snap(Engine& engine, const Sample& sample, const VLCParameters& params, Anc
         return;
     }
     const double share = rounding_share(engine, sample, params, summary.energy_train, result.dist);
-    warn_if_coarse(sample, share);
     if (choose && share > kFineRounding) {
         result.grid = AnchorGrid::float16;
         engine.set_anchors(result.anchor.data());

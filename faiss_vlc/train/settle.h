@@ -33,8 +33,7 @@ struct Anchors {
 
 /// Puts the engine's anchors on the grid that they are stored on, without biases, has all rows
 /// assigned to them by assign(), and finds out what Anchors holds but for iterations and moves.
-/// Where int8 would add much to the residuals, `automatic` means float16. Warns of a lattice that
-/// is too coarse, to stderr.
+/// Where int8 would add much to the residuals, `automatic` means float16.
 void settle(Engine& engine, const Sample& sample, const VLCParameters& params, Anchors& result,
             const std::function<AssignSummary()>& assign);
 

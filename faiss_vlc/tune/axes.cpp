@@ -104,20 +104,37 @@ std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, 
     return mean;
 }
 
-void sort_axes(Frame& frame, double* variance) {
+void sort_axes(Frame& frame, double* variance, double* strength) {
     const int d = frame.d;
+    const double* by = strength ? strength : variance;
     std::vector<int> order(frame.kept);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return variance[a] > variance[b]; });
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return by[a] > by[b]; });
     std::vector<int8_t> rows(frame.rows.size());
-    std::vector<double> sorted(frame.kept);
     for (int i = 0; i < frame.kept; i++) {
         std::copy_n(&frame.rows[size_t(order[i]) * d], d, &rows[size_t(i) * d]);
-        sorted[i] = variance[order[i]];
     }
     frame.rows.swap(rows);
-    std::copy(sorted.begin(), sorted.end(), variance);
+    for (double* values : {variance, strength}) {
+        const std::vector<double> before(values, values ? values + frame.kept : values);
+        for (size_t i = 0; i < before.size(); i++) {
+            values[i] = before[order[i]];
+        }
+    }
+}
+
+Axes usual_axes(const Sample& sample, const Anchors& anchors, const Model& model) {
+    Axes axes;
+    axes.frames = model.frames;
+    axes.variance = axis_variance(sample, anchors, model);
+    for (size_t g = 0; g < axes.frames.size(); g++) {
+        sort_axes(axes.frames[g], &axes.variance[g * size_t(axes.frames[g].kept)]);
+    }
+    axes.strength = mean_variance(sample, anchors, model, axes.variance);
+    if (int(axes.strength.size()) < model.d) { // a layout may pad its last run with up to 3 axes
+        axes.strength.resize(axes.strength.size() - 3);
+    }
+    return axes;
 }
 
 float fit_energy(const Sample& sample, const Anchors& anchors, const Model& model) {

@@ -66,7 +66,7 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            const float* x = sample.vector(trial.queries[q]);
+            const float* x = trial.queries[q];
             std::vector<float> lattice(model.dp(), 0), residual(slots);
             std::vector<float> rotated(model.frames.size() * slots);
             for (int k = 0; k < d; k++) {
@@ -125,37 +125,46 @@ float least_distance(const Terms& terms, size_t at, size_t query, bool inner_pro
     return apart * apart;
 }
 
-/// How many of the true neighbours the estimate finds, over all queries.
-int64_t found(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e) {
+} // namespace
+
+void estimate_all(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e,
+                  size_t q, std::vector<float>& estimate) {
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float energy = e.energy > 0 ? e.energy : 1.0f;
+    estimate.resize(trial.candidates);
+    for (int c = 0; c < trial.candidates; c++) {
+        const size_t at = q * trial.candidates + c;
+        const float g = terms.gamma[at];
+        if (g < 0) { // far: plain decoding
+            estimate[c] = std::max(terms.list_distance[at] - terms.square[at] * g -
+                                           (inner_product ? 1.0f : 2.0f) * terms.dot[at],
+                                   least_distance(terms, at, q, inner_product));
+            continue;
+        }
+        const float miss = 1.0f - g;
+        const float scale = e.share(g);
+        const float square = terms.square[at];
+        const float own = inner_product ? 0.0f : g + e.t1 * miss;
+        const float penalty =
+                inner_product ? e.c * terms.query_norm[q] / std::sqrt(energy)
+                              : e.c * std::min(e.most_distance, terms.list_distance[at]) / energy;
+        estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
+                      (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
+        estimate[c] = std::max(estimate[c], least_distance(terms, at, q, inner_product));
+    }
+}
+
+namespace {
+
+/// How many of the true neighbours the estimate finds, over all queries.
+int64_t found(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e) {
     int64_t total = 0;
     Rescue rescue;
 #pragma omp parallel for schedule(static) reduction(+ : total)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            std::vector<float> estimate(trial.candidates);
-            for (int c = 0; c < trial.candidates; c++) {
-                const size_t at = q * trial.candidates + c;
-                const float g = terms.gamma[at];
-                if (g < 0) { // far: plain decoding
-                    estimate[c] = std::max(terms.list_distance[at] - terms.square[at] * g -
-                                                   (inner_product ? 1.0f : 2.0f) * terms.dot[at],
-                                           least_distance(terms, at, q, inner_product));
-                    continue;
-                }
-                const float miss = 1.0f - g;
-                const float scale = e.share(g);
-                const float square = terms.square[at];
-                const float own = inner_product ? 0.0f : g + e.t1 * miss;
-                const float penalty =
-                        inner_product
-                                ? e.c * terms.query_norm[q] / std::sqrt(energy)
-                                : e.c * std::min(e.most_distance, terms.list_distance[at]) / energy;
-                estimate[c] = terms.list_distance[at] + square * (own + penalty * miss) -
-                              (inner_product ? 1.0f : 2.0f) * scale * terms.dot[at];
-                estimate[c] = std::max(estimate[c], least_distance(terms, at, q, inner_product));
-            }
+            std::vector<float> estimate;
+            estimate_all(trial, terms, model, e, q, estimate);
             std::vector<float> sorted = estimate;
             std::nth_element(sorted.begin(), sorted.begin() + trial.neighbours - 1, sorted.end());
             const float bound = sorted[trial.neighbours - 1];

@@ -17,8 +17,7 @@ struct ByRank {
     int64_t neighbours = 0;       ///< that there are to be found
 };
 
-ByRank count_ranks(const Sample& sample, const Anchors& anchors, const Trial& trial,
-                   const Model& model) {
+ByRank count_ranks(const Anchors& anchors, const Trial& trial, const Model& model) {
     const int most = std::min(model.m, 1024);
     const int64_t queries = int64_t(trial.queries.size());
     ByRank ranks{std::vector<int64_t>(most), std::vector<int64_t>(most),
@@ -31,7 +30,7 @@ ByRank count_ranks(const Sample& sample, const Anchors& anchors, const Trial& tr
         Query query(model);
 #pragma omp for schedule(static) nowait
         for (int64_t q = 0; q < queries; q++) {
-            query.set(sample.vector(trial.queries[q]));
+            query.set(trial.queries[q]);
             const std::vector<int64_t>& order = query.rank(most);
             std::fill(rank_of.begin(), rank_of.end(), most);
             for (int r = 0; r < most; r++) {
@@ -76,8 +75,7 @@ double scanned_for(const ByRank& ranks, double wanted) {
 
 } // namespace
 
-float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
-                       const Model& model) {
+float choose_rank_bias(const Anchors& anchors, const Trial& trial, const Model& model) {
     constexpr size_t kFewQueries = 64; // these say little
     const bool inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const float step = inner_product ? 0.1f : 0.125f;
@@ -89,7 +87,7 @@ float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial
     int64_t most = INT64_MAX; // that each bias finds: not all are found among 1024 of many lists
     for (int i = 0; i <= (inner_product ? 3 : 4); i++) {
         biased.bias_ranks(step * float(i));
-        tried.push_back(count_ranks(sample, anchors, trial, biased));
+        tried.push_back(count_ranks(anchors, trial, biased));
         most = std::min(most, found_in_all(tried[i]));
     }
     int best = 0;
@@ -108,9 +106,8 @@ float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial
     return step * float(best);
 }
 
-int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& trial,
-                  const Model& model, float coverage) {
-    const ByRank ranks = count_ranks(sample, anchors, trial, model);
+int choose_nprobe(const Anchors& anchors, const Trial& trial, const Model& model, float coverage) {
+    const ByRank ranks = count_ranks(anchors, trial, model);
     const double wanted = double(coverage) * double(ranks.neighbours);
     int64_t covered = 0;
     for (size_t r = 0; r < ranks.found.size(); r++) {

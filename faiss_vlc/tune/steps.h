@@ -14,15 +14,17 @@ namespace faiss_vlc {
 
 constexpr int kMaxVarianceRows = 32768; ///< that axes and factors are fitted to
 
-/// Held-out queries, and for each the nearest rows of the base by true distance.
+/// Queries, held out or given, and for each the nearest rows of the base by true distance.
 struct Trial {
-    std::vector<int64_t> queries;   ///< sample rows
-    std::vector<int64_t> base;      ///< sample rows
-    int neighbours = 0;             ///< min(10, candidates)
-    int candidates = 0;             ///< per query
-    std::vector<int32_t> candidate; ///< queries x candidates, indices into base, nearest first
+    std::vector<const float*> queries; ///< the sample's
+    std::vector<int64_t> base;         ///< sample rows
+    bool given = false;                ///< whether the caller gave the queries
+    int neighbours = 0;                ///< min(10, candidates)
+    int candidates = 0;                ///< per query
+    std::vector<int32_t> candidate;    ///< queries x candidates, indices into base, nearest first
 };
 
+/// Of the given queries, or else of held-out rows.
 Trial make_trial(const Sample& sample, const Model& model);
 
 /// The first queries of a trial, with every row of the base as a candidate: what is far but badly
@@ -39,6 +41,10 @@ struct Terms {
 Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& trial,
                      const Model& model);
 
+/// The estimate of a query's distance from each of its candidates, by the terms of its trial.
+void estimate_all(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e,
+                  size_t query, std::vector<float>& estimate);
+
 /// Chooses t1, t2 and c one after the other (the optimum is flat), starting from and replacing
 /// `estimator`; plain decoding and the unbiased estimate are tried, too. Returns what is found.
 int64_t choose_estimator(const Trial& trial, const Terms& terms, const Model& model,
@@ -51,6 +57,21 @@ std::vector<int64_t> fitting_rows(const Shape& shape);
 /// nor the energy. out: float d.
 void residual_of(const Sample& sample, const Anchors& anchors, int64_t row, float* out);
 
+/// Frames to choose a layout for.
+struct Axes {
+    std::vector<Frame> frames;
+    std::vector<double> variance; ///< as axis_variance() says, frames x the axes of one
+    std::vector<double> strength; ///< what bits go by, falling: of the axes that may have some
+};
+
+/// By the residuals alone.
+Axes usual_axes(const Sample& sample, const Anchors& anchors, const Model& model);
+
+/// By the residuals and the queries of the trial: along each axis the error counts as much as
+/// queries reach along it. The model's frames have all axes.
+Axes axes_by_queries(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                     const Model& model);
+
 /// Variance of residual * sqrt(E) / |residual| along each axis of the frames, frames x
 /// axes.
 std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, const Model& model);
@@ -59,8 +80,9 @@ std::vector<double> axis_variance(const Sample& sample, const Anchors& anchors, 
 std::vector<double> mean_variance(const Sample& sample, const Anchors& anchors, const Model& model,
                                   const std::vector<double>& variance);
 
-/// Orders axes by falling variance (the covariance weighs lists differently).
-void sort_axes(Frame& frame, double* variance);
+/// Orders axes by falling strength, if it is given, or else variance (the covariance weighs lists
+/// differently).
+void sort_axes(Frame& frame, double* variance, double* strength = nullptr);
 
 /// E: the mean of |r|^2 / list_scale^2, in squared lattice units.
 float fit_energy(const Sample& sample, const Anchors& anchors, const Model& model);
@@ -82,11 +104,9 @@ float usual_distance(const Trial& trial, const Terms& terms);
 /// Model::rank_bias with which the fewest vectors are scanned for .8, .9 and .95 of the true
 /// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most
 /// .5, or .3 for inner products.
-float choose_rank_bias(const Sample& sample, const Anchors& anchors, const Trial& trial,
-                       const Model& model);
+float choose_rank_bias(const Anchors& anchors, const Trial& trial, const Model& model);
 
 /// The number of lists that hold `coverage` of the true neighbours of the trial's queries.
-int choose_nprobe(const Sample& sample, const Anchors& anchors, const Trial& trial,
-                  const Model& model, float coverage);
+int choose_nprobe(const Anchors& anchors, const Trial& trial, const Model& model, float coverage);
 
 } // namespace faiss_vlc

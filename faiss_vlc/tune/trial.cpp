@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include <faiss_vlc/kernels/simd.h>
@@ -11,10 +12,11 @@ namespace faiss_vlc {
 namespace {
 
 constexpr int kTrueNeighbours = 10;
-constexpr int kMaxQueries = 600;
+constexpr int kMaxTrialQueries = 600;
+constexpr int kMaxGivenQueries = 1024;
 constexpr int kMaxBase = 32768;
 constexpr int kCandidates = 256; ///< per query: farther ones hardly get among the first 10
-static_assert(kMaxQueries + kMaxBase <= kKeptRows && kMaxVarianceRows <= kKeptRows,
+static_assert(kMaxTrialQueries + kMaxBase <= kKeptRows && kMaxVarianceRows <= kKeptRows,
               "vectors beyond are not kept");
 
 /// The rows that queries are compared with, in lattice units.
@@ -28,12 +30,13 @@ public:
     }
 
     /// The `count` nearest of the base to a sample row, nearest first.
-    void nearest(int64_t row, int count, int32_t* found) const;
+    /// of those on the lattice; the others are compared exactly, as they may lie far beyond it
+    void nearest(const float* x, bool on_lattice, int count, int32_t* found) const;
 
 private:
     void pack(const std::vector<int64_t>& rows);
     void scale(const std::vector<int64_t>& rows);
-    std::vector<float> scaled(int64_t row) const;
+    std::vector<float> scaled(const float* x) const;
     int groups() const { return sample_.shape.dp / 4; }
     int tiles() const { return (n_ + 15) / 16; }
 
@@ -43,7 +46,8 @@ private:
     int n_;
     std::vector<int8_t> packed_; ///< ranking tiles, see AnchorTiles
     std::vector<int32_t> norm_, sums_;
-    std::vector<float> base_; ///< n x d
+    std::vector<float> base_;   ///< n x d
+    std::vector<float> square_; ///< n, their |x|^2
 };
 
 /// The base as ranking tiles.
@@ -64,11 +68,11 @@ void TrialBase::pack(const std::vector<int64_t>& rows) {
 }
 
 /// A row in lattice units: distances of the data may leave the range of float.
-std::vector<float> TrialBase::scaled(int64_t row) const {
+std::vector<float> TrialBase::scaled(const float* x) const {
     const float scale = model_.lattice.scale;
     std::vector<float> v(sample_.shape.d);
     for (size_t k = 0; k < v.size(); k++) {
-        v[k] = (sample_.vector(row)[k] - (inner_product_ ? 0 : model_.lattice.mean[k])) * scale;
+        v[k] = (x[k] - (inner_product_ ? 0 : model_.lattice.mean[k])) * scale;
     }
     return v;
 }
@@ -76,19 +80,21 @@ std::vector<float> TrialBase::scaled(int64_t row) const {
 void TrialBase::scale(const std::vector<int64_t>& rows) {
     const size_t d = size_t(sample_.shape.d);
     base_.resize(size_t(n_) * d);
+    square_.resize(n_);
     Rescue rescue;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < n_; i++) {
         rescue.run([&] {
-            const std::vector<float> v = scaled(rows[i]);
+            const std::vector<float> v = scaled(sample_.vector(rows[i]));
             std::copy(v.begin(), v.end(), &base_[size_t(i) * d]);
+            square_[i] = canonical_dot(int(d), v.data(), v.data());
         });
     }
     rescue.rethrow();
 }
 
 /// The nearest on the int8 lattice (inner products: exactly), then ordered exactly.
-void TrialBase::nearest(int64_t row, int count, int32_t* found) const {
+void TrialBase::nearest(const float* row, bool on_lattice, int count, int32_t* found) const {
     const int d = sample_.shape.d;
     const std::vector<float> query = scaled(row);
     const float* x = query.data();
@@ -97,10 +103,15 @@ void TrialBase::nearest(int64_t row, int count, int32_t* found) const {
         for (int i = 0; i < n_; i++) {
             order[i] = {-canonical_dot(d, x, &base_[size_t(i) * d]), i};
         }
+    } else if (!on_lattice) {
+        for (int i = 0; i < n_; i++) {
+            // without |x|^2, in which differences would vanish
+            order[i] = {square_[i] - 2 * canonical_dot(d, x, &base_[size_t(i) * d]), i};
+        }
     } else {
         std::vector<int32_t> scores(tiles() * 16);
         std::vector<int8_t> query8(sample_.shape.dp);
-        sample_.lattice.encode_row(sample_.vector(row), query8.data());
+        sample_.lattice.encode_row(row, query8.data());
         const AnchorTiles base{tiles(), groups(), packed_.data(), sums_.data(), norm_.data()};
         simd().rank.tiles(base, query8.data(), -2, scores.data());
         for (int i = 0; i < n_; i++) {
@@ -111,6 +122,9 @@ void TrialBase::nearest(int64_t row, int count, int32_t* found) const {
     order.resize(count);
     for (auto& [distance, i] : order) {
         const float* y = &base_[size_t(i) * d];
+        if (!inner_product_ && !on_lattice) {
+            break; // exact already
+        }
         distance = inner_product_ ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
     }
     std::sort(order.begin(), order.end());
@@ -119,18 +133,47 @@ void TrialBase::nearest(int64_t row, int count, int32_t* found) const {
     }
 }
 
+/// The sample's given queries that are near enough to compute with.
+std::vector<const float*> usable_queries(const Sample& sample, const Model& model) {
+    constexpr float kFarthest = 1e13f; // squares and sums stay finite
+    const size_t d = size_t(model.d);
+    std::vector<const float*> usable;
+    for (size_t at = 0; at < sample.queries.size(); at += d) {
+        const float* x = &sample.queries[at];
+        float farthest = 0;
+        for (size_t k = 0; k < d; k++) {
+            farthest = std::max(farthest,
+                                std::fabs((x[k] - model.lattice.mean[k]) * model.lattice.scale));
+        }
+        if (farthest < kFarthest) {
+            usable.push_back(x);
+        }
+    }
+    return usable;
+}
+
 } // namespace
 
 Trial make_trial(const Sample& sample, const Model& model) {
     const Shape& shape = sample.shape;
     Trial trial;
+    const std::vector<const float*> given = usable_queries(sample, model);
     const int64_t held = shape.n - shape.n_train;
-    // A tiny sample without a held-out part lends training rows, as queries and as base.
-    const int64_t query_count = std::min<int64_t>(held > 0 ? held : shape.n, kMaxQueries);
-    for (int64_t i = 0; i < query_count; i++) {
-        trial.queries.push_back(shape.n - query_count + i);
+    int64_t base_end = shape.n;
+    trial.given = !given.empty();
+    if (trial.given) {
+        const size_t count = std::min<size_t>(given.size(), kMaxGivenQueries);
+        for (size_t i = 0; i < count; i++) {
+            trial.queries.push_back(given[i * given.size() / count]);
+        }
+    } else {
+        // A tiny sample without a held-out part lends training rows, as queries and as base.
+        const int64_t count = std::min<int64_t>(held > 0 ? held : shape.n, kMaxTrialQueries);
+        for (int64_t i = 0; i < count; i++) {
+            trial.queries.push_back(sample.vector(shape.n - count + i));
+        }
+        base_end = held > 0 ? shape.n - count : shape.n;
     }
-    const int64_t base_end = held > 0 ? shape.n - query_count : shape.n;
     for (int64_t i = 0; i < std::min<int64_t>(base_end, kMaxBase); i++) {
         trial.base.push_back(base_end - 1 - i); // other held-out rows first: they were not fitted
     }
@@ -143,7 +186,7 @@ Trial make_trial(const Sample& sample, const Model& model) {
 #pragma omp parallel for schedule(dynamic, 4)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            base.nearest(trial.queries[q], trial.candidates,
+            base.nearest(trial.queries[q], !trial.given, trial.candidates,
                          &trial.candidate[q * trial.candidates]);
         });
     }

@@ -8,6 +8,7 @@
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/tune/frames.h>
+#include <faiss_vlc/tune/held_out.h>
 #include <faiss_vlc/tune/steps.h>
 #include <faiss_vlc/tune/words.h>
 
@@ -129,12 +130,11 @@ struct Candidate {
 /// Choices of a codec, each by what it finds in the same trial.
 class CodecTrial {
 public:
+    /// axes: that codes may have.
     CodecTrial(const Sample& sample, const Anchors& anchors, const Trial& trial,
-               const VLCParameters& params, const Model& model, const std::vector<double>& variance,
-               const std::vector<double>& mean)
+               const VLCParameters& params, const Model& model, const std::vector<Axes>& axes)
         : sample_(sample), anchors_(anchors), trial_(trial), params_(params), model_(model),
-          variance_(variance), mean_(mean),
-          code_size_(params.code_size(model.d)) {}
+          axes_(axes), code_size_(params.code_size(model.d)) {}
 
     bool allows_levels() const {
         return params_.codec != Codec::block && code_size_ > kFactorBytes;
@@ -157,8 +157,7 @@ private:
     const Trial& trial_;
     const VLCParameters& params_;
     const Model& model_;
-    const std::vector<double>& variance_;
-    const std::vector<double>& mean_;
+    const std::vector<Axes>& axes_;
     int code_size_;
 };
 
@@ -176,19 +175,26 @@ Candidate CodecTrial::judged(Model model) const {
 }
 
 Candidate CodecTrial::levels() const {
-    std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
-    if (params_.tilt >= 0) {
-        tilts = {params_.tilt};
-    }
     Candidate best;
-    for (double tilt : tilts) {
-        check_interrupt();
-        Model model = model_;
-        keep_axes(Layout::allocate(code_size_ - kFactorBytes, mean_, tilt), variance_, model);
-        model.finish();
-        Candidate candidate = judged(std::move(model));
-        if (candidate.found > best.found) {
-            best = std::move(candidate);
+    for (const Axes& axes : axes_) {
+        std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
+        if (&axes != &axes_.front()) { // by queries
+            tilts = {0, 0.25};
+        }
+        if (params_.tilt >= 0) {
+            tilts = {params_.tilt};
+        }
+        for (double tilt : tilts) {
+            check_interrupt();
+            Model model = model_;
+            model.frames = axes.frames;
+            keep_axes(Layout::allocate(code_size_ - kFactorBytes, axes.strength, tilt),
+                      axes.variance, model);
+            model.finish();
+            Candidate candidate = judged(std::move(model));
+            if (candidate.found > best.found) {
+                best = std::move(candidate);
+            }
         }
     }
     return best;
@@ -200,22 +206,26 @@ Candidate CodecTrial::words() const {
     constexpr double kClearly = 1.01; // factors carry vectors that training did not see
     Candidate best;
     double best_worth = -1;
+    const auto consider = [&](const Axes& axes, WordAxes kind, int factor_bytes) {
+        check_interrupt();
+        const int code_bytes = code_size_ - factor_bytes;
+        if (code_bytes < 1 || (best_worth >= 0 && code_bytes > model_.d)) {
+            return;
+        }
+        Model model = word_model(model_, axes, kind, code_bytes, factor_bytes);
+        train_words(sample_, anchors_, kQuickRows, kQuickIterations, params_.seed, model);
+        Candidate candidate = judged(std::move(model));
+        const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
+        if (worth > best_worth) {
+            best_worth = worth;
+            best = std::move(candidate);
+        }
+    };
     for (const int factor_bytes : {2, 1, 0}) {
-        for (const WordAxes axes : {WordAxes::own, WordAxes::principal, WordAxes::dealt}) {
-            check_interrupt();
-            const int code_bytes = code_size_ - factor_bytes;
-            const bool is_first = best_worth < 0;
-            if (code_bytes < 1 || (!is_first && code_bytes > model_.d)) {
-                continue;
-            }
-            Model model = word_model(model_, axes, code_bytes, factor_bytes, mean_);
-            train_words(sample_, anchors_, kQuickRows, kQuickIterations, params_.seed, model);
-            Candidate candidate = judged(std::move(model));
-            const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
-            if (worth > best_worth) {
-                best_worth = worth;
-                best = std::move(candidate);
-            }
+        consider(axes_.front(), WordAxes::own, factor_bytes);
+        for (const Axes& axes : axes_) {
+            consider(axes, WordAxes::principal, factor_bytes);
+            consider(axes, WordAxes::dealt, factor_bytes);
         }
     }
     Model model = best.model;
@@ -246,20 +256,15 @@ bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) 
 
 Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParameters& params,
                  faiss::MetricType metric) {
-    const int d = sample.shape.d;
+    constexpr int kMostTurned = 512; // dimensions; beyond, frames don't have all axes
     Model model = model_of(sample, anchors, params, metric);
     model.estimator.energy = fit_energy(sample, anchors, model);
-    std::vector<double> variance = axis_variance(sample, anchors, model);
-    for (int g = 0; g < anchors.groups; g++) {
-        sort_axes(model.frames[g], &variance[size_t(g) * model.frames[g].kept]);
-    }
-    std::vector<double> mean = mean_variance(sample, anchors, model, variance);
-    if (int(mean.size()) < d) { // a layout may pad its last run with up to 3 axes
-        mean.resize(mean.size() - 3);
-    }
-
     const Trial trial = make_trial(sample, model);
-    const CodecTrial codecs(sample, anchors, trial, params, model, variance, mean);
+    std::vector<Axes> axes{usual_axes(sample, anchors, model)};
+    if (trial.given && params.frame == FrameKind::principal && model.d <= kMostTurned) {
+        axes.push_back(axes_by_queries(sample, anchors, trial, model));
+    }
+    const CodecTrial codecs(sample, anchors, trial, params, model, axes);
     Candidate chosen;
     if (codecs.allows_levels()) {
         chosen = codecs.levels();
@@ -280,26 +285,29 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     choose_estimator(trial, best_terms, best, params, true, best.estimator);
     check_interrupt();
     const Trial wide = widen(trial, best);
-    const int64_t met = check_estimator(wide, estimate_terms(sample, anchors, wide, best), best,
-                                        params, best.estimator);
+    Terms wide_terms = estimate_terms(sample, anchors, wide, best);
+    const int64_t met = check_estimator(wide, wide_terms, best, params, best.estimator);
     if (best.layout.factor_bytes == kFactorBytes && may_be_plain(params, metric)) {
         Model plain = best;
         plain.estimator.usual_length = 0;
-        const auto gain_on = [&](const Trial& some, int64_t without) {
-            return found_by(some, estimate_terms(sample, anchors, some, plain), plain) - without;
-        };
-        const int64_t gain = gain_on(wide, met);
+        Terms plain_terms = estimate_terms(sample, anchors, wide, plain);
+        const int64_t gain = found_by(wide, plain_terms, plain) - met;
         // the narrow trial has more queries, but is passed over where the wide one is clear
         constexpr double kClearly = 0.03;
         if (double(gain) >= -kClearly * double(met) &&
-            gain + gain_on(trial, found_by(trial, best_terms, best)) >= 0) {
+            gain + found_by(trial, estimate_terms(sample, anchors, trial, plain), plain) >=
+                    found_by(trial, best_terms, best)) {
             best = std::move(plain);
+            wide_terms = std::move(plain_terms);
         }
     }
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
-                                          : choose_rank_bias(sample, anchors, trial, best));
-    best.default_nprobe = choose_nprobe(sample, anchors, trial, best, params.coverage);
+                                          : choose_rank_bias(anchors, trial, best));
+    best.default_nprobe = choose_nprobe(anchors, trial, best, params.coverage);
     best.record = record_of(sample, anchors, params.seed);
+    check_interrupt();
+    best.recall = measure_recall(sample, anchors, wide, wide_terms, best);
+    best.usual_length = fit_usual_length(sample, anchors, best);
     return std::move(best);
 }
 

@@ -198,24 +198,25 @@ bool BlockMeans::iterate() {
 
 } // namespace
 
-Model word_model(const Model& model, WordAxes axes, int code_bytes, int factor_bytes,
-                 const std::vector<double>& variance) {
+Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_bytes,
+                 int factor_bytes) {
     Model result = model;
-    if (axes == WordAxes::own) {
+    if (kind == WordAxes::own) {
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
-    }
-    for (Frame& frame : result.frames) {
-        frame.keep(axes == WordAxes::own ? model.d : int(variance.size()));
+    } else {
+        result.frames = axes.frames;
+        for (Frame& frame : result.frames) {
+            frame.keep(int(axes.strength.size()));
+        }
     }
     result.layout = Layout::of_blocks(code_bytes, factor_bytes, result.frames[0].kept);
-    if (axes == WordAxes::dealt) {
-        const std::vector<int> order = deal(result.layout, variance);
+    if (kind == WordAxes::dealt) {
+        const std::vector<int> order = deal(result.layout, axes.strength);
         for (Frame& frame : result.frames) {
             frame.reorder(order);
         }
     }
-    result.sigma.clear();
     return result;
 }
 

@@ -6,6 +6,7 @@
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/train/sample.h>
 #include <faiss_vlc/train/settle.h>
+#include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {
 
@@ -16,10 +17,10 @@ enum class WordAxes {
     dealt,     ///< principal ones, dealt out so that blocks have like products of variances
 };
 
-/// A model of words: `model` has sorted frames and no layout; variance: of their axes, frames x d.
-/// Its codebook is still to be trained.
-Model word_model(const Model& model, WordAxes axes, int code_bytes, int factor_bytes,
-                 const std::vector<double>& variance);
+/// `model`, which has no layout, with one of words in the vectors' own axes or the given ones. Its
+/// codebook is still to be trained.
+Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_bytes,
+                 int factor_bytes);
 
 /// Trains the codebook by k-means on integers, from at most `rows` rows of the sample and so many
 /// iterations at most. The same words from any number of threads and on any instruction set.

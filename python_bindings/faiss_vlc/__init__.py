@@ -16,16 +16,16 @@ _loader.load()
 
 from faiss_vlc import _contrib
 from faiss_vlc._build import FAISS_VERSION, VERSION as __version__
-from faiss_vlc._index import (AnchorGrid, Codec, FrameKind, IndexVLC, Robust, SearchParametersVLC, VLCParameters,
-                              devices)
+from faiss_vlc._index import (AddedRows, AnchorGrid, Codec, FrameKind, HeldOutRecall, IndexVLC, Robust,
+                              SearchParametersVLC, VLCParameters, devices)
 from faiss_vlc._plug import (ParameterSpace, clone_index, downcast_index, extract_index_ivf, index_factory,
-                             install, read_index, upgrade, write_index)
+                             install, read_index, train, upgrade, write_index)
 
 install()
 _contrib.install()
 
 __all__ = [
-    "AnchorGrid", "Codec", "FAISS_VERSION", "FrameKind", "IndexVLC", "ParameterSpace", "Robust",
-    "SearchParametersVLC", "VLCParameters", "clone_index", "devices", "downcast_index", "extract_index_ivf",
-    "index_factory", "read_index", "upgrade", "write_index",
+    "AddedRows", "AnchorGrid", "Codec", "FAISS_VERSION", "FrameKind", "HeldOutRecall", "IndexVLC", "ParameterSpace",
+    "Robust", "SearchParametersVLC", "VLCParameters", "clone_index", "devices", "downcast_index", "extract_index_ivf",
+    "index_factory", "read_index", "train", "upgrade", "write_index",
 ]

@@ -7,7 +7,7 @@ import faiss
 import numpy as np
 
 from faiss_vlc import swigvlc
-from faiss_vlc.swigvlc import IndexVLC, SearchParametersVLC, VLCParameters
+from faiss_vlc.swigvlc import AddedRows, HeldOutRecall, IndexVLC, SearchParametersVLC, VLCParameters
 
 
 def _enumeration(name, doc):
@@ -138,7 +138,7 @@ def _assign_lists(self, x):
 _AllReduce = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
 
 
-def _train_distributed(self, x, rank, ranks, all_reduce):
+def _train_distributed(self, x, rank, ranks, all_reduce, queries=None):
     """Trains by several processes, each of which calls this with vectors of its own. All have then the
     index that train() makes of all vectors, bit by bit.
 
@@ -151,11 +151,17 @@ def _train_distributed(self, x, rank, ranks, all_reduce):
     all_reduce : callable
         Adds up an array of int64 over all processes, in place. With mpi4py:
         ``lambda values: comm.Allreduce(MPI.IN_PLACE, values)``.
+    queries : array_like, optional
+        This process's share of queries to train with, shape (n_queries, d), float32; see faiss_vlc.train. One
+        process may give all of them.
     """
     x = np.ascontiguousarray(x, dtype="float32")
     n, d = x.shape
     if d != self.d:
         raise ValueError(f"train_distributed: expected vectors of {self.d} dimensions, got {d}")
+    queries = np.ascontiguousarray(np.empty((0, d)) if queries is None else queries, dtype="float32")
+    if queries.ndim != 2 or queries.shape[1] != d:
+        raise ValueError(f"train_distributed: expected queries of shape (n, {d}), got {queries.shape}")
     raised = []
 
     def add_up(values, count):
@@ -168,7 +174,8 @@ def _train_distributed(self, x, rank, ranks, all_reduce):
     function = _AllReduce(add_up)
     try:
         swigvlc.train_distributed(self, n, faiss.swig_ptr(x), rank, ranks,
-                                  ctypes.cast(function, ctypes.c_void_p).value)
+                                  ctypes.cast(function, ctypes.c_void_p).value, len(queries),
+                                  faiss.swig_ptr(queries))
     except RuntimeError:
         if raised:
             raise raised[0]
@@ -182,6 +189,54 @@ def _replace_invlists(self, invlists, own=False):
         "faiss.write_index it: a .vlc file is the index on disk, and faiss.read_index(path, faiss.IO_FLAG_MMAP) "
         "maps it, so that its codes stay there and are not inflated.")
 
+
+# --- what training and add() counted ---
+
+def _counts(kind, doc):
+    """Makes kind, a struct of numbers, printable, and a dict of it to be had."""
+    names = [name for name, value in vars(kind).items() if isinstance(value, property) and name != "thisown"]
+
+    def to_dict(self):
+        """All fields as a dict."""
+        return {name: getattr(self, name) for name in names}
+
+    kind.__doc__ = doc
+    kind.to_dict = to_dict
+    kind.__repr__ = lambda self: f"{kind.__name__}({', '.join(f'{k}={v!r}' for k, v in self.to_dict().items())})"
+    kind.__eq__ = lambda self, other: self.to_dict() == other.to_dict() if isinstance(other, kind) else NotImplemented
+    kind.__hash__ = None
+
+
+_counts(HeldOutRecall, """What training found of the nearest neighbours of held-out vectors among other rows of its sample.
+
+All fields are counts. Divided by `sought`, the last six are recalls. They hold for vectors like the training's: a
+larger base, or queries of another kind, find less. All are 0 in an index that is not trained.
+
+queries : held-out vectors
+base : rows of the sample that they were compared with
+sought : true neighbours of all queries, 10 each (fewer in tiny samples)
+nprobe : the default nprobe, which in_lists and probed are for
+in_lists : those in the lists that nprobe reaches
+decoded : those found by plain decoding, all lists probed
+estimated : those found by the estimate, all lists probed
+probed : those found by the estimate with nprobe lists
+product : those that a product quantizer of as many bytes finds, all lists probed; 0 if base is below 4096
+on_lattice : those among the nearest on the int8 lattice, as many as a list has vectors
+""")
+_counts(AddedRows, """What add() counted since the last reset().
+
+A row is outside if it is farther from its anchor than 1.25 times what nearly all of training's rows were, or if
+its code catches less of it than theirs.
+
+rows : all that were added or updated
+outside : of these outside of what training saw
+twice : of these over twice as far from their anchor as the bound
+farthest : the largest such distance, in bounds
+""")
+IndexVLC.held_out_recall = property(
+    IndexVLC._held_out_recall, doc="What training found of held-out vectors' neighbours, a HeldOutRecall: the recall to expect.")
+IndexVLC.added_rows = property(
+    IndexVLC._added_rows, doc="How many rows add() met that are outside of what training saw, an AddedRows.")
 
 IndexVLC.__init__ = _index_init
 IndexVLC.assign_lists = _assign_lists

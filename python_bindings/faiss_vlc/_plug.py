@@ -73,6 +73,30 @@ def read_index(source, *flags):
     return upgrade(_stock["read_index"](source, *flags))
 
 
+def train(index, x, queries):
+    """index.train(x) with an IndexVLC in the index, whose training also gets queries like those that will be
+    searched for. Give them where queries are unlike the vectors, as texts that search among images. Each
+    IndexVLC chooses its axes and their bits, its estimator, the ranking of lists and nprobe by them. They are
+    copied, and not kept.
+
+    Parameters
+    ----------
+    index : faiss.Index
+        An IndexVLC, or a tree with one in it. What lies above it transforms the queries, too. Its other parts
+        are trained as index.train() does.
+    x : array_like
+        Training vectors, shape (n, d), float32.
+    queries : array_like
+        Queries, shape (n_queries, d), float32. Some hundreds do; of more than 4,096, as many are taken at even
+        steps.
+    """
+    x, queries = (np.ascontiguousarray(rows, dtype="float32") for rows in (x, queries))
+    for rows, what in ((x, "vectors"), (queries, "queries")):
+        if rows.ndim != 2 or rows.shape[1] != index.d:
+            raise ValueError(f"train: expected {what} of shape (n, {index.d}), got {rows.shape}")
+    swigvlc._train(index, len(x), faiss.swig_ptr(x), len(queries), faiss.swig_ptr(queries))
+
+
 def upgrade(index):
     """Makes an IndexVLC of every one in an index that FAISS's own reader has read. Use the result, not
     what was given."""

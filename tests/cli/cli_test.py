@@ -102,6 +102,17 @@ class Works(Case):
 
         info = self.json("info", "--idx", out)
         self.assertEqual(info["n"], N)
+        held = info["held_out"]
+        # of a part of the base, so a little more than of the whole
+        self.assertAlmostEqual(held["recall_all_lists"], recall[-1], delta=0.08)
+        self.assertLessEqual(held["recall"], held["recall_exact_order"])
+        self.assertEqual((held["neighbours"], held["nprobe"]), (10, info["nprobe"]))
+        self.assertEqual((info["added"]["rows"], info["added"]["outside"] < N / 50), (N, True))
+        text = self.vlc("info", "--idx", out).stdout
+        self.assertRegex(text, rf"(?m)^recall@10  {held['recall']:.3f}  to expect with nprobe {held['nprobe']}, ")
+        self.assertRegex(text, rf"(?m)^ +{held['recall_all_lists']:.3f}  with all lists probed")
+        self.assertRegex(text, rf"\({held['queries']} held-out vectors among {held['base']} of the sample")
+        self.assertRegex(text, rf"(?m)^added +{N} vectors, ")
         self.vlc("verify", "--idx", out)
         self.assertIn("reference", self.vlc("info", "--devices").stdout)
 
@@ -153,6 +164,27 @@ class Works(Case):
         self.assertGreaterEqual(before, 0)
         if not SANITIZED:  # they take memory of their own
             self.assertLess(peaks[1] - peaks[0], os.path.getsize(large) / 2, peaks)
+
+
+class TrainQueries(Case):
+    def test_they_change_the_index(self):
+        queries = self.path("queries.npy")
+        np.save(queries, np.load(QUERY).astype("float32") + 300)
+        plain, told = self.index("a.vlc"), self.index("b.vlc", "--train-queries", queries)
+        self.assertNotEqual(self.bytes(plain), self.bytes(told))
+        self.assertEqual(self.bytes(told), self.bytes(self.index("c.vlc", "--train-queries", queries, "--threads", 1)))
+
+    def test_faults(self):
+        bad = np.ones((3, 128), "float32")
+        bad[2, 5] = np.nan
+        for rows, expected in ((bad, "finite"), (bad[:, :100], "100"), (bad[:0], "")):
+            np.save(self.path("bad.npy"), rows)
+            run = subprocess.run([VLC, "index", "--emb", BASE, "--m", "64", "--bytes", "18", "--train-queries",
+                                  self.path("bad.npy"), "--out", self.path("x.vlc")], capture_output=True, text=True)
+            self.assertNotEqual(run.returncode, 0)
+            self.assertIn("bad.npy", run.stderr)
+            self.assertIn(expected, run.stderr)
+            self.assertFalse(os.path.exists(self.path("x.vlc")))
 
 
 class Identity(Case):

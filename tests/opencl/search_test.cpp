@@ -11,33 +11,10 @@
 
 #include <opencl/search.h>
 
-#include <tests/opencl/opencl_fixture.h>
-#include <tests/support/index_vlc_test.h>
+#include <tests/opencl/search_fixture.h>
 
 namespace faiss_vlc {
 namespace {
-
-std::string device_spec() {
-    return "opencl:" + test_device()->info().name;
-}
-
-/// Both results, with the device's launches counted.
-void expect_same(IndexVLC& index, idx_t k, size_t nprobe, const std::vector<float>& x,
-                 const std::string& what) {
-    const faiss::SearchParametersIVF params = probing(nprobe);
-    index.search_device = "";
-    const Results expected = search(index, k, &params, x);
-    index.search_device = device_spec();
-    LaunchCounter launches;
-    const Results met = search(index, k, &params, x);
-    EXPECT_GT(launches("scan_lists"), 0u) << what;
-    ASSERT_EQ(met.label, expected.label) << what;
-    ASSERT_EQ(met.distance, expected.distance) << what;
-}
-
-std::vector<float> rows(idx_t n, int d, uint32_t seed) {
-    return clustered(n, d, 40, seed);
-}
 
 struct Case {
     int d, m;

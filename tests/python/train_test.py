@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -32,6 +33,27 @@ except KeyboardInterrupt:
     index.train(x[:5000])
     print("trained", index.is_trained)
 """
+
+
+class Findings(unittest.TestCase):
+    def test_held_out_recall_and_added_rows(self):
+        index = faiss_vlc.IndexVLC(D, 16)
+        self.assertEqual(index.held_out_recall.to_dict(), faiss_vlc.HeldOutRecall().to_dict())
+        index.train(TRAIN)
+        held = index.held_out_recall
+        self.assertEqual(held.sought, 10 * held.queries)
+        self.assertEqual(held.nprobe, index.nprobe)
+        self.assertTrue(0 < held.probed <= held.in_lists <= held.sought, held)
+        self.assertIn(f"estimated={held.estimated}", repr(held))
+        index.add(BASE)
+        index.add(BASE[:10] + 1000)
+        self.assertEqual(index.added_rows.rows, len(BASE) + 10)
+        self.assertGreaterEqual(index.added_rows.outside, 10)
+        self.assertGreater(index.added_rows.farthest, 2)
+        for copy in (faiss.deserialize_index(faiss.serialize_index(index)), faiss.clone_index(index)):
+            self.assertEqual(copy.held_out_recall, held)
+            self.assertEqual(copy.added_rows, index.added_rows)
+        self.assertIn("held-out", type(index).held_out_recall.__doc__)
 
 
 class Interrupts(unittest.TestCase):
@@ -75,6 +97,98 @@ class Interrupts(unittest.TestCase):
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         self.assertEqual(index.search(QUERIES, 3)[1].shape, (len(QUERIES), 3)) # and goes on afterwards
+
+
+class Queries(unittest.TestCase):
+    """Vectors of 16 dimensions; queries lie far off along one direction."""
+
+    def setUp(self):
+        r = np.random.RandomState(3)
+        self.x = r.randn(6000, 16).astype("float32")
+        far = np.full(16, 0.25)
+        self.queries = (r.randn(400, 16) + 200 * far).astype("float32")
+        self.later = (r.randn(200, 16) + 200 * far).astype("float32")
+
+    def build(self, key="VLC16b6", queries=None):
+        index = faiss.index_factory(16, key)
+        if queries is None:
+            index.train(self.x)
+        else:
+            faiss_vlc.train(index, self.x, queries)
+        return index
+
+    def recall(self, index):
+        index.add(self.x)
+        faiss.extract_index_ivf(index).nprobe = 16
+        exact = faiss.IndexFlatL2(16)
+        exact.add(self.x)
+        found, true = index.search(self.later, 10)[1], exact.search(self.later, 10)[1]
+        return np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, true)])
+
+    def test_recall_of_far_queries(self):
+        plain, told = self.recall(self.build()), self.recall(self.build(queries=self.queries))
+        self.assertGreater(told, plain + 0.1)
+        turned = self.recall(self.build("PCAR16,VLC16b6", self.queries)) # they go through the transform
+        self.assertGreater(turned, plain + 0.1)
+
+    def test_same_bytes_and_identity(self):
+        queries = self.queries.copy()
+        one = faiss.serialize_index(self.build(queries=queries))
+        queries[:] = 0 # it had a copy
+        before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            two = faiss.serialize_index(self.build(queries=self.queries))
+        finally:
+            faiss.omp_set_num_threads(before)
+        np.testing.assert_array_equal(one, two)
+        plain = faiss.serialize_index(self.build())
+        self.assertFalse(np.array_equal(one, plain))
+        index = self.build(queries=self.queries)
+        index.train(self.x) # queries are not kept
+        np.testing.assert_array_equal(faiss.serialize_index(index), plain)
+
+    def test_checkpoint_of_other_queries(self):
+        path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "run")
+        index = faiss.index_factory(16, "VLC16b6")
+        index.parameters.checkpoint, index.parameters.checkpoint_every = path, 1
+        faiss_vlc.train(index, self.x, self.queries)
+        again = faiss.index_factory(16, "VLC16b6")
+        again.parameters.resume = path
+        faiss_vlc.train(again, self.x, self.queries)
+        self.assertTrue(again.is_trained)
+        self.assertRaisesRegex(RuntimeError, "another run", again.train, self.x)
+        self.assertRaisesRegex(RuntimeError, "another run", faiss_vlc.train, again, self.x, self.later)
+
+    def test_faults(self):
+        index = faiss.index_factory(16, "VLC16b6")
+        bad = self.queries.copy()
+        bad[3, 2] = np.nan
+        self.assertRaisesRegex(RuntimeError, "training queries: expected finite values, row 3, column 2",
+                               faiss_vlc.train, index, self.x, bad)
+        self.assertRaisesRegex(RuntimeError, "at least 1 query, got 0", faiss_vlc.train, index, self.x, bad[:0])
+        self.assertRaisesRegex(ValueError, r"queries of shape \(n, 16\), got \(400, 15\)", faiss_vlc.train, index,
+                               self.x, bad[:, :15])
+        self.assertRaisesRegex(RuntimeError, "none is in the index", faiss_vlc.train,
+                               faiss.index_factory(16, "IVF16,PQ4"), self.x, self.queries)
+        self.assertFalse(index.is_trained)
+        far = np.full((5, 16), 3e38, "float32") # beyond what is computed with: held-out vectors serve
+        faiss_vlc.train(index, self.x, far)
+        self.assertTrue(index.is_trained)
+
+    def test_trees(self):
+        for key in ("IDMap,VLC16b6", "VLC16b6,RFlat", "PCA8,VLC16b6", "L2norm,VLC16b6", "VLC16b6,Refine(VLC16b12)"):
+            with self.subTest(key):
+                self.assertFalse(np.array_equal(faiss.serialize_index(self.build(key, self.queries)),
+                                                faiss.serialize_index(self.build(key))))
+        shards = faiss.IndexShards(16, True)
+        parts = [faiss.index_factory(16, "VLC16b6") for _ in range(2)]
+        for part in parts:
+            shards.add_shard(part)
+        faiss_vlc.train(shards, self.x, self.queries)
+        expected = faiss.serialize_index(self.build(queries=self.queries))
+        for part in parts:
+            np.testing.assert_array_equal(faiss.serialize_index(part), expected)
 
 
 class Threads(unittest.TestCase):
@@ -134,6 +248,7 @@ class Verbose(unittest.TestCase):
             "index.verbose = True\n"
             "index.train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n")
         self.assertRegex(text, r"(?m)^iteration 0: temperature \S+ energy \S+ changes \d+")
+        self.assertRegex(text, r"(?m)^held out: of \d+ neighbours of \d+ vectors among \d+, \S+ % lie in \d+ lists, ")
         quiet = fresh_process(
             "import faiss, faiss_vlc, numpy as np\n"
             "faiss.index_factory(8, 'VLC4').train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n")

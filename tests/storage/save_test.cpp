@@ -346,3 +346,46 @@ TEST(Save, APlainReaderDecodesAlike) {
     EXPECT_EQ(std::system(command.c_str()), 0);
     fs::remove_all(folder);
 }
+
+TEST(Save, FilesKeepWhatTrainingAndAddingCounted) {
+    for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        IndexVLC index(6, quick(5, 4), metric);
+        std::vector<float> x = clustered(400, 6, 5, 3);
+        index.train(400, x.data());
+        x[0] += 50;
+        index.add(100, x.data());
+        const HeldOutRecall recall = index.held_out_recall();
+        ASSERT_GT(recall.sought, 0);
+        ASSERT_GE(index.added_rows().outside, 1);
+        const Bytes good = written(index);
+        for (const auto& loaded : {index_of(good), index_of(written(*index_of(good)))}) {
+            for (const auto member :
+                 {&HeldOutRecall::queries, &HeldOutRecall::base, &HeldOutRecall::sought,
+                  &HeldOutRecall::nprobe, &HeldOutRecall::in_lists, &HeldOutRecall::decoded,
+                  &HeldOutRecall::estimated, &HeldOutRecall::probed, &HeldOutRecall::product,
+                  &HeldOutRecall::on_lattice}) {
+                EXPECT_EQ(loaded->held_out_recall().*member, recall.*member);
+            }
+            EXPECT_EQ(loaded->model->usual_length, index.model->usual_length);
+            EXPECT_EQ(loaded->added_rows().rows, 100);
+            EXPECT_EQ(loaded->added_rows().outside, index.added_rows().outside);
+            EXPECT_EQ(loaded->added_rows().twice, index.added_rows().twice);
+            EXPECT_EQ(loaded->added_rows().farthest, index.added_rows().farthest);
+        }
+        // files of before have neither
+        const Bytes old = forged(good, [](const std::string& name, Bytes&) {
+            return name != "recall" && name != "added";
+        });
+        const auto loaded = index_of(old);
+        EXPECT_EQ(loaded->held_out_recall().sought, 0);
+        EXPECT_EQ(loaded->added_rows().rows, 0);
+        EXPECT_EQ(written(*loaded), old);
+        loaded->add(1, x.data());
+        EXPECT_EQ(loaded->added_rows().outside, metric == faiss::METRIC_L2 ? 1 : 0);
+        // more found than there was to find, more outside than there are
+        EXPECT_THROW(index_of(with(good, "recall", 24, uint32_t(recall.sought + 1))),
+                     faiss::FaissException);
+        EXPECT_THROW(index_of(with(good, "added", 8, int64_t(101))), faiss::FaissException);
+        EXPECT_THROW(index_of(with(good, "added", 16, int64_t(-1))), faiss::FaissException);
+    }
+}

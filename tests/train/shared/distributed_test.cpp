@@ -223,6 +223,36 @@ TEST(Distributed, GivenAnchors) {
     expect_same_bytes(training, x, {"reference"});
 }
 
+TEST(Distributed, QueriesOfAllCount) {
+    const int d = 8;
+    const std::vector<float> x = clustered(1500, d, 4, 7), queries = clustered(90, d, 4, 8);
+    VLCParameters params;
+    params.m = 8;
+    params.device = "reference";
+    const auto train = [&](const Ranks& ranks, int64_t first, int64_t end) {
+        IndexVLC index(d, params);
+        const int64_t from = part(1500, ranks.rank, ranks.count);
+        index.train_distributed(part(1500, ranks.rank + 1, ranks.count) - from, &x[from * d], ranks,
+                                end - first, queries.data() + first * d);
+        return written(index);
+    };
+    const Bytes expected = train(Ranks{}, 0, 90);
+    EXPECT_TRUE(train(Ranks{}, 0, 0) != expected);
+    std::vector<Bytes> met(3);
+    for (const bool shared : {true, false}) {
+        const auto errors = run_ranks(3, [&](const Ranks& ranks) {
+            const bool here = shared || ranks.rank == 0;
+            const int64_t first = shared ? part(90, ranks.rank, 3) : 0;
+            const int64_t end = shared ? part(90, ranks.rank + 1, 3) : here ? 90 : 0;
+            met[ranks.rank] = train(ranks, first, end);
+        });
+        for (int rank = 0; rank < 3; rank++) {
+            EXPECT_EQ(errors[rank], "");
+            EXPECT_TRUE(met[rank] == expected) << "rank " << rank;
+        }
+    }
+}
+
 TEST(Distributed, FaultsOfOneEndAll) {
     const int d = 8;
     const std::vector<float> good = clustered(1000, d, 4, 7);
