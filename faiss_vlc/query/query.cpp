@@ -182,14 +182,14 @@ void Query::prefetch(int j) const {
     prefetch_bytes(lattice_.data(), lattice_.size() * sizeof(float));
 }
 
-/// The query's side of codes of levels in list j. Returns what makes dot2 of <q - a, r^> / l in a
-/// list of scale 1.
+/// The query's side of codes of levels in list j. Returns what, times list()'s unit, makes
+/// dot2 of <q - a, r^> / l in a list of scale 1.
 float Query::prepare_levels(const float* y, const float* base, int j) {
     const float largest = simd().scan.quantize_query(model_.slots(), y, base, model_.steps_of(j),
                                                      weighted_.data(), query8_.data());
     scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
     scan_.half = half_of(query8_.data());
-    return largest * (0.5f / 127.0f);
+    return largest;
 }
 
 /// The same of words; scan_.list_distance is set.
@@ -206,6 +206,7 @@ const ListScan& Query::list(int j) {
     const float scale = model.layout.factor_bytes > 0 ? Estimator::list_scale(spread) : 1.0f;
     const float length = model.estimator.length_unit(spread);
     const int frame = model.group[j];
+    const float unit = words_ ? 1.0f : 0.5f / 127.0f; // in this order, as devices do
     const auto prepare = [&](const float* base) {
         return words_ ? prepare_words(rotated(frame), base)
                       : prepare_levels(rotated(frame), base, j);
@@ -219,13 +220,13 @@ const ListScan& Query::list(int j) {
         scan_.reach = scan_.list_distance;
         scan_.length_unit = norm_ * length;
         scan_.far_add = 0;
-        scan_.far_mul = dot_scale_ * scale;
+        scan_.far_mul = dot_scale_ * scale * unit;
         model.estimator.tables(steps_, 0, norm_, spread, scan_.far_mul, scan_.add, scan_.mul);
         return scan_;
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
-    const float dot_scale = prepare(&model.derived().anchor_rotated[size_t(j) * model.slots()]) *
-                            scale;
+    const float dot_scale =
+            prepare(&model.derived().anchor_rotated[size_t(j) * model.slots()]) * scale * unit;
     scan_.reach = std::sqrt(scan_.list_distance);
     scan_.length_unit = length;
     scan_.far_add = length * length;

@@ -267,12 +267,17 @@ TEST(Save, FileIsReplacedWhole) {
 }
 
 TEST(Save, FileHoldsLittleBesideTheCodes) {
-    IndexVLC index(64, quick(16, 20));
-    const std::vector<float> x = clustered(2000, 64, 16, 3);
-    index.train(2000, x.data());
-    index.add(2000, x.data());
-    const size_t model = 64 * 64 * 2 + 16 * 64 + 64 * 8 + 64 * 16;
-    EXPECT_LT(written(index).size(), 2000 * (20 + 4) + model + 2500);
+    for (const Codec codec : {Codec::lattice, Codec::block}) {
+        VLCParameters params = quick(16, 20);
+        params.codec = codec;
+        IndexVLC index(64, params);
+        const std::vector<float> x = clustered(2000, 64, 16, 3);
+        index.train(2000, x.data());
+        index.add(2000, x.data());
+        const size_t words = codec == Codec::block ? 64 * 256 * 2 : 0;
+        const size_t model = 64 * 64 * 2 + 16 * 64 + 64 * 8 + 64 * 16 + words;
+        EXPECT_LT(written(index).size(), 2000 * (20 + 4) + model + 2500);
+    }
 }
 
 TEST(Save, APlainReaderDecodesAlike) {
