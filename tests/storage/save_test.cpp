@@ -354,7 +354,9 @@ TEST(Save, APlainReaderDecodesAlike) {
 
 TEST(Save, FilesKeepWhatTrainingAndAddingCounted) {
     for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
-        IndexVLC index(6, quick(5, 4), metric);
+        VLCParameters params = quick(5, 4);
+        params.codec = Codec::lattice; // files of before had no other
+        IndexVLC index(6, params, metric);
         std::vector<float> x = clustered(400, 6, 5, 3);
         index.train(400, x.data());
         x[0] += 50;
