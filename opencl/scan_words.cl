@@ -2,15 +2,16 @@
 // other. A work-group makes the query's table, which faiss_vlc/query/word_tables.cpp and
 // faiss_vlc/kernels/word_tables.h specify, number by number; entries have 32 bits here.
 //
-// Options: WORD_TABLES (the tables' address space: __global where __local has no room for them).
-#ifndef WORD_TABLES
-#define WORD_TABLES __local
-#endif
+// Options: WORD_TABLES, the tables' address space: __global where __local has no room for them. It
+// is not set for levels, which do without doubles.
+#if defined(WORD_TABLES)
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
 
 #define WORDS 256
 #define WORD_GROUP 256 // work-items at most; a power of two
 #define SLICES 16      // work-items that look through a block's words
 #define MOST_HALF 1073741824.0f
+#define FAR 1e18f
 #define TABLE_FENCE (CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 
 // The largest of the work-items' values.
@@ -28,6 +29,10 @@ inline float group_largest(__local float* part, float value) {
     return part[0];
 }
 
+inline float bounded(float v) {
+    return min(FAR, max(-FAR, v));
+}
+
 // The query's residual y - b, rounded. Returns its largest component, or the unit if that is more.
 inline float round_residual(__global const float* y, __global const float* b, int slots,
                             WordShape words, __local float* part, WORD_TABLES short* rounded) {
@@ -35,12 +40,12 @@ inline float round_residual(__global const float* y, __global const float* b, in
     const int size = (int)get_local_size(0);
     float largest = words.unit;
     for (int s = id; s < slots; s += size) {
-        largest = max(largest, fabs(y[s] - b[s]));
+        largest = max(largest, fabs(bounded(y[s] - b[s])));
     }
     largest = group_largest(part, largest);
     const float scale = words.limit / largest;
     for (int s = id; s < slots; s += size) {
-        rounded[s] = (short)round_even((y[s] - b[s]) * scale);
+        rounded[s] = (short)round_even(bounded(y[s] - b[s]) * scale);
     }
     return largest;
 }
@@ -100,17 +105,17 @@ typedef struct {
 
 inline TableScale scale_table(WordShape words, WORD_TABLES const float* least,
                               WORD_TABLES const float* most, float share, float largest) {
-    float range = 0;
-    float base = 0;
+    double range = 0;
+    double base = 0;
     for (int b = 0; b < words.blocks; b++) {
-        range += most[b] - least[b];
+        range += (double)most[b] - least[b];
         base += least[b];
     }
-    const float room = words.most_sum - 0.5f * (float)words.blocks;
+    const double room = (double)words.most_sum - 0.5 * words.blocks;
     TableScale by;
-    by.step = range > 0 ? room / range : 0.0f;
+    by.step = range > 0 ? (float)(room / range) : 0.0f;
     const float step = by.step > 0 ? by.step : 1.0f;
-    const float shift = -2.0f * step * (base + share * words.usual);
+    const float shift = -2.0f * step * ((float)base + share * words.usual);
     by.shift = (int)rint(min(MOST_HALF, max(-MOST_HALF, shift)));
     by.times = 0.5f * (words.unit * (largest / words.limit)) / step;
     return by;
@@ -190,7 +195,7 @@ __kernel void scan_words(ScanShape shape, WordShape words, __global const GammaS
                     round_residual(y, anchor_rotated + (size_t)task.list * shape.slots, shape.slots,
                                    words, low, rounded);
             const float length_scale =
-                    words.norms == 2 ? sqrt(m.base / shape.energy) : (float)words.norms;
+                    words.norms == 2 ? min(FAR, sqrt(m.base / shape.energy)) : (float)words.norms;
             const float share = 0.5f * length_scale * words.unit * (words.limit / largest);
             barrier(TABLE_FENCE);
             put_values(blocks, share, slot, book, norms, rounded, table);
@@ -230,3 +235,4 @@ __kernel void scan_words(ScanShape shape, WordShape words, __global const GammaS
         }
     }
 }
+#endif
