@@ -33,7 +33,6 @@ struct DeviceInfo {
     size_t max_work_group = 0;
     bool integer_dot = false;   ///< has cl_khr_integer_dot_product
     bool exact_floats = false;  ///< denormals, and division rounded correctly
-    bool doubles = false;       ///< has cl_khr_fp64
     int compute_capability = 0; ///< of an NVIDIA device, 10 * major + minor; else 0
 };
 

@@ -57,9 +57,8 @@ DeviceInfo describe(const cl::Platform& platform, const cl::Device& device) {
     info.max_allocation = device.getInfo<CL_DEVICE_MAX_MEM_ALLOC_SIZE>();
     info.local_mem = device.getInfo<CL_DEVICE_LOCAL_MEM_SIZE>();
     info.max_work_group = device.getInfo<CL_DEVICE_MAX_WORK_GROUP_SIZE>();
-    const std::string extensions = device.getInfo<CL_DEVICE_EXTENSIONS>();
-    info.integer_dot = extensions.find("cl_khr_integer_dot_product") != std::string::npos;
-    info.doubles = extensions.find("cl_khr_fp64") != std::string::npos;
+    info.integer_dot = device.getInfo<CL_DEVICE_EXTENSIONS>().find("cl_khr_integer_dot_product") !=
+                       std::string::npos;
     constexpr cl_device_fp_config kExact =
             CL_FP_DENORM | CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT | CL_FP_ROUND_TO_NEAREST;
     info.exact_floats = (device.getInfo<CL_DEVICE_SINGLE_FP_CONFIG>() & kExact) == kExact ||

@@ -60,7 +60,7 @@ records::WordShape word_shape(const Model& model) {
     }
     shape.limit = float(Codebook::limit(layout));
     shape.unit = unit;
-    shape.most_sum = layout.has_few_blocks() ? float((1 << 28) - 1024) : 65500.0f;
+    shape.room = table_room(shape.blocks, layout.has_few_blocks());
     return shape;
 }
 

@@ -2,16 +2,16 @@
 // other. A work-group makes the query's table, which faiss_vlc/query/word_tables.cpp and
 // faiss_vlc/kernels/word_tables.h specify, number by number; entries have 32 bits here.
 //
-// Options: WORD_TABLES, the tables' address space: __global where __local has no room for them. It
-// is not set for levels, which do without doubles.
-#if defined(WORD_TABLES)
-#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+// Options: WORD_TABLES (the tables' address space: __global where __local has no room for them).
+#ifndef WORD_TABLES
+#define WORD_TABLES __local
+#endif
 
 #define WORDS 256
 #define WORD_GROUP 256 // work-items at most; a power of two
 #define SLICES 16      // work-items that look through a block's words
 #define MOST_HALF 1073741824.0f
-#define FAR 1e18f
+#define FAR 1e18f // a query may be too far away for floats
 #define TABLE_FENCE (CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 
 // The largest of the work-items' values.
@@ -29,8 +29,8 @@ inline float group_largest(__local float* part, float value) {
     return part[0];
 }
 
-inline float bounded(float v) {
-    return min(FAR, max(-FAR, v));
+inline float bounded(float residual) {
+    return min(FAR, max(-FAR, residual));
 }
 
 // The query's residual y - b, rounded. Returns its largest component, or the unit if that is more.
@@ -105,17 +105,16 @@ typedef struct {
 
 inline TableScale scale_table(WordShape words, WORD_TABLES const float* least,
                               WORD_TABLES const float* most, float share, float largest) {
-    double range = 0;
-    double base = 0;
+    float range = 0;
+    float base = 0;
     for (int b = 0; b < words.blocks; b++) {
-        range += (double)most[b] - least[b];
+        range += most[b] - least[b];
         base += least[b];
     }
-    const double room = (double)words.most_sum - 0.5 * words.blocks;
     TableScale by;
-    by.step = range > 0 ? (float)(room / range) : 0.0f;
+    by.step = range > 0 ? words.room / range : 0.0f;
     const float step = by.step > 0 ? by.step : 1.0f;
-    const float shift = -2.0f * step * ((float)base + share * words.usual);
+    const float shift = -2.0f * step * (base + share * words.usual);
     by.shift = (int)rint(min(MOST_HALF, max(-MOST_HALF, shift)));
     by.times = 0.5f * (words.unit * (largest / words.limit)) / step;
     return by;
@@ -235,4 +234,3 @@ __kernel void scan_words(ScanShape shape, WordShape words, __global const GammaS
         }
     }
 }
-#endif

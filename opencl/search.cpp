@@ -131,10 +131,6 @@ OpenCLSearch::OpenCLSearch(const std::string& spec) : spec_(spec) {}
 
 OpenCLSearch::~OpenCLSearch() = default;
 
-bool OpenCLSearch::has_doubles() const {
-    return (state_ ? state_->kernels.device : open_device(spec_))->info().doubles;
-}
-
 /// Sees to it that the device has model, lists and room for the batch.
 void OpenCLSearch::prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
                            const SearchBatch& batch, int nprobe) {
@@ -155,12 +151,6 @@ size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {
-        if (model->layout.has_words() && !has_doubles()) { // which their tables' scales take
-            for (int64_t i = 0; i < batch.n; i++) {
-                left.push_back(i);
-            }
-            return 0;
-        }
         prepare(model, lists, batch, nprobe);
         const int64_t most = state_->block->most;
         for (int64_t first = 0; first < batch.n; first += most) {

@@ -12,7 +12,7 @@ namespace faiss_vlc {
 
 /// Searches on an OpenCL device. Codes and what is derived from the model stay there until the
 /// lists change. Left out are queries that hold extreme values, or where too many estimates are
-/// equal, and all where codes are words and the device has no doubles.
+/// equal.
 class OpenCLSearch final : public DeviceSearch {
 public:
     /// "opencl:<part of a name>".
@@ -29,7 +29,6 @@ private:
     std::mutex mutex_;
     std::unique_ptr<State> state_;
 
-    bool has_doubles() const;
     void prepare(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
                  const SearchBatch& batch, int nprobe);
 };

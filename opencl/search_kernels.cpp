@@ -14,10 +14,8 @@ SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device, size
     constexpr size_t kBeside = 4 << 10;     // what else scan_words keeps in local memory
     const DeviceInfo& info = device->info();
     const bool local = table_bytes + kBeside <= std::min<uint64_t>(info.local_mem, kMostLocal);
-    std::string options = "-cl-fp32-correctly-rounded-divide-sqrt";
-    if (table_bytes > 0) {
-        options += local ? " -DWORD_TABLES=__local" : " -DWORD_TABLES=__global";
-    }
+    const std::string options = std::string("-cl-fp32-correctly-rounded-divide-sqrt") +
+                                (local ? "" : " -DWORD_TABLES=__global");
     if (!info.exact_floats) {
         fail("OpenCL device '%s' can't search: its floats lack denormals or correct division, so "
              "results would differ from the CPU's",

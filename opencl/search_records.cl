@@ -56,7 +56,7 @@ typedef struct {
     float limit;    // of a residual's rounded components
     float unit;     // of the words' components
     float usual;    // norm, from which norms count by the query's distance
-    float most_sum; // of entries
+    float room;     // of the sums of entries
 } WordShape;
 
 // The choice of the best hits.

@@ -79,6 +79,13 @@ struct Layout {
     int code_size() const { return code_bytes + factor_bytes; }
 };
 
+/// What the entries of a table of words may sum up to before they are rounded. Then no sum exceeds
+/// 65535, or 2^28 with few blocks: rounding adds half a unit a block, and the floats that ranges are
+/// summed in err by 2^-24 of the sum a block.
+static inline float table_room(int blocks, bool few_blocks) {
+    return float((few_blocks ? (1 << 28) - 1024 : 65500) - 0.504 * blocks);
+}
+
 /// The step of uniform levels for a unit Gaussian at 1 to 8 bits, and the squared error that
 /// remains (Max, 1960); [0] is unused, error 1. At 1 and 2 bits the steps are 10 and 5 % wider than
 /// Max's: residuals have heavier tails, and recall gains .1 to .4 points.

@@ -38,17 +38,15 @@ static inline void word_range(const int32_t* dots, const float* penalty, float s
 }
 
 static inline TableScale table_scale(int blocks, const int32_t* dots, const float* penalty,
-                                     float share, float most_sum = 65500.0f) {
-    double range = 0, base = 0; // of many blocks a sum of floats could err by more than the room
+                                     float share, bool few_blocks = false) {
+    float range = 0, base = 0;
     for (int b = 0; b < blocks; b++) {
         float least, most;
         word_range(dots, penalty, share, b, &least, &most);
-        range += double(most) - least;
+        range += most - least;
         base += least;
     }
-    // half a unit for rounding each entry; the products err by less than 1 in a million
-    const double room = double(most_sum) - 0.5 * blocks;
-    return {range > 0 ? float(room / range) : 0.0f, float(base)};
+    return {range > 0 ? table_room(blocks, few_blocks) / range : 0.0f, base};
 }
 
 /// The entries of block b, in the order of the words.

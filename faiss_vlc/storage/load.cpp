@@ -152,10 +152,11 @@ void read_frame(ByteReader r, Model& model) {
     expect(kept == uint32_t(std::min(model.layout.axes, model.d)), r, "axes", kept,
            "as many as the layout codes");
     const uint32_t frames = r.u32();
-    expect(frames <= kMaxGroups, r, "frames", frames, "1 to 64, or 0: the vectors' own axes");
+    const bool words = model.layout.has_words();
+    expect(frames <= kMaxGroups && (frames >= 1 || words), r, "frames", frames,
+           words ? "1 to 64, or 0: the vectors' own axes" : "1 to 64");
     if (frames == 0) {
-        expect(int(kept) == model.d && model.layout.has_words(), r, "axes", kept,
-               "d, and codes of words, for a vector's own axes");
+        expect(int(kept) == model.d, r, "axes", kept, "d, for the vectors' own axes");
         const std::vector<uint8_t> none = r.array<uint8_t>(model.m);
         r.expect_end();
         model.group.assign(model.m, 0);

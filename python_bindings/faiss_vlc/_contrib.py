@@ -5,7 +5,7 @@ import importlib
 import faiss
 import numpy as np
 
-from faiss_vlc._index import IndexVLC
+from faiss_vlc._index import Codec, IndexVLC
 
 
 def _module(name):
@@ -25,7 +25,8 @@ def _install_factory_tools(tools):
         if not isinstance(index, IndexVLC):
             return stock_reverse(index)
         m = index.nlist if index.nlist > 0 else ""
-        return f"VLC{m}b{index.code_size}"
+        codec = {Codec.lattice: "lattice", Codec.block: "block"}.get(index.parameters.codec, "")
+        return f"VLC{m}b{index.code_size}{codec}"
 
     def get_code_size(d, indexkey):
         """Bytes of a vector's code in an index that is built with this factory string."""

@@ -325,5 +325,35 @@ TEST(Pack, RoundTripsAndFillsBitsAsDocumented) {
     }
 }
 
+TEST(OfBlocks, AxesAreSharedOutEvenly) {
+    for (int axes : {1, 2, 5, 16, 17, 100, 4096}) {
+        for (int bytes : {1, 2, 3, 4, 5, 16, 64, 101}) {
+            for (int factor_bytes : {0, 1, 2}) {
+                const Layout layout = Layout::of_blocks(bytes, factor_bytes, axes);
+                EXPECT_TRUE(layout.has_words());
+                EXPECT_EQ(layout.code_size(), bytes + factor_bytes);
+                ASSERT_EQ(layout.blocks(), std::min(bytes, axes));
+                EXPECT_EQ(layout.has_few_blocks(), layout.blocks() <= 4);
+                const std::vector<int> slot_axis = layout.slot_axis();
+                ASSERT_EQ(int(slot_axis.size()), layout.slots());
+                int next = 0;
+                for (int b = 0; b < layout.blocks(); b++) {
+                    EXPECT_EQ(layout.block_axis[b], int(int64_t(b) * axes / layout.blocks()));
+                    const int wide = layout.block_axis[b + 1] - layout.block_axis[b];
+                    EXPECT_TRUE(wide == axes / layout.blocks() ||
+                                wide == (axes + layout.blocks() - 1) / layout.blocks());
+                    EXPECT_EQ(layout.block_slot[b] % 2, 0);
+                    EXPECT_EQ(layout.block_slot[b + 1] - layout.block_slot[b], wide + wide % 2);
+                    for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
+                        const bool is_empty = s - layout.block_slot[b] >= wide;
+                        EXPECT_EQ(slot_axis[s], is_empty ? -1 : next++);
+                    }
+                }
+                EXPECT_EQ(next, axes);
+            }
+        }
+    }
+}
+
 } // namespace
 } // namespace faiss_vlc

@@ -242,5 +242,20 @@ TEST(Tables, UnbiasedEstimateIsExactAtTheVector) {
     }
 }
 
+TEST(ShortLength, IsTheNearestThatOneByteHas) {
+    for (int length = 0; length < 2048; length++) {
+        const auto bits = uint16_t(length << 5);
+        const uint8_t byte = Estimator::short_length(bits);
+        const uint16_t joined = join_factors(1, &byte);
+        EXPECT_EQ(joined & 31, 0);
+        EXPECT_LE(std::abs(int(joined) - int(bits)), byte == 255 ? 0xff : 0x80) << length;
+        const double exact = decode_length(bits);
+        EXPECT_NEAR(decode_length(joined), exact, 1.0 / 16 * (exact + 1.0 / 64)) << length;
+        const uint8_t both[] = {uint8_t(bits), uint8_t(bits >> 8)};
+        EXPECT_EQ(join_factors(2, both), bits);
+        EXPECT_EQ(join_factors(0, both), 0);
+    }
+}
+
 } // namespace
 } // namespace faiss_vlc

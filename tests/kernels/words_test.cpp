@@ -85,7 +85,7 @@ Reference reference_of(const Book& book, const float* penalty, float share, bool
             value[i] -= off;
         }
     }
-    double range = 0, base = 0;
+    float range = 0, base = 0;
     std::vector<float> least(blocks);
     Reference made;
     for (int b = 0; b < blocks; b++) {
@@ -93,12 +93,12 @@ Reference reference_of(const Book& book, const float* penalty, float share, bool
         least[b] = *std::min_element(of_block, of_block + kWords);
         const float* largest = std::max_element(of_block, of_block + kWords);
         made.most.push_back(int(largest - of_block));
-        range += double(*largest) - least[b];
+        range += *largest - least[b];
         base += least[b];
     }
-    const double room = (few ? (1 << 28) - 1024 : 65500) - 0.5 * blocks;
-    const float step = range > 0 ? float(room / range) : 0.0f;
-    made.scale = {step, float(base)};
+    const float room = float((few ? (1 << 28) - 1024 : 65500) - 0.504 * blocks);
+    const float step = range > 0 ? room / range : 0.0f;
+    made.scale = {step, base};
     for (size_t i = 0; i < value.size(); i++) {
         const float scaled = (value[i] - least[i / kWords]) * step;
         made.entries.push_back(few ? int32_t(scaled + 0.5f) : int32_t(std::nearbyint(scaled)));

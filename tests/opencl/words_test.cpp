@@ -49,13 +49,13 @@ IndexVLC made(const Case& c, faiss::MetricType metric) {
     p.codec = Codec::lattice;
     IndexVLC levels(c.d, p, metric);
     levels.train(1000, rows(1000, c.d, 3).data());
-    Axes axes;
-    axes.frames = levels.model->frames;
+    Axes axes{levels.model->frames, {}, {}};
     for (int i = 0; i < axes.frames[0].kept; i++) {
         axes.strength.push_back(1.0 / double(1 + i));
     }
     auto model = std::make_shared<Model>(
             word_model(*levels.model, axes, c.axes, c.code_bytes, c.factor_bytes));
+    model->sigma.clear();
     make_words(*model);
     model->finish();
     return {model, p};
@@ -63,9 +63,9 @@ IndexVLC made(const Case& c, faiss::MetricType metric) {
 
 void expect_same_words(IndexVLC& index, idx_t k, size_t nprobe, const std::vector<float>& x,
                        const std::string& what) {
-    ASSERT_TRUE(index.model->layout.has_words());
     expect_same(index, k, nprobe, x,
-                what + " k " + std::to_string(k) + " nprobe " + std::to_string(nprobe));
+                what + " k " + std::to_string(k) + " nprobe " + std::to_string(nprobe),
+                "scan_words");
 }
 
 constexpr auto kOwn = WordAxes::own;

@@ -132,11 +132,13 @@ class Evaluation(unittest.TestCase):
 class FactoryTools(unittest.TestCase):
     def test_code_size(self):
         for key, size in [("VLC16x4", D // 2 + 2), ("VLC", D // 4 + 2), ("VLC8b11", 11), ("PCA16,VLC16x4", 10),
-                          ("OPQ4_16,VLC16x4", 10), ("VLC16b11,Refine(SQ8)", 11 + D), (IVFPQ[:9], 8)]:
+                          ("OPQ4_16,VLC16x4", 10), ("VLC16b11,Refine(SQ8)", 11 + D), ("VLC16b12block", 12), ("VLC16b1", 1),
+                          ("VLC16b9block,Refine(SQ8)", 9 + D), (IVFPQ[:9], 8)]:
             self.assertEqual(factory_tools.get_code_size(D, key), size, key)
 
     def test_reverse(self):
-        for key, found in [("VLC16x4", "VLC16b18"), ("VLC16b12", "VLC16b12"), ("VLC", "VLCb10"),
+        for key, found in [("VLC16x4", "VLC16b18"), ("VLC16b12", "VLC16b12"), ("VLC", "VLCb10"), ("VLC4b6block", "VLC4b6block"),
+                           ("VLC16x4lattice", "VLC16b18lattice"), ("VLC16b2", "VLC16b2"),
                            ("IVF16,Flat", "IVF16,Flat")]:
             self.assertEqual(factory_tools.reverse_index_factory(faiss.index_factory(D, key)), found)
 

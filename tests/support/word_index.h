@@ -41,9 +41,11 @@ inline std::unique_ptr<IndexVLC> word_index(const Words& words, int d, int m,
     const Sample sample = draw_sample(n, d, x.data(), params);
     ReferenceEngine engine;
     const Anchors anchors = anneal(engine, sample, params, false);
-    auto model =
-            std::make_shared<Model>(word_model(*levels.model, words.axes, words.code_bytes,
-                                               words.factor_bytes, std::vector<double>(d, 1.0)));
+    const std::vector<Frame>& frames = levels.model->frames;
+    const Axes axes{frames, {}, std::vector<double>(frames[0].kept, 1.0)};
+    auto model = std::make_shared<Model>(
+            word_model(*levels.model, axes, words.axes, words.code_bytes, words.factor_bytes));
+    model->sigma.clear();
     train_words(sample, anchors, 1000, 3, params.seed, *model);
     fit_factors(sample, anchors, *model);
     params.bytes = words.code_bytes + words.factor_bytes;

@@ -37,8 +37,7 @@ TableScale tables(int blocks, const int32_t* dots, const float* penalty, float s
 
 TableScale few_tables(int blocks, const int32_t* dots, const float* penalty, float share,
                       uint8_t* tables) {
-    constexpr float kMost = (1 << 28) - 1024; // floats have 24 bits: sums may err by some 16
-    const TableScale scale = table_scale(blocks, dots, penalty, share, kMost);
+    const TableScale scale = table_scale(blocks, dots, penalty, share, true);
     for (int b = 0; b < blocks; b++) {
         float least, most;
         word_range(dots, penalty, share, b, &least, &most);
