@@ -5,20 +5,18 @@
 
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/integer_math.h>
 
 namespace faiss_vlc {
 
 int Codebook::limit(const Layout& layout) {
     constexpr int kMost = 8191;
+    constexpr uint64_t kMostSum = (1u << 28) - 1;
     int widest = 1;
     for (int b = 0; b < layout.blocks(); b++) {
         widest = std::max(widest, layout.block_axis[b + 1] - layout.block_axis[b]);
     }
-    int limit = kMost;
-    while (int64_t(limit) * limit * widest >= int64_t(1) << 28) {
-        limit--;
-    }
-    return limit;
+    return std::min(kMost, int(isqrt(kMostSum / uint64_t(widest))));
 }
 
 void Codebook::finish(const Layout& layout) {

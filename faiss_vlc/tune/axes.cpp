@@ -161,7 +161,7 @@ float fit_energy(const Sample& sample, const Anchors& anchors, const Model& mode
     return float(std::max(kLeast, sum / double(usual)));
 }
 
-void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
+double fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     std::vector<int64_t> rows = fitting_rows(sample.shape);
     rows.resize(std::min<size_t>(rows.size(), kMaxFactorRows));
     std::vector<float> gamma(rows.size(), 1), length(rows.size()), kappa(rows.size(), 1);
@@ -192,6 +192,11 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
         }
     }
     rescue.rethrow();
+    double missed = 0;
+    for (size_t i = 0; i < rows.size(); i++) {
+        missed += 1.0 - 2.0 * double(gamma[i]) + double(kappa[i]);
+    }
+    missed /= double(std::max<size_t>(1, rows.size()));
     std::sort(gamma.begin(), gamma.end());
     std::sort(length.begin(), length.end());
     std::sort(kappa.begin(), kappa.end());
@@ -199,7 +204,7 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     if (model.layout.factor_bytes < 2) { // no gamma: all have the usual one
         std::fill_n(model.estimator.gamma, kGammaSteps, model.estimator.kappa);
         std::fill_n(model.estimator.far, kGammaSteps, model.estimator.kappa);
-        return;
+        return missed;
     }
     const size_t tail = gamma.size() / 256; // these may be wild
     const size_t last = gamma.size() - 1 - tail;
@@ -208,6 +213,7 @@ void fit_factors(const Sample& sample, const Anchors& anchors, Model& model) {
     if (model.metric == faiss::METRIC_L2) {
         model.estimator.usual_length = std::min(length[last], kUnbounded);
     }
+    return missed;
 }
 
 } // namespace faiss_vlc

@@ -135,6 +135,11 @@ void estimate_all(const Trial& trial, const Terms& terms, const Model& model, co
     for (int c = 0; c < trial.candidates; c++) {
         const size_t at = q * trial.candidates + c;
         const float g = terms.gamma[at];
+        if (model.layout.factor_bytes == 0) { // nothing is known besides
+            estimate[c] = terms.list_distance[at] - terms.square[at] * g -
+                          (inner_product ? 1.0f : 2.0f) * terms.dot[at];
+            continue;
+        }
         if (g < 0) { // far: plain decoding
             estimate[c] = std::max(terms.list_distance[at] - terms.square[at] * g -
                                            (inner_product ? 1.0f : 2.0f) * terms.dot[at],

@@ -88,7 +88,8 @@ void sort_axes(Frame& frame, double* variance, double* strength = nullptr);
 float fit_energy(const Sample& sample, const Anchors& anchors, const Model& model);
 
 /// gamma, far, kappa and the usual length, by what the sample's rows have under the model's layout.
-void fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
+/// Returns the mean of |r - r^|^2 / |r|^2.
+double fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 
 /// Takes another of a few estimators, plain decoding among them, where that finds clearly more of a
 /// wide trial. Returns what is found.

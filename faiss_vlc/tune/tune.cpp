@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -125,6 +126,7 @@ struct Candidate {
     Model model;
     Terms terms;
     int64_t found = -1; ///< of the trial's true neighbours
+    double missed = 0;  ///< the share of |r|^2 that decoding misses
 };
 
 /// Choices of a codec, each by what it finds in the same trial.
@@ -143,13 +145,15 @@ public:
 
     /// The best of a few layouts of levels.
     Candidate levels() const;
-    /// The best of a few layouts of words.
-    Candidate words() const;
+    /// The best of a few layouts of words; found stays -1 where they can't find more than levels.
+    Candidate words(const Candidate& levels) const;
     /// Whether words find clearly more than levels.
     bool prefers_words(const Candidate& levels, const Candidate& words) const;
 
 private:
     Candidate judged(Model model) const;
+    /// Words of little training, in the axes in which they miss least.
+    Model quick_words(int factor_bytes, double& least_error) const;
     int64_t widely_found(const Candidate& candidate, const Trial& wide) const;
 
     const Sample& sample_;
@@ -166,7 +170,7 @@ Candidate CodecTrial::judged(Model model) const {
     Candidate candidate;
     candidate.model = std::move(model);
     Model& own = candidate.model;
-    fit_factors(sample_, anchors_, own);
+    candidate.missed = fit_factors(sample_, anchors_, own);
     start_estimator(params_, own.estimator);
     candidate.terms = estimate_terms(sample_, anchors_, trial_, own);
     candidate.found =
@@ -200,33 +204,55 @@ Candidate CodecTrial::levels() const {
     return best;
 }
 
-Candidate CodecTrial::words() const {
-    constexpr int kQuickRows = 8192, kQuickIterations = 4;
+Model CodecTrial::quick_words(int factor_bytes, double& least_error) const {
+    constexpr int kRows = 4096, kTestRows = 2048, kIterations = 3;
+    Model best;
+    double least = std::numeric_limits<double>::infinity();
+    const auto consider = [&](const Axes& axes, WordAxes kind) {
+        check_interrupt();
+        Model model = word_model(model_, axes, kind, code_size_ - factor_bytes, factor_bytes);
+        train_words(sample_, anchors_, kRows, kIterations, params_.seed, model);
+        const double error = word_error(sample_, anchors_, kRows, kTestRows, model);
+        if (error < least) {
+            least = error;
+            best = std::move(model);
+        }
+    };
+    consider(axes_.front(), WordAxes::own);
+    for (const Axes& axes : axes_) {
+        consider(axes, WordAxes::principal);
+        consider(axes, WordAxes::dealt);
+    }
+    least_error = least;
+    return best;
+}
+
+Candidate CodecTrial::words(const Candidate& levels) const {
     constexpr int kIterations = 20;
-    constexpr double kClearly = 1.01; // factors carry vectors that training did not see
+    constexpr double kClearly = 1.01;  // factors carry vectors that training did not see
+    constexpr double kHopeless = 1.1;  // times what levels miss
+    const bool may_give_up = levels.found >= 0 && params_.codec == Codec::automatic;
     Candidate best;
     double best_worth = -1;
-    const auto consider = [&](const Axes& axes, WordAxes kind, int factor_bytes) {
-        check_interrupt();
+    for (const int factor_bytes : {2, 1, 0}) {
         const int code_bytes = code_size_ - factor_bytes;
         if (code_bytes < 1 || (best_worth >= 0 && code_bytes > model_.d)) {
-            return;
+            continue;
         }
-        Model model = word_model(model_, axes, kind, code_bytes, factor_bytes);
-        train_words(sample_, anchors_, kQuickRows, kQuickIterations, params_.seed, model);
+        double error = 0;
+        Model model = quick_words(factor_bytes, error);
+        if (may_give_up && !trial_.given && error > kHopeless * levels.missed) {
+            continue;
+        }
         Candidate candidate = judged(std::move(model));
         const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
         if (worth > best_worth) {
             best_worth = worth;
             best = std::move(candidate);
         }
-    };
-    for (const int factor_bytes : {2, 1, 0}) {
-        consider(axes_.front(), WordAxes::own, factor_bytes);
-        for (const Axes& axes : axes_) {
-            consider(axes, WordAxes::principal, factor_bytes);
-            consider(axes, WordAxes::dealt, factor_bytes);
-        }
+    }
+    if (best.found < (may_give_up ? levels.found : 0)) { // more training gains little
+        return best;
     }
     Model model = best.model;
     train_words(sample_, anchors_, kMaxVarianceRows, kIterations, params_.seed, model);
@@ -270,9 +296,8 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         chosen = codecs.levels();
     }
     if (codecs.allows_words()) {
-        Candidate words = codecs.words();
-        if (chosen.found < 0 || params.codec == Codec::block ||
-            codecs.prefers_words(chosen, words)) {
+        Candidate words = codecs.words(chosen);
+        if (chosen.found < 0 || (words.found >= 0 && codecs.prefers_words(chosen, words))) {
             chosen = std::move(words);
         }
     }

@@ -79,6 +79,17 @@ std::vector<float> scaled_residuals(const Sample& sample, const Anchors& anchors
     return scaled;
 }
 
+/// |r|^2 of a row in the same units.
+double scaled_square(const Sample& sample, const Anchors& anchors, const Model& model,
+                     int64_t row) {
+    if (model.layout.factor_bytes > 0) {
+        return model.estimator.energy;
+    }
+    std::vector<float> residual(model.d);
+    residual_of(sample, anchors, row, residual.data());
+    return canonical_dot(model.d, residual.data(), residual.data());
+}
+
 /// k-means of one block: its rows are `width` int16, even.
 class BlockMeans {
 public:
@@ -218,6 +229,52 @@ Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_b
         }
     }
     return result;
+}
+
+double word_error(const Sample& sample, const Anchors& anchors, int first, int rows,
+                  const Model& model) {
+    const std::vector<int64_t> all = fitting_rows(sample.shape);
+    const size_t from = std::min(size_t(first), all.size() - std::min(size_t(rows), all.size()));
+    const std::vector<int64_t> chosen(all.begin() + from,
+                                      all.begin() + std::min(all.size(), from + size_t(rows)));
+    const std::vector<float> scaled = scaled_residuals(sample, anchors, model, chosen);
+    const size_t slots = size_t(model.slots());
+    const Layout& layout = model.layout;
+    const auto limit = float(Codebook::limit(layout));
+    const float inverse = 1.0f / model.codebook.unit;
+    int64_t error = 0; // integers: the same sum from any number of threads
+    Rescue rescue;
+#pragma omp parallel reduction(+ : error)
+    rescue.run([&] {
+        std::vector<int16_t> x(slots);
+        std::vector<int32_t> dots;
+        std::vector<uint8_t> code(layout.code_bytes);
+#pragma omp for schedule(static) nowait
+        for (size_t i = 0; i < chosen.size(); i++) {
+            for (size_t s = 0; s < slots; s++) {
+                const float v = scaled[i * slots + s] * inverse;
+                x[s] = int16_t(round_even(std::min(limit, std::max(-limit, v))));
+            }
+            nearest_words(layout, model.codebook, x.data(), dots, code.data());
+            for (int b = 0; b < layout.blocks(); b++) {
+                for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
+                    const int off = x[s] - model.codebook.at(s, code[b]);
+                    error += int64_t(off) * off;
+                }
+            }
+        }
+    });
+    rescue.rethrow();
+    double total = 0; // of the axes without words, too
+    for (const int64_t row : chosen) {
+        total += scaled_square(sample, anchors, model, row);
+    }
+    double kept = 0;
+    for (const float v : scaled) {
+        kept += double(v) * v;
+    }
+    const double unit = model.codebook.unit;
+    return total > 0 ? (double(error) * unit * unit + std::max(0.0, total - kept)) / total : 0;
 }
 
 void train_words(const Sample& sample, const Anchors& anchors, int rows, int iterations,

@@ -27,4 +27,8 @@ Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_b
 void train_words(const Sample& sample, const Anchors& anchors, int rows, int iterations,
                  uint32_t seed, Model& model);
 
+/// The share of |r|^2 that the words of `rows` other rows miss, those from number `first` on.
+double word_error(const Sample& sample, const Anchors& anchors, int first, int rows,
+                  const Model& model);
+
 } // namespace faiss_vlc

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include <faiss_vlc/model/model.h>
+
 #include <tests/opencl/opencl_fixture.h>
 #include <tests/support/index_vlc_test.h>
 
@@ -13,16 +15,21 @@ inline std::string device_spec() {
     return "opencl:" + test_device()->info().name;
 }
 
-/// Searches on the CPU and on the device, which has to launch the kernel that scans.
+/// What scans the codes of a trained index.
+inline const char* scan_kernel(const IndexVLC& index) {
+    return index.model->layout.has_words() ? "scan_words" : "scan_lists";
+}
+
+/// Searches on the CPU and on the device, which has to launch its own kernel.
 inline void expect_same(IndexVLC& index, idx_t k, size_t nprobe, const std::vector<float>& x,
-                        const std::string& what, const char* kernel = "scan_lists") {
+                        const std::string& what) {
     const faiss::SearchParametersIVF params = probing(nprobe);
     index.search_device = "";
     const Results expected = search(index, k, &params, x);
     index.search_device = device_spec();
     LaunchCounter launches;
     const Results met = search(index, k, &params, x);
-    EXPECT_GT(launches(kernel), 0u) << what;
+    EXPECT_GT(launches(scan_kernel(index)), 0u) << what;
     ASSERT_EQ(met.label, expected.label) << what;
     ASSERT_EQ(met.distance, expected.distance) << what;
 }
