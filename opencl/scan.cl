@@ -259,7 +259,7 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         }
         halves[id] = half_sum;
         if (t == 0) {
-            const float dot_scale = largest * (0.5f / 127.0f) * list_scale;
+            const float dot_scale = largest * list_scale * (0.5f / 127.0f);
             Meeting m = meet(shape, heads + query, length, add_lanes(distances + q * PER_QUERY));
             m.times = inner_product ? dot_scale : 2.0f * dot_scale;
             m.target = query * shape.stride + pairs[pair].start;
