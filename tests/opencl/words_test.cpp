@@ -64,8 +64,7 @@ IndexVLC made(const Case& c, faiss::MetricType metric) {
 void expect_same_words(IndexVLC& index, idx_t k, size_t nprobe, const std::vector<float>& x,
                        const std::string& what) {
     expect_same(index, k, nprobe, x,
-                what + " k " + std::to_string(k) + " nprobe " + std::to_string(nprobe),
-                "scan_words");
+                what + " k " + std::to_string(k) + " nprobe " + std::to_string(nprobe));
 }
 
 constexpr auto kOwn = WordAxes::own;
