@@ -432,7 +432,7 @@ struct VLCScanner : faiss::InvertedListScanner {
         }
         std::copy_n(code, code_size, padded_.begin());
         float estimate[kBlock];
-        scan_codes(*scan_, padded_.data(), 1, 0.0f, estimate);
+        faiss_vlc::scan_codes(*scan_, padded_.data(), 1, 0.0f, estimate);
         return query_.distance(estimate[0]);
     }
 
