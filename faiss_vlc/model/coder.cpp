@@ -9,7 +9,8 @@
 namespace faiss_vlc {
 
 Model::Coder::Coder(const Model& model)
-    : model_(model), level_(model.slots()), for_words_(model.slots()), residual_(model.slots()),
+    : model_(model), level_(model.slots()), for_words_(model.slots()),
+      dots_(size_t(model.layout.blocks()) * kWords), residual_(model.slots()),
       decoded_(model.slots()) {
     for (int v = 0; v < kTogether; v++) {
         lattice_[v].resize(model.dp());

@@ -20,8 +20,7 @@ float excess_square(const Model& model, float list_distance, float scale, float 
     }
     const float energy = model.estimator.energy;
     const float query_scale = std::sqrt(list_distance / energy);
-    return 0.5f * scale * query_scale *
-           (square / (scale * scale) - model.estimator.kappa * energy);
+    return 0.5f * scale * query_scale * (square / (scale * scale) - model.estimator.kappa * energy);
 }
 
 } // namespace
@@ -49,7 +48,10 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             const int64_t row = trial.base[i];
             const int j = anchors.label[row];
             coder.encode(sample.vector(row), j, &codes[size_t(i) * code_size]);
-            model.decode_residual(j, &codes[size_t(i) * code_size], &decoded[size_t(i) * slots]);
+            rescue.run([&] {
+                model.decode_residual(j, &codes[size_t(i) * code_size],
+                                      &decoded[size_t(i) * slots]);
+            });
             scale[i] = model.code_scale(j, &codes[size_t(i) * code_size]);
             square[i] = float(coder.decoded_square());
         }
@@ -96,8 +98,8 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                     continue;
                 }
                 if (factor_bytes == 1 && !inner_product) {
-                    terms.dot[at] -= excess_square(model, terms.list_distance[at], scale[i],
-                                                   square[i]);
+                    terms.dot[at] -=
+                            excess_square(model, terms.list_distance[at], scale[i], square[i]);
                 }
                 const uint16_t word = model.factors_of(&codes[size_t(i) * code_size]);
                 const float length =

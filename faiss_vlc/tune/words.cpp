@@ -247,7 +247,7 @@ double word_error(const Sample& sample, const Anchors& anchors, int first, int r
 #pragma omp parallel reduction(+ : error)
     rescue.run([&] {
         std::vector<int16_t> x(slots);
-        std::vector<int32_t> dots;
+        std::vector<int32_t> dots(size_t(layout.blocks()) * kWords);
         std::vector<uint8_t> code(layout.code_bytes);
 #pragma omp for schedule(static) nowait
         for (size_t i = 0; i < chosen.size(); i++) {
