@@ -210,7 +210,8 @@ void print_index(const Json& json) {
             printf(" words of 8 bits for %d blocks of %s axes", code["blocks"].get<int>(),
                    code["axes"].get<std::string>().c_str());
         }
-        for (const auto& item : code.value("dimensions_by_bits", Json::object()).items()) {
+        const Json by_bits = code.value("dimensions_by_bits", Json::object());
+        for (const auto& item : by_bits.items()) {
             printf(" %d x %s", item.value().get<int>(), item.key().c_str());
         }
         const Json& training = json["training"];

@@ -164,7 +164,6 @@ class BadInput(CliTest):
             ["--bits", 0],
             ["--bits", 9],
             ["--bytes", -1],
-            ["--bytes", 2, "--codec", "lattice"],
             ["--codec", "words"],
             ["--bytes", 32, "--bits", 2],
             ["--iterations", 0],
@@ -219,6 +218,13 @@ class BadInput(CliTest):
             mentioned = device.split(":")[-1]
             self.assert_fails(arguments + ["--device", device], mentioned)
             self.assert_fails(arguments, mentioned, VLC_DEVICE=device)
+
+    def test_bytes_that_levels_cannot_have(self):
+        self.assert_fails(
+            ["index", "--emb", at("base.npy"), "--out", self.path("out.vlc")]
+            + ["--bytes", 2, "--codec", "lattice"],
+            "more than the 2",
+        )
 
     def test_outputs(self):
         write(self.path("old.vlc"), b"keep me")
