@@ -148,11 +148,11 @@ TEST(Coder, DecodesNearAndKnowsItsError) {
             ASSERT_NEAR(coder.residual_square / scale2, square, 1e-4 * square + 1e-6);
             ASSERT_NEAR(coder.residual_dot / scale2, dot, 2e-3 * square + 1e-5);
             const uint16_t factors = uint16_t(code[bytes - 2] | code[bytes - 1] << 8);
-            ASSERT_EQ(model.level_scale(j, code.data()),
+            ASSERT_EQ(model.code_scale(j, code.data()),
                       Estimator::list_scale(model.spread[j]) * decode_length(factors));
             const Estimator& estimator = model.estimator;
             if (estimator.is_far(decode_length(factors))) {
-                const double kept = coder.decoded_square(j, model.level_scale(j, code.data()));
+                const double kept = coder.decoded_square();
                 ASSERT_EQ(factors,
                           estimator.encode_far(uint16_t(factors / kGammaSteps * kGammaSteps), kept,
                                                model.spread[j]));
@@ -192,7 +192,7 @@ TEST(Coder, FarVectorsHaveTheLengthThatIsKept) {
             const double unit = model.estimator.length_unit(model.spread[i % 8]);
             const double square = std::pow(decode_length(factors) * unit, 2);
             const double kept = model.estimator.far[factors % kGammaSteps] * square;
-            const double met = coder.decoded_square(i % 8, model.level_scale(i % 8, code.data()));
+            const double met = coder.decoded_square();
             off += std::fabs(kept - met) / square / rows;
         }
         EXPECT_LT(off, 0.002) << bytes;

@@ -51,10 +51,10 @@ struct Trained {
 };
 
 /// True neighbours of a held-out row, by distances in double precision.
-std::set<int> neighbours(const Trained& t, int64_t query) {
+std::set<int> neighbours(const Trained& t, const float* query) {
     std::vector<std::pair<double, int>> order;
     for (size_t i = 0; i < t.wide.base.size(); i++) {
-        order.emplace_back(true_distance(t.model.d, t.sample.vector(query),
+        order.emplace_back(true_distance(t.model.d, query,
                                          t.sample.vector(t.wide.base[i]),
                                          t.model.metric == faiss::METRIC_INNER_PRODUCT),
                            int(i));
@@ -92,7 +92,7 @@ TEST(HeldOut, CountsAreThoseOfBruteForce) {
         Query query(t.model);
         for (size_t q = 0; q < t.wide.queries.size(); q++) {
             const std::set<int> wanted = neighbours(t, t.wide.queries[q]);
-            query.set(t.sample.vector(t.wide.queries[q]));
+            query.set(t.wide.queries[q]);
             const std::vector<int64_t> lists = query.rank(t.model.default_nprobe);
             estimate_all(t.wide, terms, t.model, t.model.estimator, q, estimate);
             std::vector<std::pair<double, int>> all, some, plain;
@@ -107,7 +107,7 @@ TEST(HeldOut, CountsAreThoseOfBruteForce) {
                 }
                 coder.encode(t.sample.vector(row), j, code.data());
                 t.model.decode(j, code.data(), back.data());
-                plain.emplace_back(true_distance(d, t.sample.vector(t.wide.queries[q]), back.data(),
+                plain.emplace_back(true_distance(d, t.wide.queries[q], back.data(),
                                                  metric == faiss::METRIC_INNER_PRODUCT),
                                    i);
             }
@@ -152,10 +152,10 @@ TEST(HeldOut, ProductQuantizerFindsWhatFaissesDoes) {
         pq.train(n, base.data());
         pq.add(n, base.data());
         int64_t found = 0;
-        for (const int64_t query : t.wide.queries) {
+        for (const float* query : t.wide.queries) {
             std::vector<float> distance(10);
             std::vector<faiss::Index::idx_t> label(10);
-            pq.search(1, t.sample.vector(query), 10, distance.data(), label.data());
+            pq.search(1, query, 10, distance.data(), label.data());
             const std::set<int> wanted = neighbours(t, query);
             for (const int64_t i : label) {
                 found += int64_t(wanted.count(int(i)));
