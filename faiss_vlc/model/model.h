@@ -11,7 +11,7 @@
 #include <faiss_vlc/findings.h>
 #include <faiss_vlc/model/codebook.h>
 #include <faiss_vlc/model/derived.h>
-#include <faiss_vlc/model/frame.h>
+#include <faiss_vlc/axes/frame.h>
 #include <faiss_vlc/model/lattice.h>
 #include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>

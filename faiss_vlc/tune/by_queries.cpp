@@ -4,7 +4,7 @@
 
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/numeric.h>
-#include <faiss_vlc/model/weighed_axes.h>
+#include <faiss_vlc/axes/weighed_axes.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include <faiss_vlc/lib/limits.h>
-#include <faiss_vlc/model/leading_axes.h>
+#include <faiss_vlc/axes/leading_axes.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

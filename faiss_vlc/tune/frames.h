@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include <faiss_vlc/model/frame.h>
+#include <faiss_vlc/axes/frame.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/train/sample.h>
 #include <faiss_vlc/train/settle.h>

@@ -260,7 +260,7 @@ class BadInput(Case):
         out = self.path("out.vlc")
         self.fails("index", "--emb", BASE, "--m", 0, "--out", out, code=(2,))
         self.fails("index", "--emb", BASE, "--d", 0, "--out", out, code=(2,))
-        self.fails("index", "--emb", BASE, "--bytes", 2, "--out", out, code=(2,))
+        self.fails("index", "--emb", BASE, "--bytes", -2, "--out", out, code=(2,))
         self.fails("index", "--emb", BASE, "--m", N + 1, "--out", out, says=str(N + 1))
         self.fails("index", "--emb", BASE, "--m", 4, "--device", "opencl:nothing like it", "--out", out)
         self.fails("index", "--emb", BASE, "--m", 4, "--device", "abacus", "--out", out, says="abacus")

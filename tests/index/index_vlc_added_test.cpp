@@ -69,7 +69,9 @@ TEST(IndexVLCAdded, CountsRowsThatCodesMiss) {
     for (idx_t i = 0; i < kCount * kDim; i++) {
         x[i] = float(i % kDim < 4 ? random.normal() : 0.01 * random.normal());
     }
-    IndexVLC index(kDim, small(8, 1));
+    VLCParameters parameters = small(8, 1);
+    parameters.codec = Codec::lattice; // words have bits for all
+    IndexVLC index(kDim, parameters);
     index.train(kCount, x.data());
     const auto moved_along = [&](int k) {
         std::vector<float> y(x.begin(), x.begin() + 100 * kDim);

@@ -134,7 +134,7 @@ TEST(Constructor, NamesWhatIsWrong) {
     };
     EXPECT_MESSAGE(IndexVLC(0), "d:");
     EXPECT_MESSAGE(IndexVLC(-3), "d:");
-    EXPECT_MESSAGE(IndexVLC(5000), "d:");
+    EXPECT_MESSAGE(IndexVLC(16385), "d:");
     EXPECT_MESSAGE(IndexVLC(8, -1), "m:");
     EXPECT_MESSAGE(IndexVLC(8, 4, 0), "bits_per_dim");
     EXPECT_MESSAGE(IndexVLC(8, 4, 9), "bits_per_dim");

@@ -39,6 +39,7 @@ VLCParameters small_parameters(int frames, FrameKind kind) {
     p.iterations = 3;
     p.frames = frames;
     p.frame = kind;
+    p.codec = Codec::lattice;
     p.device = "reference";
     return p;
 }

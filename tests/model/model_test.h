@@ -34,5 +34,6 @@ inline faiss_vlc::VLCParameters small_parameters(int m, int bytes = 0) {
     params.m = m;
     params.bytes = bytes;
     params.iterations = 8;
+    params.codec = faiss_vlc::Codec::lattice;
     return params;
 }

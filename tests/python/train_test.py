@@ -109,7 +109,7 @@ class Queries(unittest.TestCase):
         self.queries = (r.randn(400, 16) + 200 * far).astype("float32")
         self.later = (r.randn(200, 16) + 200 * far).astype("float32")
 
-    def build(self, key="VLC16b6", queries=None):
+    def build(self, key="VLC16b6lattice", queries=None):
         index = faiss.index_factory(16, key)
         if queries is None:
             index.train(self.x)
@@ -128,7 +128,7 @@ class Queries(unittest.TestCase):
     def test_recall_of_far_queries(self):
         plain, told = self.recall(self.build()), self.recall(self.build(queries=self.queries))
         self.assertGreater(told, plain + 0.1)
-        turned = self.recall(self.build("PCAR16,VLC16b6", self.queries)) # they go through the transform
+        turned = self.recall(self.build("PCAR16,VLC16b6lattice", self.queries)) # they go through the transform
         self.assertGreater(turned, plain + 0.1)
 
     def test_same_bytes_and_identity(self):

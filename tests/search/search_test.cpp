@@ -127,6 +127,10 @@ struct Fixture {
     std::unique_ptr<IndexVLC> index;
     explicit Fixture(faiss::MetricType metric) {
         VLCParameters p;
+        p.codec = Codec::lattice;
+        p.t1 = 0.8f; // with every term at work
+        p.t2 = 0.6f;
+        p.c = 0.3f;
         p.m = 9;
         p.bits_per_dim = 3;
         p.device = "reference";
@@ -268,10 +272,7 @@ double formula(const Model& model, const VLCInvertedLists& lists, size_t j, size
 TEST(Scan, EstimatesFollowTheFormula) {
     for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
         const IndexVLC& index = *fixture(metric).index;
-        Model model = *index.model; // with every term at work
-        model.estimator.t1 = 0.8f;
-        model.estimator.t2 = 0.6f;
-        model.estimator.c = 0.3f;
+        const Model& model = *index.model;
         Query query(model);
         const SearchScope scope{model, index.lists()};
         double errors = 0, sizes = 0;

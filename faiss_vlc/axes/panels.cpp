@@ -1,4 +1,4 @@
-#include <faiss_vlc/model/panels.h>
+#include <faiss_vlc/axes/panels.h>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include <faiss_vlc/model/leading_axes.h>
+#include <faiss_vlc/axes/leading_axes.h>
 
 #include <cmath>
 #include <cstdint>

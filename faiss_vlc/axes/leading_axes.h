@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/model/frame.h>
-#include <faiss_vlc/model/panels.h>
+#include <faiss_vlc/axes/frame.h>
+#include <faiss_vlc/axes/panels.h>
 
 namespace faiss_vlc {
 

@@ -1,4 +1,4 @@
-#include <faiss_vlc/model/weighed_axes.h>
+#include <faiss_vlc/axes/weighed_axes.h>
 
 #include <algorithm>
 #include <cmath>

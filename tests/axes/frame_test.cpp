@@ -1,4 +1,4 @@
-#include <faiss_vlc/model/frame.h>
+#include <faiss_vlc/axes/frame.h>
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <faiss_vlc/model/frame.h>
+#include <faiss_vlc/axes/frame.h>
 
 namespace faiss_vlc {
 
