@@ -9,7 +9,8 @@ enum class AnchorGrid : int32_t { int8 = 0, float16 = 1, automatic = 2 };
 enum class FrameKind : int32_t { principal = 0, identity = 1 };
 enum class Robust : int32_t { none = 0, huber = 1, trim = 2 };
 
-/// How residuals are coded: by levels on axes, by words of trained codebooks, or by what finds more.
+/// How residuals are coded: by levels on axes, by words of trained codebooks, or by what finds
+/// more.
 enum class Codec : int32_t { automatic = 0, lattice = 1, block = 2 };
 
 constexpr int kMaxGroups = 64; ///< of anchors that share a frame
@@ -24,8 +25,8 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     int bytes = 0;          ///< bytes per vector with factors, without ids; if set, rules over bits
     AnchorGrid grid = AnchorGrid::automatic; ///< how anchors are stored; automatic: float16 where
                                              ///< int8 would add 5 % to the residuals' energy
-    Codec codec = Codec::automatic;
-    FrameKind frame = FrameKind::principal;  ///< axes of the codes
+    Codec codec = Codec::automatic; ///< how residuals are coded; automatic: by what finds more
+    FrameKind frame = FrameKind::principal; ///< axes of the codes
     int frames = 0; ///< groups of anchors with axes of their own, 1 to 64; 0: chosen, see group.h
 
     // The device
