@@ -39,8 +39,8 @@ enum class CodecKind : int32_t { lattice = 0, block = 1 };
 /// computing: 4 slots a field, the last ones of a narrow field empty. So four query bytes of a
 /// field are one word.
 ///
-/// Levels are uniform and scalar, those of a unit Gaussian's residual: dimension i of width b decodes to
-/// (c - (2^b - 1) / 2) * step(b) * sigma_i * (Model::code_scale).
+/// Levels are uniform and scalar, those of a unit Gaussian's residual: dimension i of width b
+/// decodes to (c - (2^b - 1) / 2) * step(b) * sigma_i * (Model::code_scale).
 ///
 /// Words: a row is one byte, the number of the word that stands for a block of neighbouring axes
 /// (model/codebook.h). All blocks have as many axes, or one more. Slots are axes; a block of an odd
@@ -50,7 +50,7 @@ struct Layout {
     int factor_bytes = kFactorBytes; ///< 2; words may do without, 0
     std::vector<int> block_axis;     ///< words: the first axis of each block, and the end
     std::vector<int> block_slot;     ///< the same of slots
-    std::vector<Field> fields; ///< by shift, then by row: scanning shifts once per position
+    std::vector<Field> fields;       ///< by shift, then by row: scanning shifts once per position
     std::vector<int> row_lanes;
     std::vector<int> row_offset; ///< of the row's bytes in a vector's packed code
     int axes = 0;                ///< axes that have bits: [0, axes); the last may lie beyond d
@@ -80,8 +80,8 @@ struct Layout {
 };
 
 /// What the entries of a table of words may sum up to before they are rounded. Then no sum exceeds
-/// 65535, or 2^28 with few blocks: rounding adds half a unit a block, and the floats that ranges are
-/// summed in err by 2^-24 of the sum a block.
+/// 65535, or 2^28 with few blocks: rounding adds half a unit a block, and the floats that ranges
+/// are summed in err by 2^-24 of the sum a block.
 static inline float table_room(int blocks, bool few_blocks) {
     return float((few_blocks ? (1 << 28) - 1024 : 65500) - 0.504 * blocks);
 }

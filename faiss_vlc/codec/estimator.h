@@ -17,7 +17,7 @@ namespace faiss_vlc {
 
 constexpr int kGammaSteps = 32;
 constexpr int kLengthSteps = 2048;
-constexpr int kUnusualGammas = 6; ///< of them, the lowest: below what training saw
+constexpr int kUnusualGammas = 6;        ///< of them, the lowest: below what training saw
 constexpr float kUnbounded = 1e30f;      ///< a limit that nothing reaches
 constexpr float kLengthZero = 1.0f / 64; ///< code 0 is l = 0 exactly
 constexpr uint32_t kLengthBias = uint32_t(127 - 6) << 23;

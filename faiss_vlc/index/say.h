@@ -8,8 +8,8 @@
 
 namespace faiss_vlc {
 
-/// What of n vectors (float n x d) with their packed codes (code_size bytes each) is outside of what training saw, see AddedRows;
-/// what has a list below 0 was not added.
+/// What of n vectors (float n x d) with their packed codes (code_size bytes each) is outside of
+/// what training saw, see AddedRows; what has a list below 0 was not added.
 AddedRows count_outside(const Model& model, int64_t n, const float* x, const uint8_t* codes,
                         const int64_t* list_nos);
 

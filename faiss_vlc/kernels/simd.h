@@ -94,8 +94,8 @@ struct Simd {
         uint64_t (*blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                            float* distance);
 
-        /// Distances (float, 16 of them) of count <= 16 vectors whose sums <q8, c> are acc, by their
-        /// factors (2 bytes each, with 32 readable): the end of `blocks`.
+        /// Distances (float, 16 of them) of count <= 16 vectors whose sums <q8, c> are acc, by
+        /// their factors (2 bytes each, with 32 readable): the end of `blocks`.
         uint32_t (*distances)(const ListScan& list, const int32_t* acc, const uint8_t* factors,
                               int count, float bound, float* distance);
 
@@ -122,8 +122,8 @@ struct Simd {
 
         /// The same two for layouts with few blocks: entries of 32 bits, 1024 bytes a block, whose
         /// sums don't exceed 2^28.
-        TableScale (*few_tables)(int blocks, const int32_t* dots, const float* penalty,
-                                 float share, uint8_t* tables);
+        TableScale (*few_tables)(int blocks, const int32_t* dots, const float* penalty, float share,
+                                 uint8_t* tables);
         void (*few_sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
     };
 
@@ -172,8 +172,8 @@ uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, floa
                     float* distance);
 
 /// The level in use, chosen once: the best that the CPU has, or the one that VLC_SIMD names
-/// (portable | avx2 | avx512 | avx512_vbmi on x86-64, portable | neon on 64-bit ARM); a level that the CPU lacks
-/// is an error.
+/// (portable | avx2 | avx512 | avx512_vbmi on x86-64, portable | neon on 64-bit ARM); a level that
+/// the CPU lacks is an error.
 const Simd& simd();
 /// A level by name, or null if this CPU or build lacks it.
 const Simd* find_simd(const char* name);

@@ -32,7 +32,7 @@ private:
     const Model& model_;
     std::vector<float> lattice_[kTogether], rotated_[kTogether];
     std::vector<int16_t> scaled_[kTogether];
-    std::vector<uint8_t> level_;    ///< slots
+    std::vector<uint8_t> level_;     ///< slots
     std::vector<int16_t> for_words_; ///< slots
     std::vector<int32_t> dots_;
     std::vector<float> residual_, decoded_; ///< slots

@@ -6,12 +6,12 @@
 
 #include <faiss/MetricType.h>
 
+#include <faiss_vlc/axes/frame.h>
 #include <faiss_vlc/codec/codec.h>
 #include <faiss_vlc/codec/estimator.h>
 #include <faiss_vlc/findings.h>
 #include <faiss_vlc/model/codebook.h>
 #include <faiss_vlc/model/derived.h>
-#include <faiss_vlc/axes/frame.h>
 #include <faiss_vlc/model/lattice.h>
 #include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>

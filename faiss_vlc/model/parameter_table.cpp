@@ -50,9 +50,10 @@ auto index_entries() {
                     .as_option("--bytes", "B", kIndex, "by --bits"),
             parameter("grid", &P::grid, file(1, 3), kResult, "How anchors are stored")
                     .as_option("--anchors", "", kIndex, "int8, float16 for coarse data"),
-            parameter("codec", &P::codec, file(3, 0), kResult,
-                      "Codes by levels on axes (lattice), by words of trained codebooks (block), or "
-                      "by what finds more")
+            parameter(
+                    "codec", &P::codec, file(3, 0), kResult,
+                    "Codes by levels on axes (lattice), by words of trained codebooks (block), or "
+                    "by what finds more")
                     .as_option("--codec", "", kIndex, "chosen"),
             parameter("frame", &P::frame, file(1, 4), kResult, "Axes of the codes")
                     .as_option("--frame", "", kIndex),

@@ -18,7 +18,7 @@ void WordTables::make(const float* y, const float* base, float distance) {
     const Layout& layout = model.layout;
     const int n = model.slots();
     float largest = model.codebook.unit; // a query without residual in the list
-    constexpr float kFar = 1e18f; // a query may be too far away for floats
+    constexpr float kFar = 1e18f;        // a query may be too far away for floats
     for (int s = 0; s < n; s++) {
         residual_[s] = std::min(kFar, std::max(-kFar, y[s] - base[s]));
         largest = std::max(largest, std::fabs(residual_[s]));
@@ -37,10 +37,9 @@ void WordTables::make(const float* y, const float* base, float distance) {
     const auto make_tables =
             layout.has_few_blocks() ? simd().words.few_tables : simd().words.tables;
     const float share = 0.5f * scale * model.codebook.unit * (limit_ / largest);
-    const TableScale by =
-            make_tables(layout.blocks(), dots_.data(),
-                        scale > 0 ? model.derived().penalty.data() : nullptr, share,
-                        tables_.data());
+    const TableScale by = make_tables(layout.blocks(), dots_.data(),
+                                      scale > 0 ? model.derived().penalty.data() : nullptr, share,
+                                      tables_.data());
     // by.step is 0 where all words are alike: then the base counts by itself
     const float step = by.step > 0 ? by.step : 1.0f;
     constexpr float kMost = 1 << 30; // twice a sum fits beside it

@@ -11,11 +11,11 @@ namespace faiss_vlc {
 /// thread.
 ///
 /// With z^ the decoded residual in units of the code's scale s (Model::code_scale), an entry of the
-/// sum stands for <w, z^> - s' |z^|^2 / 2, w being the query's residual. Where codes have factors of
-/// 2 bytes s' is 0: gamma says what |z^|^2 would. Where they have none, s' = s = 1: that is plain
-/// decoding. Where they have l alone, |z^|^2 is counted from its usual value, and s' is the scale of
-/// a vector as far from the anchor as the query: that is plain decoding of the query's neighbours,
-/// and of others nearly so.
+/// sum stands for <w, z^> - s' |z^|^2 / 2, w being the query's residual. Where codes have factors
+/// of 2 bytes s' is 0: gamma says what |z^|^2 would. Where they have none, s' = s = 1: that is
+/// plain decoding. Where they have l alone, |z^|^2 is counted from its usual value, and s' is the
+/// scale of a vector as far from the anchor as the query: that is plain decoding of the query's
+/// neighbours, and of others nearly so.
 class WordTables {
 public:
     explicit WordTables(const Model& model);

@@ -121,7 +121,8 @@ void VLCInvertedLists::move_block(uint8_t* block, int before, int after, int kep
     const int rows = int(layout.row_lanes.size());
     const auto move_row = [&](int row) {
         const size_t at = row < rows ? layout.row_offset[row] : layout.code_bytes;
-        const size_t bytes = size_t(row < rows ? layout.row_lanes[row] : layout.factor_bytes) * kept;
+        const size_t bytes =
+                size_t(row < rows ? layout.row_lanes[row] : layout.factor_bytes) * kept;
         std::memmove(block + at * after, block + at * before, bytes);
     };
     if (after < before) {

@@ -107,8 +107,8 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             for (size_t at = 0; at < many; at += kScanBatch) {
                 ahead.fetch(kScanBatch * code_size);
                 close[at / kScanBatch] = scan_codes(list, blocks + (first + at) * code_size,
-                                                     int(std::min<size_t>(kScanBatch, many - at)),
-                                                     hits.bound(), estimate + at);
+                                                    int(std::min<size_t>(kScanBatch, many - at)),
+                                                    hits.bound(), estimate + at);
             }
             if (is_open) {
                 hits.see(estimate, wanted);

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <vector>
 
+#include <faiss_vlc/axes/weighed_axes.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/numeric.h>
-#include <faiss_vlc/axes/weighed_axes.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

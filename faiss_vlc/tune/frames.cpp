@@ -4,8 +4,8 @@
 #include <memory>
 #include <numeric>
 
-#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/axes/leading_axes.h>
+#include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {

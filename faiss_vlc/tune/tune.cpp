@@ -173,8 +173,7 @@ Candidate CodecTrial::judged(Model model) const {
     candidate.missed = fit_factors(sample_, anchors_, own);
     start_estimator(params_, own.estimator);
     candidate.terms = estimate_terms(sample_, anchors_, trial_, own);
-    candidate.found =
-            choose_estimator(trial_, candidate.terms, own, params_, false, own.estimator);
+    candidate.found = choose_estimator(trial_, candidate.terms, own, params_, false, own.estimator);
     return candidate;
 }
 
@@ -229,8 +228,8 @@ Model CodecTrial::quick_words(int factor_bytes, double& least_error) const {
 
 Candidate CodecTrial::words(const Candidate& levels) const {
     constexpr int kIterations = 20;
-    constexpr double kClearly = 1.01;  // factors carry vectors that training did not see
-    constexpr double kHopeless = 1.1;  // times what levels miss
+    constexpr double kClearly = 1.01; // factors carry vectors that training did not see
+    constexpr double kHopeless = 1.1; // times what levels miss
     const bool may_give_up = levels.found >= 0 && params_.codec == Codec::automatic;
     Candidate best;
     double best_worth = -1;
@@ -273,8 +272,8 @@ bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) 
     const auto share = [&](const Candidate& candidate) {
         const auto narrow = double(trial_.queries.size() * size_t(trial_.neighbours));
         const auto all = double(wide.queries.size() * size_t(wide.neighbours));
-        return 0.5 * (double(candidate.found) / narrow +
-                      double(widely_found(candidate, wide)) / all);
+        return 0.5 *
+               (double(candidate.found) / narrow + double(widely_found(candidate, wide)) / all);
     };
     return share(words) > share(levels) + clearly;
 }

@@ -22,7 +22,7 @@ namespace {
 std::vector<int> deal(const Layout& layout, const std::vector<double>& variance) {
     const int blocks = layout.blocks();
     std::vector<std::vector<int>> axes(blocks);
-    std::vector<double> product(blocks, 0); // logarithms
+    std::vector<double> product(blocks, 0);                   // logarithms
     const double least = std::max(1e-30, 1e-4 * variance[0]); // logarithms of ratios to it are >= 0
     for (int k = 0; k < layout.axes; k++) {
         int best = -1;
@@ -56,8 +56,8 @@ std::vector<float> scaled_residuals(const Sample& sample, const Anchors& anchors
             const int j = anchors.label[rows[i]];
             std::vector<float> lattice(model.dp(), 0);
             for (int k = 0; k < model.d; k++) {
-                const float u = (sample.vector(rows[i])[k] - model.lattice.mean[k]) *
-                                model.lattice.scale;
+                const float u =
+                        (sample.vector(rows[i])[k] - model.lattice.mean[k]) * model.lattice.scale;
                 lattice[k] = std::min(127.0f, std::max(-127.0f, u));
             }
             float* y = &scaled[i * slots];

@@ -56,8 +56,8 @@ private:
     std::mt19937_64 bits_;
 };
 
-/// The codec that tests of whole indexes use where any would do: VLC_TEST_CODEC=block runs them with
-/// words.
+/// The codec that tests of whole indexes use where any would do: VLC_TEST_CODEC=block runs them
+/// with words.
 inline faiss_vlc::Codec test_codec() {
     const char* wanted = std::getenv("VLC_TEST_CODEC");
     return wanted && !std::strcmp(wanted, "block") ? faiss_vlc::Codec::block

@@ -54,8 +54,7 @@ struct Trained {
 std::set<int> neighbours(const Trained& t, const float* query) {
     std::vector<std::pair<double, int>> order;
     for (size_t i = 0; i < t.wide.base.size(); i++) {
-        order.emplace_back(true_distance(t.model.d, query,
-                                         t.sample.vector(t.wide.base[i]),
+        order.emplace_back(true_distance(t.model.d, query, t.sample.vector(t.wide.base[i]),
                                          t.model.metric == faiss::METRIC_INNER_PRODUCT),
                            int(i));
     }

@@ -30,13 +30,13 @@ void products(const WordsView& book, const int16_t* x, int32_t* dots) {
                 __builtin_memcpy(&pair, x + s, 4);
                 const __m256i both = _mm256_set1_epi32(pair);
                 for (int i = 0; i < kWide; i++) {
-                    acc[i] = _mm256_add_epi32(acc[i],
-                                              _mm256_madd_epi16(load(words + i * 16), both));
+                    acc[i] =
+                            _mm256_add_epi32(acc[i], _mm256_madd_epi16(load(words + i * 16), both));
                 }
             }
             for (int i = 0; i < kWide; i++) {
-                _mm256_storeu_si256(
-                        reinterpret_cast<__m256i*>(dots + b * kWords + first + i * 8), acc[i]);
+                _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + b * kWords + first + i * 8),
+                                    acc[i]);
             }
         }
     }

@@ -74,8 +74,8 @@ void sum_some(const ListScan& list, const uint8_t* blocks, int width, int32_t* a
     _mm512_store_si512(sums[1], odd);
     for (int i = 0; i < B; i++) {
         for (int half = 0; half < 2; half++) {
-            const __m128i eight = _mm_load_si128(
-                    reinterpret_cast<const __m128i*>(sums[half] + i * 8));
+            const __m128i eight =
+                    _mm_load_si128(reinterpret_cast<const __m128i*>(sums[half] + i * 8));
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc + i * 16 + half * 8),
                                 _mm256_cvtepu16_epi32(eight));
         }
