@@ -47,7 +47,7 @@ enum class CodecKind : int32_t { lattice = 0, block = 1 };
 /// number has an empty one at its end.
 struct Layout {
     CodecKind codec = CodecKind::lattice;
-    int factor_bytes = kFactorBytes; ///< 2; words may do without, 0
+    int factor_bytes = kFactorBytes; ///< 2; words may have 1, or none
     std::vector<int> block_axis;     ///< words: the first axis of each block, and the end
     std::vector<int> block_slot;     ///< the same of slots
     std::vector<Field> fields;       ///< by shift, then by row: scanning shifts once per position

@@ -127,7 +127,7 @@ int64_t found_on_lattice(const Sample& sample, const Trial& trial, const Truth& 
 }
 
 /// Which lists the default nprobe reaches for each query: queries x m.
-std::vector<uint8_t> probed_lists(const Sample& sample, const Trial& trial, const Model& model) {
+std::vector<uint8_t> probed_lists(const Trial& trial, const Model& model) {
     std::vector<uint8_t> probed(trial.queries.size() * model.m, 0);
     Rescue rescue;
 #pragma omp parallel
@@ -193,7 +193,7 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
                              const Terms& terms, const Model& model) {
     const bool products = model.metric == faiss::METRIC_INNER_PRODUCT;
     const Truth truth = find_truth(sample, wide, products);
-    const std::vector<uint8_t> probed = probed_lists(sample, wide, model);
+    const std::vector<uint8_t> probed = probed_lists(wide, model);
     const size_t n = wide.base.size(), queries = wide.queries.size();
     Estimator plain = model.estimator;
     plain.t1 = plain.t2 = plain.c = 0;

@@ -42,6 +42,12 @@ std::vector<int> deal(const Layout& layout, const std::vector<double>& variance)
     return order;
 }
 
+/// Rows whose residuals take 256 MB, or the few that words need at least.
+size_t rows_that_fit(const Model& model) {
+    constexpr size_t kMostFloats = 64 << 20, kLeast = 4096;
+    return std::max(kLeast, kMostFloats / std::max<size_t>(1, size_t(model.slots())));
+}
+
 /// The rows' residuals in the model's slots, in units of their codes' scale: float rows x slots.
 std::vector<float> scaled_residuals(const Sample& sample, const Anchors& anchors,
                                     const Model& model, const std::vector<int64_t>& rows) {
@@ -118,7 +124,7 @@ private:
     const int16_t* x_;
     std::vector<int16_t> words_; ///< as Codebook's
     std::vector<uint8_t> label_;
-    std::vector<int64_t> error_; ///< squared, without what all words of a row share
+    std::vector<int64_t> error_; ///< squared distance to the word
 };
 
 /// Rows at random. Where many are alike some words get none, and move() finds them better places.
@@ -283,7 +289,7 @@ void train_words(const Sample& sample, const Anchors& anchors, int rows, int ite
     model.codebook.words.assign(size_t(model.layout.slots()) * kWords, 0);
     model.finish(); // the frames' slots
     std::vector<int64_t> chosen = fitting_rows(sample.shape);
-    chosen.resize(std::min<size_t>(chosen.size(), size_t(rows)));
+    chosen.resize(std::min({chosen.size(), size_t(rows), rows_that_fit(model)}));
     const std::vector<float> scaled = scaled_residuals(sample, anchors, model, chosen);
     float largest = 0;
     for (const float v : scaled) {
