@@ -29,6 +29,7 @@ def build(kind, key, by_queries=False, iterations=None):
     ivf = faiss.extract_index_ivf(index)
     if iterations and hasattr(ivf, "pq"):
         ivf.pq.cp.niter = iterations
+        ivf.pq.cp.min_points_per_centroid = 1  # no warning of few
     if key.startswith("OPQ"):
         # FAISS's 50 rounds take ten times as long as all the rest
         rotation = faiss.downcast_VectorTransform(index.chain.at(0))
