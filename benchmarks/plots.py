@@ -122,7 +122,8 @@ def kinds(results, out):
                 points = [(sum(answer[key] for answer in found) / len(found), y) for y, (_, row) in enumerate(rows)
                           if (found := [a for a in row["indexes"].get(index, {}).values() if "left_out" not in a])]
                 axes.plot(*zip(*points), linestyle="", color=COLOURS[i % 8], marker=MARKERS[i % 8],
-                          markersize=8 if index == "IndexVLC" else 6, label=index)
+                          markersize=8 if index == "IndexVLC" else 6,
+                          label="IndexVLC, by queries" if index == "by queries" else index)
             axes.set_yticks(range(len(rows)), [f"{name}, {row['bytes']} B" for name, row in rows], fontsize=8)
             axes.set_xlim(0, 1)
             style(axes, title, "recall@10", "")
