@@ -132,7 +132,33 @@ def invented():
             "classes": {"32 B": {"others": 0.1, "commit": "abc", "date": "today", "indexes": indexes}}}
 
 
+def invented_kinds():
+    """A result as kinds_bench.py writes it: two seeds of one kind, and one that IVFPQ is better at."""
+    def answers(*pairs, size=16):
+        return {str(seed): {"all": every, "4": few, "decoded": every, "bytes": size, "faiss": "1.2.3"}
+                for seed, (every, few) in enumerate(pairs)}
+    facts = {"d": 64, "lists": 64, "bytes": 16, "metric": "L2"}
+    rows = {"even": {**facts, "indexes": {"IndexVLC": answers((0.5, 0.3), (0.7, 0.5)), "IVFPQ": answers((0.604, 0.405)),
+                                          "RaBitQ": answers((0.2, 0.1), size=24)}},
+            "worse": {**facts, "indexes": {"IndexVLC": answers((0.5, 0.4)), "IVFPQ": answers((0.5, 0.42)),
+                                           "by queries": answers((0.8, 0.6)), "OPQ": {"0": {"left_out": "no such"}}}}}
+    return {"kind": "kinds", "n": 1000, "queries": 10, "machine": invented()["machine"],
+            "command": "benchmarks/kinds_bench.py", "rows": rows}
+
+
 class Reports(Folder):
+    def test_kinds(self):
+        (self.out / "kinds.json").write_text(json.dumps(invented_kinds()))
+        for script, target in (("report.py", self.out / "R.md"), ("plots.py", self.out / "plots")):
+            subprocess.run([sys.executable, HERE / script, self.out, "--out", target], check=True,
+                           stdout=subprocess.DEVNULL)
+        text = (self.out / "R.md").read_text()
+        self.assertIn("On 1 of 2 kinds", text)
+        self.assertIn("| worse | .500 / .500 | .400 / .420 | .800, .600 |", text)
+        self.assertIn("| even | L2 | 64, 64, 16 B | .600 / .400 |  | .604 / .405 |  |  | .200 / .100 (24 B) | .600 |", text)
+        self.assertIn("Left out: OPQ on worse (no such)", text)
+        self.assertEqual((self.out / "plots" / "kinds.png").read_bytes()[:4], b"\x89PNG")
+
     def test_tables_and_pictures(self):
         (self.out / "bench-invented.json").write_text(json.dumps(invented()))
         for script, target in (("report.py", self.out / "R.md"), ("plots.py", self.out / "plots")):

@@ -21,6 +21,7 @@ CLI = pathlib.Path(os.environ.get("VLC_CLI", HERE.parent / "build/release/vlc"))
 os.environ["VLC_BUILD"] = str(CLI.parent)
 
 import derive  # noqa: E402
+import kinds  # noqa: E402
 import peers  # noqa: E402
 import search_bench  # noqa: E402
 import synthetic  # noqa: E402
@@ -92,6 +93,31 @@ class Sizes(unittest.TestCase):
         patch, _ = self.made(lambda size: size + 60)
         with patch, self.assertRaises(SystemExit):
             peers.vlc_of_size(pathlib.Path("x"), 256, 50)
+
+
+class Kinds(unittest.TestCase):
+    def test_each_can_be_made_again(self):
+        for name in kinds.NAMES:
+            with self.subTest(name):
+                made, again, other = (kinds.make(name, 1200, 40, seed) for seed in (0, 0, 1))
+                self.assertEqual(made.base.shape[0], 1200)
+                self.assertEqual(made.queries.shape[1], made.base.shape[1])
+                np.testing.assert_array_equal(made.base, again.base)
+                np.testing.assert_array_equal(made.queries, again.queries)
+                self.assertFalse(np.array_equal(made.base, other.base))
+                if made.own is not None:
+                    np.testing.assert_array_equal(made.base[made.own], made.queries)
+
+    def test_large_numbers_do_not_hide_distances(self):
+        for name in ("large_offset", "seconds_of_a_day", "mips_2"):
+            kind = kinds.make(name, 500, 20)
+            found = np.argsort(kinds.distances(kind, kind.base), axis=1, kind="stable")[:, :10]
+            np.testing.assert_array_equal(found, brute_force(kind.base, kind.queries, 10, kind.inner_product))
+
+    def test_ties_count_and_rows_count_once(self):
+        exact = np.array([[3.0, 1, 2, 2, 5]])
+        for labels, share in (((1, 2), 1), ((1, 3), 1), ((1, 1), 0.5), ((1, -1), 0.5), ((0, 4), 0), ((2, 3), 1)):
+            self.assertEqual(kinds.hits(np.array([labels]), exact, k=2)[0], share)
 
 
 class Sets(unittest.TestCase):

@@ -3,7 +3,8 @@
 
     benchmarks/plots.py [FOLDER] [--out benchmarks/plots]
 
-recall-qps-SET.png, search.png, recall-bytes.png, cost.png, training.png, gpu.png: each where there is something to show.
+recall-qps-SET.png, search.png, recall-bytes.png, kinds.png, cost.png, training.png,
+gpu.png: each where there is something to show.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import peers  # noqa: E402
 
 COLOURS = ["#d62728", "#1f77b4", "#17a2b8", "#2ca02c", "#9467bd", "#8c564b", "#7f7f7f", "#e0a000"]
 MARKERS = "osD^vP*X"
+KINDS_ORDER = ["IndexVLC", "IVFPQ", "OPQ", "RQ", "RaBitQ", "by queries"]
 
 
 def style(axes, title, x, y):
@@ -108,6 +110,29 @@ def recall_bytes(benches, out):
     save(figure, out / "recall-bytes.png")
 
 
+def kinds(results, out):
+    """A row a kind of vectors, a point an index: with every list probed, and with 4."""
+    for result in results:
+        rows = list(result["rows"].items())[::-1]
+        figure, panels = plt.subplots(1, 2, figsize=(11, 1 + 0.3 * len(rows)), sharey=True)
+        names = list(dict.fromkeys(index for _, row in rows for index in row["indexes"]))
+        names.sort(key=KINDS_ORDER.index)
+        for axes, key, title in zip(panels, ("all", "4"), ("every list probed", "4 lists probed")):
+            for i, index in reversed(list(enumerate(names))):
+                points = [(sum(answer[key] for answer in found) / len(found), y) for y, (_, row) in enumerate(rows)
+                          if (found := [a for a in row["indexes"].get(index, {}).values() if "left_out" not in a])]
+                axes.plot(*zip(*points), linestyle="", color=COLOURS[i % 8], marker=MARKERS[i % 8],
+                          markersize=8 if index == "IndexVLC" else 6,
+                          label="IndexVLC, by queries" if index == "by queries" else index)
+            axes.set_yticks(range(len(rows)), [f"{name}, {row['bytes']} B" for name, row in rows], fontsize=8)
+            axes.set_xlim(0, 1)
+            style(axes, title, "recall@10", "")
+        handles, labels = panels[0].get_legend_handles_labels()
+        panels[1].legend(handles[::-1], labels[::-1], fontsize=8)
+        figure.suptitle(f"{result['n']:,} rows a kind; RaBitQ has codes of other sizes", fontsize=9)
+        save(figure, out / "kinds.png")
+
+
 def cost(scales, out):
     """Training, adding and a query against the number of vectors."""
     if len(scales) < 2:
@@ -183,11 +208,12 @@ def main():
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
-    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "search", "scale", "training")}
+    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "kinds", "search", "scale", "training")}
     for result in of_kind["bench"]:
         recall_qps(result, arguments.out)
     search(of_kind["search"], arguments.out)
     recall_bytes(of_kind["bench"], arguments.out)
+    kinds(of_kind["kinds"], arguments.out)
     cost(of_kind["scale"], arguments.out)
     training(of_kind["training"], arguments.out)
     gpu(arguments.out)

@@ -1,0 +1,78 @@
+"""What IndexVLC finds on kinds of vectors that are not ordinary, beside an IVFPQ of as many bytes in the same run.
+
+The sets are those of benchmarks/kinds_bench.py, smaller. A floor is compared with means over the queries, less two
+standard errors of the queries' own differences: so much is noise of so few queries.
+"""
+
+import os
+import pathlib
+import sys
+import unittest
+
+import faiss
+import numpy as np
+
+import faiss_vlc  # noqa: F401
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "datasets")]
+import kinds  # noqa: E402
+import kinds_worker  # noqa: E402
+
+ROWS, QUERIES, LISTS = 4000, 150, 16
+LEAST_BYTES = 3  # of an IndexVLC's code
+MARGIN = 0.01
+# 30 towns in 16 lists are another kind: the full set has two lists a town.
+MORE_LISTS = {"places": 32}
+# What is reached where MARGIN is not: (with all lists, with 4, beside decoded vectors).
+REACHED = {
+    "lognormal": (0.06, 0.06, 0.08),  # estimates lose what the decoded vectors have; 2,000 rows are few to train with
+    "long_rows": (0.02, 0.03, MARGIN),
+    "moved_100": (0.02, MARGIN, 0.04),  # the queries have to be known in training: see `by queries`
+    "ratings": (0.02, 0.02, MARGIN),
+    "sift_moved": (0.10, 0.11, MARGIN),  # as moved_100
+}
+
+
+class Kinds(unittest.TestCase):
+    def floor(self, ours, theirs, allowed, what):
+        """The mean of ours is at least that of theirs, less what is allowed and the noise."""
+        difference = ours - theirs
+        noise = 2 * difference.std() / np.sqrt(len(difference))
+        facts = f"{ours.mean():.3f} beside {theirs.mean():.3f}, noise {noise:.3f}, allowed {allowed}"
+        if os.environ.get("VLC_SHOW_KINDS"):
+            print(f"{what:35} {difference.mean():+.3f}: {facts}", flush=True)
+        with self.subTest(what):
+            self.assertGreaterEqual(difference.mean(), -allowed - noise, facts)
+
+    def check(self, name):
+        kind = kinds.make(name, ROWS, QUERIES)
+        kind.lists = MORE_LISTS.get(name, LISTS)
+        exact = kinds.distances(kind, kind.base)
+        key = f"VLC{kind.lists}b{max(kind.bytes, LEAST_BYTES)}"
+        ours = kinds_worker.measure(kind, key, exact)
+        theirs = kinds_worker.measure(kind, f"IVF{kind.lists},PQ{kind.bytes}np", exact, iterations=12)
+        in_all, in_4, beside_decoded = REACHED.get(name, (MARGIN, MARGIN, MARGIN))
+        self.floor(ours["all"], theirs["all"], in_all, f"{name}, all lists")
+        self.floor(ours["nprobe"][4], theirs["nprobe"][4], in_4, f"{name}, 4 lists")
+        self.floor(ours["all"], ours["decoded"], beside_decoded, f"{name}, beside decoded")
+        if kind.own is not None:
+            self.floor(ours["own"], theirs["own"], 0, f"{name}, own rows first")
+        self.assertLessEqual(kinds_worker.fall(ours), MARGIN, f"{name} with larger nprobe")
+        if kind.train_queries is not None:
+            taught = kinds_worker.measure(kind, key, exact, by_queries=True)
+            self.floor(taught["all"], theirs["all"], MARGIN, f"{name}, by queries, all lists")
+            self.floor(taught["nprobe"][4], theirs["nprobe"][4], MARGIN, f"{name}, by queries, 4 lists")
+            self.floor(taught["all"], taught["decoded"], MARGIN, f"{name}, by queries, beside decoded")
+
+
+def test_of(name):
+    return lambda self: self.check(name)
+
+
+for one in kinds.NAMES:
+    setattr(Kinds, f"test_{one}", test_of(one))
+
+
+if __name__ == "__main__":
+    unittest.main()
