@@ -23,7 +23,6 @@ sys.path.insert(0, str(peers.ROOT / "benchmarks" / "datasets"))
 import kinds  # noqa: E402
 
 INDEXES = ("IndexVLC", "by queries", "IVFPQ", "RaBitQ", "OPQ", "RQ")
-LEAST_BYTES = 3  # of an IndexVLC's code
 
 
 def key_of(index, kind):
@@ -31,7 +30,7 @@ def key_of(index, kind):
     lists, size, d = kind.lists, kind.bytes, kind.base.shape[1]
     if index == "by queries" and kind.train_queries is None:
         return None
-    vlc = f"VLC{lists}b{max(size, LEAST_BYTES)}"
+    vlc = f"VLC{lists}b{size}"
     return {"IndexVLC": vlc, "by queries": vlc, "IVFPQ": f"IVF{lists},PQ{size}np", "OPQ": f"OPQ{size},IVF{lists},PQ{size}np",
             "RQ": f"IVF{lists},RQ{size}x8", "RaBitQ": f"RR{d},IVF{lists},RaBitQ"}[index]
 

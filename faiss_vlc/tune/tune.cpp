@@ -152,8 +152,9 @@ public:
 
 private:
     Candidate judged(Model model) const;
-    /// Words of little training, in the axes in which they miss least.
-    Model quick_words(int factor_bytes, double& least_error) const;
+    /// Words of little training, in the vectors' own axes or in those others in which they miss
+    /// least.
+    Model quick_words(int factor_bytes, bool own, double& least_error) const;
     int64_t widely_found(const Candidate& candidate, const Trial& wide) const;
 
     const Sample& sample_;
@@ -203,7 +204,7 @@ Candidate CodecTrial::levels() const {
     return best;
 }
 
-Model CodecTrial::quick_words(int factor_bytes, double& least_error) const {
+Model CodecTrial::quick_words(int factor_bytes, bool own, double& least_error) const {
     constexpr int kRows = 4096, kTestRows = 2048, kIterations = 3;
     Model best;
     double least = std::numeric_limits<double>::infinity();
@@ -217,19 +218,23 @@ Model CodecTrial::quick_words(int factor_bytes, double& least_error) const {
             best = std::move(model);
         }
     };
-    consider(axes_.front(), WordAxes::own);
-    for (const Axes& axes : axes_) {
-        consider(axes, WordAxes::principal);
-        consider(axes, WordAxes::dealt);
+    if (own) {
+        consider(axes_.front(), WordAxes::own);
+    } else {
+        for (const Axes& axes : axes_) {
+            consider(axes, WordAxes::principal);
+            consider(axes, WordAxes::dealt);
+        }
     }
     least_error = least;
     return best;
 }
 
 Candidate CodecTrial::words(const Candidate& levels) const {
+    constexpr int kTrialRows = 8192, kTrialIterations = 4;
     constexpr int kIterations = 20;
     constexpr double kClearly = 1.01; // factors carry vectors that training did not see
-    constexpr double kHopeless = 1.1; // times what levels miss
+    constexpr double kHopeless = 1.0; // times what levels miss
     const bool may_give_up = levels.found >= 0 && params_.codec == Codec::automatic;
     Candidate best;
     double best_worth = -1;
@@ -238,16 +243,19 @@ Candidate CodecTrial::words(const Candidate& levels) const {
         if (code_bytes < 1 || (best_worth >= 0 && code_bytes > model_.d)) {
             continue;
         }
-        double error = 0;
-        Model model = quick_words(factor_bytes, error);
-        if (may_give_up && !trial_.given && error > kHopeless * levels.missed) {
-            continue;
-        }
-        Candidate candidate = judged(std::move(model));
-        const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
-        if (worth > best_worth) {
-            best_worth = worth;
-            best = std::move(candidate);
+        for (const bool own : {true, false}) {
+            double error = 0;
+            Model model = quick_words(factor_bytes, own, error);
+            if (may_give_up && !trial_.given && error > kHopeless * levels.missed) {
+                continue;
+            }
+            train_words(sample_, anchors_, kTrialRows, kTrialIterations, params_.seed, model);
+            Candidate candidate = judged(std::move(model));
+            const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
+            if (worth > best_worth) {
+                best_worth = worth;
+                best = std::move(candidate);
+            }
         }
     }
     if (best.found < (may_give_up ? levels.found : 0)) { // more training gains little

@@ -20,7 +20,6 @@ import kinds  # noqa: E402
 import kinds_worker  # noqa: E402
 
 ROWS, QUERIES, LISTS = 4000, 150, 16
-LEAST_BYTES = 3  # of an IndexVLC's code
 MARGIN = 0.01
 # 30 towns in 16 lists are another kind: the full set has two lists a town.
 MORE_LISTS = {"places": 32}
@@ -49,7 +48,7 @@ class Kinds(unittest.TestCase):
         kind = kinds.make(name, ROWS, QUERIES)
         kind.lists = MORE_LISTS.get(name, LISTS)
         exact = kinds.distances(kind, kind.base)
-        key = f"VLC{kind.lists}b{max(kind.bytes, LEAST_BYTES)}"
+        key = f"VLC{kind.lists}b{kind.bytes}"
         ours = kinds_worker.measure(kind, key, exact)
         theirs = kinds_worker.measure(kind, f"IVF{kind.lists},PQ{kind.bytes}np", exact, iterations=12)
         in_all, in_4, beside_decoded = REACHED.get(name, (MARGIN, MARGIN, MARGIN))
