@@ -2,12 +2,18 @@
 // probe it. faiss_vlc/kernels/list_scan.h and query/query.h's Query::list specify them, number by
 // number.
 
+// Options: PLANES (of a query's rounded residual, 1 or 2).
+#ifndef PLANES
+#define PLANES 1
+#endif
+
 #define QUERIES 8   // of a task
 #define VECTORS 4   // of a work-item, at a time
 #define SCANNERS 64 // work-items
 #define PER_QUERY (SCANNERS / QUERIES)
 #define GAMMAS 32
 #define SMALLEST_QUERY 1e-30f
+#define FINE_UNIT (1.0f / 128.0f)
 #define LENGTH_ZERO (1.0f / 64.0f)
 #define LENGTH_BIAS ((127u - 6u) << 23)
 
@@ -150,13 +156,13 @@ inline Factors unpack_factors(uint bits, __local const GammaStep* table, float u
 }
 
 // unit: |r|^2 of l = 1.
-inline int distance_key(Meeting m, Factors f, int dot2, float unit, int inner_product) {
+inline int distance_key(Meeting m, Factors f, float dot2, float unit, int inner_product) {
     const float l = f.l;
     const float usual = unit * (f.step.own + m.penalty * f.step.miss);
     const float far = inner_product ? 0.0f : unit * f.step.far;
     const float add = f.is_far ? far : usual;
     const float mul = f.is_far ? m.times : m.times * f.step.share;
-    const float estimate = m.base + l * (l * add - mul * (float)dot2);
+    const float estimate = m.base + l * (l * add - mul * dot2);
     const float apart = m.reach - m.away * l;
     const float least = inner_product ? apart : apart * apart;
     return order_key(least > estimate ? least : estimate);
@@ -202,7 +208,7 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                          __local uint* query8, __global int* keys) {
     __local float part[SCANNERS];
     __local float distances[SCANNERS];
-    __local int halves[SCANNERS];
+    __local int halves[PLANES * SCANNERS];
     __local Meeting meetings[QUERIES];
     __local GammaStep table[GAMMAS];
     const uint id = (uint)get_local_id(0);
@@ -249,6 +255,9 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         }
         const float scale = largest > SMALLEST_QUERY ? 127.0f / largest : 0.0f;
         int half_sum = 0;
+#if PLANES == 2
+        int fine_sum = 0;
+#endif
         for (int f = t; f < n_fields; f += PER_QUERY) {
             const Field field = unpack_field(fields[f]);
             const float4 w = weigh(y, b, step, field.index) * scale;
@@ -256,8 +265,18 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                     (int4)(round_even(w.s0), round_even(w.s1), round_even(w.s2), round_even(w.s3));
             query8[f * QUERIES + q] = as_uint(convert_char4(v));
             half_sum += (v.s0 + v.s1 + v.s2 + v.s3) * (int)(field.mask & 255);
+#if PLANES == 2
+            const float4 left = (w - convert_float4(v)) / FINE_UNIT;
+            const int4 fine = (int4)(round_even(left.s0), round_even(left.s1),
+                                     round_even(left.s2), round_even(left.s3));
+            query8[(n_fields + f) * QUERIES + q] = as_uint(convert_char4(fine));
+            fine_sum += (fine.s0 + fine.s1 + fine.s2 + fine.s3) * (int)(field.mask & 255);
+#endif
         }
         halves[id] = half_sum;
+#if PLANES == 2
+        halves[SCANNERS + id] = fine_sum;
+#endif
         if (t == 0) {
             const float dot_scale = largest * list_scale * (0.5f / 127.0f);
             Meeting m = meet(shape, heads + query, length, add_lanes(distances + q * PER_QUERY));
@@ -267,11 +286,13 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (t == 0) {
-            int sum = 0;
-            for (int i = 0; i < PER_QUERY; i++) {
-                sum += halves[id + i];
+            for (uint plane = 0; plane < PLANES; plane++) {
+                int sum = 0;
+                for (int i = 0; i < PER_QUERY; i++) {
+                    sum += halves[plane * SCANNERS + id + i];
+                }
+                halves[plane * SCANNERS + id] = sum;
             }
-            halves[id] = sum;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
 
@@ -279,11 +300,7 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
         const uint lane = id % 16;
         __global const uchar* blocks = codes + (size_t)tasks[task].block * 16 * code_size;
         for (uint at = first; at < last; at += SCANNERS * VECTORS) {
-            int acc[VECTORS * QUERIES];
-#pragma unroll
-            for (int i = 0; i < VECTORS * QUERIES; i++) {
-                acc[i] = 0;
-            }
+            float dot2[VECTORS * QUERIES];
             __global const uchar* block[VECTORS];
             uint word[VECTORS];
 #pragma unroll
@@ -292,24 +309,39 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                 block[i] = blocks + (size_t)number * 16 * code_size;
                 word[i] = 0;
             }
-            for (int f = 0; f < n_fields; f++) {
-                const Field field = unpack_field(fields[f]);
-                if (field.is_first) {
+#pragma unroll
+            for (int plane = 0; plane < PLANES; plane++) {
+                __local const uint* own_plane = query8 + plane * n_fields * QUERIES;
+                int acc[VECTORS * QUERIES];
+#pragma unroll
+                for (int i = 0; i < VECTORS * QUERIES; i++) {
+                    acc[i] = 0;
+                }
+                for (int f = 0; f < n_fields; f++) {
+                    const Field field = unpack_field(fields[f]);
+                    if (field.is_first) {
+#pragma unroll
+                        for (int i = 0; i < VECTORS; i++) {
+                            word[i] = load_row(block[i], field, lane);
+                        }
+                    }
+                    uint own[QUERIES];
+                    vstore4(vload4(0, own_plane + f * QUERIES), 0, own);
+                    vstore4(vload4(0, own_plane + f * QUERIES + 4), 0, own + 4);
 #pragma unroll
                     for (int i = 0; i < VECTORS; i++) {
-                        word[i] = load_row(block[i], field, lane);
+                        const uint level = (word[i] >> field.shift) & field.mask;
+#pragma unroll
+                        for (int r = 0; r < QUERIES; r++) {
+                            acc[i * QUERIES + r] = dot_unsigned(level, own[r], acc[i * QUERIES + r]);
+                        }
                     }
                 }
-                uint own[QUERIES];
-                vstore4(vload4(0, query8 + f * QUERIES), 0, own);
-                vstore4(vload4(0, query8 + f * QUERIES + 4), 0, own + 4);
 #pragma unroll
-                for (int i = 0; i < VECTORS; i++) {
-                    const uint level = (word[i] >> field.shift) & field.mask;
-#pragma unroll
-                    for (int r = 0; r < QUERIES; r++) {
-                        acc[i * QUERIES + r] = dot_unsigned(level, own[r], acc[i * QUERIES + r]);
-                    }
+                for (int i = 0; i < VECTORS * QUERIES; i++) {
+                    const int half_of = halves[plane * SCANNERS + i % QUERIES * PER_QUERY];
+                    const float sum = (float)(2 * acc[i] - half_of);
+                    dot2[i] = plane == 0 ? sum : dot2[i] + sum * FINE_UNIT;
                 }
             }
 #pragma unroll
@@ -323,10 +355,10 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                 const Factors factors = unpack_factors(bits, table, shape.usual_length);
 #pragma unroll
                 for (int r = 0; r < QUERIES; r++) {
-                    const int dot2 = 2 * acc[i * QUERIES + r] - halves[r * PER_QUERY];
                     if (r < in_task) {
                         const Meeting m = meetings[r];
-                        keys[m.target + v] = distance_key(m, factors, dot2, unit, inner_product);
+                        keys[m.target + v] =
+                                distance_key(m, factors, dot2[i * QUERIES + r], unit, inner_product);
                     }
                 }
             }

@@ -52,7 +52,7 @@ records::WordShape word_shape(const Model& model) {
     const float energy = model.estimator.energy;
     records::WordShape shape{};
     shape.blocks = layout.blocks();
-    shape.few_blocks = layout.has_few_blocks();
+    shape.few_blocks = model.wide_tables();
     shape.factor_bytes = layout.factor_bytes;
     if (model.metric == faiss::METRIC_L2 && layout.factor_bytes < 2) {
         shape.norms = layout.factor_bytes > 0 ? 2 : 1;
@@ -60,7 +60,7 @@ records::WordShape word_shape(const Model& model) {
     }
     shape.limit = float(Codebook::limit(layout));
     shape.unit = unit;
-    shape.room = table_room(shape.blocks, layout.has_few_blocks());
+    shape.room = table_room(shape.blocks, model.wide_tables());
     return shape;
 }
 
@@ -181,6 +181,7 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
     if (model.layout.has_words()) {
         upload_words(model);
     } else {
+        planes_bytes_ = size_t(shape_.fields) * kQueries * sizeof(uint32_t) * planes(model);
         fields_ = upload(device, field_table(model.layout), "fields");
         steps_ = upload(device, derived.step, "steps");
     }
@@ -237,8 +238,7 @@ void ScanStage::scan_levels(const DeviceLists& lists, const Queries& queries,
     kernels_.device->launch(scan_, groups * kScanners, kScanners, shape, fields_, gammas_, traits_,
                             anchors_, anchor_rotated_, steps_, lists.codes, queries.head,
                             queries.lattice, queries.rotated, tasks.pair, tasks.task, tasks.count,
-                            LocalMemory{size_t(shape.fields) * kQueries * sizeof(uint32_t)},
-                            estimates.key);
+                            LocalMemory{planes_bytes_}, estimates.key);
 }
 
 void ScanStage::scan_words(const DeviceLists& lists, const Queries& queries,

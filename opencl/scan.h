@@ -31,6 +31,11 @@ public:
     /// Of what a work-group keeps about a query while it scans words; 0 for levels.
     static size_t table_bytes(const Model& model);
 
+    /// Planes of a query's residual beside levels, see LevelQuery.
+    static int planes(const Model& model) {
+        return model.fine_queries && !model.layout.has_words() ? 2 : 1;
+    }
+
     /// What orders the work, for at most `most` queries.
     struct Tasks {
         Tasks(Device& device, int64_t most_pairs, int64_t m, int64_t most_tasks);
@@ -54,13 +59,16 @@ public:
         uint64_t stride; ///< of a query
         Buffer key;      ///< int32 n x stride
     };
+    /// Whether the device's local memory has room for a task's queries.
+    bool fits() const { return planes_bytes_ + kBeside <= kernels_.device->info().local_mem; }
     void scan(const DeviceLists& lists, const ProbedLists& probed, const Queries& queries,
               int64_t n, Tasks& tasks, Estimates& estimates);
 
 private:
-    static constexpr uint32_t kChunk = 2048; ///< vectors of a task
-    static constexpr int kQueries = 8;       ///< of a task
-    static constexpr int kScanners = 64;     ///< work-items of a task
+    static constexpr size_t kBeside = 4 << 10; ///< bytes that scan_lists keeps besides
+    static constexpr uint32_t kChunk = 2048;   ///< vectors of a task
+    static constexpr int kQueries = 8;         ///< of a task
+    static constexpr int kScanners = 64;       ///< work-items of a task
 
     /// What tables of words are made of.
     struct Words {
@@ -83,6 +91,7 @@ private:
 
     SearchKernels kernels_;
     records::ScanShape shape_{};
+    size_t planes_bytes_ = 0; ///< levels: of a task's queries
     Kernel& lay_out_;
     Kernel& gather_;
     Kernel& list_tasks_;

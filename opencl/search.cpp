@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <numeric>
 
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/query/query.h>
@@ -55,7 +56,8 @@ float estimate_of(int32_t key) {
 struct OpenCLSearch::State {
     State(const std::shared_ptr<Device>& device, const std::shared_ptr<const Model>& model_in,
           const VLCInvertedLists& own)
-        : model(model_in), kernels(SearchKernels::compile(device, ScanStage::table_bytes(*model))),
+        : model(model_in), kernels(SearchKernels::compile(device, ScanStage::table_bytes(*model),
+                                                          ScanStage::planes(*model))),
           rank(kernels, *model), select(kernels, *model), scan(kernels, *model),
           lists(*device, own) {}
 
@@ -152,6 +154,11 @@ size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
     size_t scanned = 0;
     try {
         prepare(model, lists, batch, nprobe);
+        if (!state_->scan.fits()) {
+            left.resize(size_t(batch.n));
+            std::iota(left.begin(), left.end(), int64_t(0));
+            return 0;
+        }
         const int64_t most = state_->block->most;
         for (int64_t first = 0; first < batch.n; first += most) {
             const size_t left_before = left.size();

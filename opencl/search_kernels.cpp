@@ -9,13 +9,15 @@
 
 namespace faiss_vlc {
 
-SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device, size_t table_bytes) {
+SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device, size_t table_bytes,
+                                     int planes) {
     constexpr size_t kMostLocal = 48 << 10; // several work-groups share a GPU's unit
     constexpr size_t kBeside = 4 << 10;     // what else scan_words keeps in local memory
     const DeviceInfo& info = device->info();
     const bool local = table_bytes + kBeside <= std::min<uint64_t>(info.local_mem, kMostLocal);
     const std::string options = std::string("-cl-fp32-correctly-rounded-divide-sqrt") +
-                                (local ? "" : " -DWORD_TABLES=__global");
+                                (local ? "" : " -DWORD_TABLES=__global") +
+                                (planes > 1 ? " -DPLANES=2" : "");
     if (!info.exact_floats) {
         fail("OpenCL device '%s' can't search: its floats lack denormals or correct division, so "
              "results would differ from the CPU's",

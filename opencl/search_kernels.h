@@ -16,8 +16,10 @@ struct SearchKernels {
 
     /// Multiplies bytes by the device's own instruction where it has one that works; the
     /// environment's VLC_OPENCL_DOT=portable turns that off. Throws if the device's floats are not
-    /// exact enough to give the CPU's results. table_bytes: of a query's table of words, else 0.
-    static SearchKernels compile(const std::shared_ptr<Device>& device, size_t table_bytes);
+    /// exact enough to give the CPU's results. table_bytes: of a query's table of words, else 0;
+    /// planes: of its residual beside levels, 1 or 2.
+    static SearchKernels compile(const std::shared_ptr<Device>& device, size_t table_bytes,
+                                 int planes);
 
     Kernel& get(const char* name) const { return device->kernel(name, options, Program::kSearch); }
 };

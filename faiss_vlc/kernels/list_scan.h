@@ -10,13 +10,19 @@ namespace faiss_vlc {
 /// A residual of the query below this counts as zero: 127 / |w| must stay finite.
 constexpr float kSmallestQuery = 1e-30f;
 
+/// What a unit of the query's fine plane is worth in units of the other one. A power of two:
+/// multiplying by it is exact.
+constexpr float kFineUnit = 1.0f / 128;
+
 /// What scanning one list for one query needs. Everything in it is exact or a float that each
 /// instruction set computes alike, so all levels return the same distances.
 ///
 /// The query's residual in the frame, w_i = (R (q - a))_i * step_i, is rounded to int8:
 /// q8_i = round(127 w_i / max|w|). With codes c_i the integer
 ///   dot2 = sum_i q8_i (2 c_i - (2^b_i - 1)) = 2 <q8, c> - half
-/// stands for <q - a, r^> (scaled). With the factors' l and gamma
+/// stands for <q - a, r^> (scaled). Where rounding would cost precision there is a second plane, of
+/// what it left: fine_i = round(128 (127 w_i / max|w| - q8_i)). Its dot2, made alike, is divided by
+/// 128 and added to the other one as floats. With the factors' l and gamma
 ///   estimate = D + l * (l * add[gamma] - mul[gamma] * dot2), or where l > usual_length
 ///   estimate = D + l * (l * (far_add * far[gamma]) - far_mul * dot2), and with
 ///   least = reach - length_unit * l, for L2 its square
@@ -24,7 +30,9 @@ constexpr float kSmallestQuery = 1e-30f;
 struct ListScan {
     const Layout* layout;
     const uint32_t* query; ///< per field 4 int8 components, zero beyond the field's lanes
+    const uint32_t* fine;  ///< the fine plane's; null: none
     int32_t half;          ///< sum_i q8_i (2^b_i - 1)
+    int32_t fine_half;     ///< the fine plane's
     float list_distance;   ///< D
     float add[kGammaSteps];
     float mul[kGammaSteps];
@@ -39,6 +47,7 @@ struct ListScan {
     /// Words: for each block what its 256 words add to `acc`, the sum that takes the place of <q8,
     /// c>. Laid out as the level's own kernels like it: 512 bytes a block, or 1024.
     const uint8_t* tables;
+    bool wide_tables; ///< the latter
 };
 
 /// What a codebook's words are multiplied by, see Codebook.

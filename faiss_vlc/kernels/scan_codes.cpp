@@ -24,7 +24,7 @@ uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, floa
                     float* distance) {
     const Layout& layout = *list.layout;
     int32_t acc[kScanBatch] = {};
-    (layout.has_few_blocks() ? simd().words.few_sums : simd().words.sums)(list, blocks, count, acc);
+    (list.wide_tables ? simd().words.few_sums : simd().words.sums)(list, blocks, count, acc);
     uint64_t within = 0;
     for (int first = 0; first < count; first += kBlock) {
         const int in_block = std::min(kBlock, count - first);
@@ -53,8 +53,11 @@ uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, floa
 
 uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
                     float* distance) {
-    return list.layout->has_words() ? scan_words(list, blocks, count, bound, distance)
-                                    : simd().scan.blocks(list, blocks, count, bound, distance);
+    if (list.layout->has_words()) {
+        return scan_words(list, blocks, count, bound, distance);
+    }
+    const auto scan = list.fine ? simd().scan.blocks_fine : simd().scan.blocks;
+    return scan(list, blocks, count, bound, distance);
 }
 
 } // namespace faiss_vlc

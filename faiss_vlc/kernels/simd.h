@@ -94,12 +94,17 @@ struct Simd {
         uint64_t (*blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                            float* distance);
 
+        /// The same for a query with a fine plane.
+        uint64_t (*blocks_fine)(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                                float* distance);
+
         /// Distances (float, 16 of them) of count <= 16 vectors whose sums <q8, c> are acc, by
-        /// their factors (2 bytes each, with 32 readable): the end of `blocks`.
+        /// their factors (2 bytes each, with 32 readable): the end of `blocks`, without a fine
+        /// plane.
         uint32_t (*distances)(const ListScan& list, const int32_t* acc, const uint8_t* factors,
                               int count, float bound, float* distance);
 
-        /// The same for kScanTogether queries at once, each with its bound: a row's codes are
+        /// `blocks` for kScanTogether queries at once, each with its bound: a row's codes are
         /// loaded and masked once for all of them. within[q] gets the bits.
         void (*blocks_together)(const ListScan* const* lists, const uint8_t* blocks, int count,
                                 const float* bounds, float* const* distances, uint64_t* within);
@@ -120,8 +125,8 @@ struct Simd {
         /// vectors from the start of a block of a list on (room for count rounded up to 16).
         void (*sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
 
-        /// The same two for layouts with few blocks: entries of 32 bits, 1024 bytes a block, whose
-        /// sums don't exceed 2^28.
+        /// The same two for layouts with few blocks, or where 16 bits are too coarse: entries of 32
+        /// bits, 1024 bytes a block, whose sums don't exceed 2^28.
         TableScale (*few_tables)(int blocks, const int32_t* dots, const float* penalty, float share,
                                  uint8_t* tables);
         void (*few_sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
@@ -167,7 +172,8 @@ struct Simd {
     Algebra algebra = {};
 };
 
-/// Scan::blocks for a layout of levels or of words, whichever the list's is.
+/// Scan::blocks or blocks_fine for a layout of levels, or the same for words, whichever the list's
+/// is.
 uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
                     float* distance);
 

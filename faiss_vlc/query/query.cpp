@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
@@ -24,8 +23,7 @@ Query::Query(const Model& model, AnchorRanking* ranking)
       steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
       lattice_(model.dp()), scaled_(model.d + model.d % 2),
       rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
-      weighted_(model.slots()), zero_(model.slots()),
-      query8_(model.slots() + 4), rounded_{std::vector<int8_t>(model.dp()), 0},
+      zero_(model.slots()), rounded_{std::vector<int8_t>(model.dp()), 0},
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
       ranking_(ranking ? *ranking : *own_ranking_) {
     scan_.layout = &model.layout;
@@ -34,15 +32,9 @@ Query::Query(const Model& model, AnchorRanking* ranking)
     scan_.far = model.estimator.far;
     if (model.layout.has_words()) {
         words_ = std::make_unique<WordTables>(model);
+    } else {
+        levels_ = std::make_unique<LevelQuery>(model);
     }
-}
-
-int32_t Query::half_of(const int8_t* q8) const {
-    int32_t half = 0;
-    for (int s = 0; s < model_.slots(); s++) {
-        half += q8[s] * model_.derived().levels_less_one[s];
-    }
-    return half;
 }
 
 /// Sets lattice_ and rank_scale_; false if a component is NaN or infinite.
@@ -185,10 +177,11 @@ void Query::prefetch(int j) const {
 /// The query's side of codes of levels in list j. Returns what, times list()'s unit, makes
 /// dot2 of <q - a, r^> / l in a list of scale 1.
 float Query::prepare_levels(const float* y, const float* base, int j) {
-    const float largest = simd().scan.quantize_query(model_.slots(), y, base, model_.steps_of(j),
-                                                     weighted_.data(), query8_.data());
-    scan_.query = reinterpret_cast<const uint32_t*>(query8_.data());
-    scan_.half = half_of(query8_.data());
+    const float largest = levels_->round(y, base, j);
+    scan_.query = reinterpret_cast<const uint32_t*>(levels_->plane());
+    scan_.fine = reinterpret_cast<const uint32_t*>(levels_->fine());
+    scan_.half = levels_->half();
+    scan_.fine_half = levels_->fine_half();
     return largest;
 }
 
@@ -196,6 +189,7 @@ float Query::prepare_levels(const float* y, const float* base, int j) {
 float Query::prepare_words(const float* y, const float* base) {
     words_->make(y, base, scan_.inner_product ? 0 : scan_.list_distance);
     scan_.tables = words_->tables();
+    scan_.wide_tables = model_.wide_tables();
     scan_.half = words_->half();
     return words_->dot_scale();
 }

@@ -10,6 +10,7 @@
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/query/anchor_ranking.h>
+#include <faiss_vlc/query/level_query.h>
 #include <faiss_vlc/query/word_tables.h>
 
 namespace faiss_vlc {
@@ -98,8 +99,7 @@ private:
     std::unique_ptr<float[]> rotated_; ///< frames x slots, as far as lists have asked for it
     enum class Rotation : uint8_t { none, wanted, done };
     std::vector<Rotation> rotation_; ///< per frame
-    std::vector<float> weighted_, zero_;
-    std::vector<int8_t> query8_;
+    std::vector<float> zero_;
     RoundedQuery rounded_;
     std::unique_ptr<AnchorRanking> own_ranking_;
     AnchorRanking& ranking_;
@@ -108,6 +108,7 @@ private:
     float base_ = 0;      ///< <q, mean> in squared lattice units, inner products
     float dot_scale_ = 0; ///< of the query itself, inner products
     int frame_ = -1;      ///< that the query's side is prepared for, inner products
+    std::unique_ptr<LevelQuery> levels_;
     std::unique_ptr<WordTables> words_;
     ListScan scan_{};
 
@@ -116,7 +117,6 @@ private:
     void set_product_terms();
     float* rotation(int frame) const { return &rotated_[size_t(frame) * model_.slots()]; }
     const float* rotated(int frame);
-    int32_t half_of(const int8_t* q8) const;
     float prepare_levels(const float* y, const float* base, int j);
     float prepare_words(const float* y, const float* base);
 };

@@ -22,6 +22,10 @@ void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const
         lists[q] = &queries[q]->list(int(list_no));
         estimate[q] = estimates[q];
     }
+    bool together = count == kScanTogether && !scope.model.layout.has_words();
+    for (int q = 0; q < count; q++) {
+        together = together && !lists[q]->fine;
+    }
     for (size_t first = 0; first < size; first += kScanBatch) {
         const int some = int(std::min<size_t>(kScanBatch, size - first));
         const uint8_t* codes = blocks + first * code_size;
@@ -31,7 +35,7 @@ void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const
             bounds[q] = tops[q]->bound();
         }
         ahead.fetch(kScanBatch * code_size);
-        if (count == kScanTogether && !scope.model.layout.has_words()) {
+        if (together) {
             simd().scan.blocks_together(lists, codes, some, bounds, estimate, close);
         } else {
             for (int q = 0; q < count; q++) {

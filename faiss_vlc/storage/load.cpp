@@ -297,6 +297,13 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
                "above 0, at most 4");
         bias.expect_end();
     }
+    if (sections.has(section::kQuery)) { // without it, one plane
+        ByteReader query = sections.read(section::kQuery);
+        const uint32_t planes = query.u32();
+        expect(planes == 2, query, "planes of a query", planes, "2");
+        query.expect_end();
+        model->fine_queries = true;
+    }
     if (sections.has(section::kTraining)) {
         ByteReader r = sections.read(section::kTraining);
         model->record.n = r.i64();

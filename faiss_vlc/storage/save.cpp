@@ -139,6 +139,10 @@ void add_model(SectionWriter& sections, const Model& model) {
         w.f32(model.rank_bias);
         sections.add(section::kRankBias, kRequired, w.take());
     }
+    if (model.fine_queries) {
+        w.u32(2);
+        sections.add(section::kQuery, kRequired, w.take());
+    }
 }
 
 void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {

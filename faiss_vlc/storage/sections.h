@@ -26,6 +26,7 @@ constexpr char kLayout[] = "layout";
 constexpr char kWords[] = "words";
 constexpr char kEstimator[] = "estimator";
 constexpr char kRankBias[] = "rank";
+constexpr char kQuery[] = "query";
 constexpr char kLists[] = "lists";
 constexpr char kIds[] = "ids";
 constexpr char kCodes[] = "codes";
@@ -33,11 +34,12 @@ constexpr char kCodes[] = "codes";
 
 inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
-    known.insert(known.end(), {section::kIndex, section::kTraining, section::kRecall,
-                               section::kAdded, section::kLattice, section::kAnchors,
-                               section::kSpread, section::kFrame, section::kSigma, section::kLayout,
-                               section::kWords, section::kEstimator, section::kRankBias,
-                               section::kRouting, section::kLists, section::kIds, section::kCodes});
+    known.insert(known.end(),
+                 {section::kIndex, section::kTraining, section::kRecall, section::kAdded,
+                  section::kLattice, section::kAnchors, section::kSpread, section::kFrame,
+                  section::kSigma, section::kLayout, section::kWords, section::kEstimator,
+                  section::kRankBias, section::kQuery, section::kRouting, section::kLists,
+                  section::kIds, section::kCodes});
     return known;
 }
 

@@ -4,10 +4,10 @@
 #include <optional>
 #include <vector>
 
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/query/level_query.h>
 #include <faiss_vlc/tune/steps.h>
 
 namespace faiss_vlc {
@@ -71,8 +71,11 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
         rescue.run([&] {
             const float* x = trial.queries[q];
             std::vector<float> lattice(model.dp(), 0), residual(slots);
-            std::vector<float> weighted(slots), zero(slots, 0);
-            std::vector<int8_t> query8(slots);
+            std::vector<float> zero(slots, 0);
+            std::optional<LevelQuery> levels;
+            if (!model.layout.has_words()) {
+                levels.emplace(model);
+            }
             std::vector<float> rotated(model.frames.size() * slots);
             for (int k = 0; k < d; k++) {
                 lattice[k] =
@@ -93,15 +96,12 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                         residual[s] = inner_product ? y[s] : y[s] - b[s];
                     }
                 } else { // as scanning rounds it
-                    const float* step = model.steps_of(j);
                     const float unit =
-                            simd().scan.quantize_query(slots, y, inner_product ? zero.data() : b,
-                                                       step, weighted.data(), query8.data()) /
-                            127.0f;
+                            levels->round(y, inner_product ? zero.data() : b, j) / 127.0f;
                     const float* inverse =
-                            &model.derived().inverse_step[step - model.derived().step.data()];
+                            &model.derived().inverse_step[size_t(model.group[j]) * slots];
                     for (int s = 0; s < slots; s++) {
-                        residual[s] = float(query8[s]) * unit * inverse[s];
+                        residual[s] = levels->component(s) * unit * inverse[s];
                     }
                 }
                 terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)

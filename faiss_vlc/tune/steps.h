@@ -31,6 +31,14 @@ Trial make_trial(const Sample& sample, const Model& model);
 /// known gets among the nearest, which the candidates of a trial don't show.
 Trial widen(const Trial& trial, const Model& model);
 
+/// Whether Model::fine_queries can matter for a layout's levels, and whether it has to be set for
+/// what is found without and with it.
+bool may_need_fine_queries(const Layout& layout);
+bool needs_fine_queries(const Trial& trial, int64_t found, int64_t found_by_fine);
+/// Whether it has to be set for a model of words, by what scanning finds.
+bool needs_wide_tables(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                       const Model& model);
+
 /// What the estimate of each (query, candidate) is made of, for one layout.
 struct Terms {
     std::vector<float> list_distance, dot; ///< D and <q - a, r^> (or -<q, a> and <q, r^>)

@@ -180,6 +180,7 @@ Candidate CodecTrial::judged(Model model) const {
 
 Candidate CodecTrial::levels() const {
     Candidate best;
+    bool fine = false;
     for (const Axes& axes : axes_) {
         std::vector<double> tilts = {0, 0.25, 0.5, 0.75, 1.0};
         if (&axes != &axes_.front()) { // by queries
@@ -195,7 +196,17 @@ Candidate CodecTrial::levels() const {
             keep_axes(Layout::allocate(code_size_ - kFactorBytes, axes.strength, tilt),
                       axes.variance, model);
             model.finish();
-            Candidate candidate = judged(std::move(model));
+            model.fine_queries = fine;
+            const bool is_first = best.found < 0;
+            Candidate candidate = judged(model);
+            if (is_first && may_need_fine_queries(model.layout)) {
+                model.fine_queries = true;
+                Candidate with_fine = judged(std::move(model));
+                fine = needs_fine_queries(trial_, candidate.found, with_fine.found);
+                if (fine) {
+                    candidate = std::move(with_fine);
+                }
+            }
             if (candidate.found > best.found) {
                 best = std::move(candidate);
             }
@@ -334,6 +345,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
             wide_terms = std::move(plain_terms);
         }
     }
+    best.fine_queries = best.fine_queries || needs_wide_tables(sample, anchors, trial, best);
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(anchors, trial, best));
     best.default_nprobe = choose_nprobe(anchors, trial, best, params.coverage);

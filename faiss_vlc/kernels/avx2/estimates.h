@@ -47,10 +47,14 @@ static inline __m256 look_up(const float* table, __m256i index) {
     return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
 }
 
-/// Writes 8 distances; returns a bit for each within the bound.
-static inline uint32_t put_distances(const ListScan& list, const Shared& shared,
-                                     const Factors& factors, __m256i sums, float* to) {
-    const __m256i dot2 = _mm256_sub_epi32(_mm256_slli_epi32(sums, 1), shared.half);
+/// dot2 of 8 sums.
+static inline __m256 dot2_of(__m256i sums, __m256i half) {
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32(sums, 1), half));
+}
+
+/// Writes 8 distances by dot2; returns a bit for each within the bound.
+static inline uint32_t put_estimates(const ListScan& list, const Shared& shared,
+                                     const Factors& factors, __m256 dot2, float* to) {
     const __m256 l = factors.length;
     __m256 add = look_up(list.add, factors.gamma);
     __m256 mul = look_up(list.mul, factors.gamma);
@@ -61,8 +65,7 @@ static inline uint32_t put_distances(const ListScan& list, const Shared& shared,
         add = _mm256_blendv_ps(add, own, far);
         mul = _mm256_blendv_ps(mul, _mm256_set1_ps(list.far_mul), far);
     }
-    const __m256 rest =
-            _mm256_sub_ps(_mm256_mul_ps(l, add), _mm256_mul_ps(mul, _mm256_cvtepi32_ps(dot2)));
+    const __m256 rest = _mm256_sub_ps(_mm256_mul_ps(l, add), _mm256_mul_ps(mul, dot2));
     const __m256 estimate = _mm256_add_ps(shared.base, _mm256_mul_ps(l, rest));
     __m256 least = _mm256_sub_ps(shared.reach, _mm256_mul_ps(shared.unit, l));
     if (!list.inner_product) {
@@ -71,6 +74,22 @@ static inline uint32_t put_distances(const ListScan& list, const Shared& shared,
     const __m256 distance = _mm256_max_ps(least, estimate);
     _mm256_storeu_ps(to, distance);
     return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(distance, shared.bound, _CMP_LE_OQ)));
+}
+
+/// The same by the sums.
+static inline uint32_t put_distances(const ListScan& list, const Shared& shared,
+                                     const Factors& factors, __m256i sums, float* to) {
+    return put_estimates(list, shared, factors, dot2_of(sums, shared.half), to);
+}
+
+/// The same by the sums of two planes.
+static inline uint32_t put_fine_distances(const ListScan& list, const Shared& shared,
+                                          const Factors& factors, __m256i sums, __m256i fine,
+                                          float* to) {
+    const __m256 rest = _mm256_mul_ps(dot2_of(fine, _mm256_set1_epi32(list.fine_half)),
+                                      _mm256_set1_ps(kFineUnit));
+    const __m256 dot2 = _mm256_add_ps(dot2_of(sums, shared.half), rest);
+    return put_estimates(list, shared, factors, dot2, to);
 }
 
 } // namespace faiss_vlc::avx2

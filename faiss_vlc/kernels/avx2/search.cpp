@@ -186,17 +186,25 @@ __m256i load_lanes(const uint8_t* row, int lanes, int first) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
 }
 
-/// `B` blocks of `count` vectors at once for Q queries, in halves of 8 vectors: halves share a
-/// query's broadcasts, queries share the codes, and the latencies of all sums overlap. Results
-/// start at the vector `at`.
-template <int B, int Q>
+/// `B` blocks of `count` vectors at once for Q queries, with P planes each, in halves of 8 vectors:
+/// halves share a query's broadcasts, queries and planes share the codes, and the latencies of all
+/// sums overlap. Results start at the vector `at`.
+template <int B, int Q, int P>
 void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
                float* const* distances, uint64_t* within, int at) {
+    constexpr int R = Q * P;
     const Layout& layout = *lists[0]->layout;
+    const uint32_t* planes[R];
+    for (int q = 0; q < Q; q++) {
+        planes[q * P] = lists[q]->query;
+        if constexpr (P == 2) {
+            planes[q * P + 1] = lists[q]->fine;
+        }
+    }
     const int64_t stride = int64_t(layout.code_size()) * count;
-    __m256i total[2 * B][Q], pairs[2 * B][Q];
+    __m256i total[2 * B][R], pairs[2 * B][R];
     for (int h = 0; h < 2 * B; h++) {
-        for (int q = 0; q < Q; q++) {
+        for (int q = 0; q < R; q++) {
             total[h][q] = pairs[h][q] = _mm256_setzero_si256();
         }
     }
@@ -205,9 +213,9 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         const uint8_t* row = blocks + int64_t(f.offset) * count;
         const __m256i mask = _mm256_set1_epi32(int(f.mask >> f.shift));
         const __m128i shift = _mm_cvtsi32_si128(f.shift);
-        __m256i x[Q];
-        for (int q = 0; q < Q; q++) {
-            x[q] = _mm256_set1_epi32(int(lists[q]->query[i]));
+        __m256i x[R];
+        for (int q = 0; q < R; q++) {
+            x[q] = _mm256_set1_epi32(int(planes[q][i]));
         }
         for (int h = 0; h < 2 * B; h++) {
             const __m256i codes = load_lanes(row + h / 2 * stride, f.lanes, h % 2 * 8);
@@ -215,7 +223,7 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
                 const __m256i nibble = _mm256_set1_epi8(15);
                 const __m256i low = _mm256_and_si256(codes, nibble);
                 const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
-                for (int q = 0; q < Q; q++) {
+                for (int q = 0; q < R; q++) {
                     __m256i& sum = total[h][q];
                     sum = _mm256_add_epi32(sum, widen(_mm256_maddubs_epi16(low, x[q])));
                     sum = _mm256_add_epi32(
@@ -224,13 +232,13 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
                 continue;
             }
             const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
-            for (int q = 0; q < Q; q++) {
+            for (int q = 0; q < R; q++) {
                 pairs[h][q] = _mm256_add_epi16(pairs[h][q], _mm256_maddubs_epi16(level, x[q]));
             }
         }
         if (f.widen) {
             for (int h = 0; h < 2 * B; h++) {
-                for (int q = 0; q < Q; q++) {
+                for (int q = 0; q < R; q++) {
                     total[h][q] = _mm256_add_epi32(total[h][q], widen(pairs[h][q]));
                     pairs[h][q] = _mm256_setzero_si256();
                 }
@@ -245,15 +253,19 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const avx2::Factors factors = avx2::load_factors(last_row + h % 2 * 16);
         for (int q = 0; q < Q; q++) {
-            const uint64_t some = avx2::put_distances(*lists[q], shared[q], factors, total[h][q],
-                                                      distances[q] + at + h * 8);
+            const __m256i* sums = total[h] + q * P;
+            float* to = distances[q] + at + h * 8;
+            const uint64_t some =
+                    P == 2 ? avx2::put_fine_distances(*lists[q], shared[q], factors, sums[0],
+                                                      sums[P - 1], to)
+                           : avx2::put_distances(*lists[q], shared[q], factors, sums[0], to);
             within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
         }
     }
 }
 
 /// `B` whole blocks at once, as long as there are so many.
-template <int B, int Q>
+template <int B, int Q, int P = 1>
 void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
               float* const* distances, uint64_t* within) {
     const int code_size = lists[0]->layout->code_size();
@@ -262,12 +274,13 @@ void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, co
     }
     int first = 0;
     for (; first + 16 * B <= count; first += 16 * B) {
-        scan_some<B, Q>(lists, blocks + int64_t(first) * code_size, 16, bounds, distances, within,
-                        first);
+        scan_some<B, Q, P>(lists, blocks + int64_t(first) * code_size, 16, bounds, distances,
+                           within, first);
     }
     for (; first < count; first += 16) {
-        scan_some<1, Q>(lists, blocks + int64_t(first) * code_size,
-                        count - first < 16 ? count - first : 16, bounds, distances, within, first);
+        scan_some<1, Q, P>(lists, blocks + int64_t(first) * code_size,
+                           count - first < 16 ? count - first : 16, bounds, distances, within,
+                           first);
     }
 }
 
@@ -276,6 +289,14 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
     const ListScan* lists = &list;
     uint64_t within;
     scan_for<2, 1>(&lists, blocks, count, &bound, &distance, &within);
+    return within;
+}
+
+uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                          float* distance) {
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<1, 1, 2>(&lists, blocks, count, &bound, &distance, &within);
     return within;
 }
 
@@ -291,6 +312,7 @@ void avx2::patch_search(Simd& simd) {
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
     simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<1, kScanTogether>;
 }
 

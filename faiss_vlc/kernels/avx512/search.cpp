@@ -228,26 +228,35 @@ __m512i load_row(const uint8_t* row, int lanes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
 }
 
-/// `B` blocks of `count` vectors at once for Q queries: blocks share a query's broadcasts, queries
-/// share the codes, and the latencies of all sums overlap. Results start at the vector `at`.
-template <int B, int Q>
+/// `B` blocks of `count` vectors at once for Q queries of P planes each: blocks share a query's
+/// broadcasts, queries and planes share the codes, and the latencies of all sums overlap. Results
+/// start at the vector `at`.
+template <int B, int Q, int P>
 void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
                float* const* distances, uint64_t* within, int at) {
+    constexpr int R = Q * P;
     const Layout& layout = *lists[0]->layout;
+    const uint32_t* planes[R];
+    for (int q = 0; q < Q; q++) {
+        planes[q * P] = lists[q]->query;
+        if constexpr (P == 2) {
+            planes[q * P + 1] = lists[q]->fine;
+        }
+    }
     const size_t n = layout.fields.size();
     const Field* fields = layout.fields.data();
     const int64_t stride = int64_t(layout.code_size()) * count;
-    __m512i total[B][Q];
+    __m512i total[B][R];
     for (int b = 0; b < B; b++) {
-        for (int q = 0; q < Q; q++) {
+        for (int q = 0; q < R; q++) {
             total[b][q] = _mm512_setzero_si512();
         }
     }
     for (size_t i = 0; i < n;) {
         const int shift = fields[i].shift;
-        __m512i acc[B][Q];
+        __m512i acc[B][R];
         for (int b = 0; b < B; b++) {
-            for (int q = 0; q < Q; q++) {
+            for (int q = 0; q < R; q++) {
                 acc[b][q] = _mm512_setzero_si512();
             }
         }
@@ -255,14 +264,14 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             const Field& f = fields[i];
             const uint8_t* row = blocks + int64_t(f.offset) * count;
             const __m512i mask = _mm512_set1_epi32(int(f.mask));
-            __m512i x[Q];
-            for (int q = 0; q < Q; q++) {
-                x[q] = _mm512_set1_epi32(int(lists[q]->query[i]));
+            __m512i x[R];
+            for (int q = 0; q < R; q++) {
+                x[q] = _mm512_set1_epi32(int(planes[q][i]));
             }
             const auto add = [&](auto load) {
                 for (int b = 0; b < B; b++) {
                     const __m512i codes = _mm512_and_si512(load(row + b * stride), mask);
-                    for (int q = 0; q < Q; q++) {
+                    for (int q = 0; q < R; q++) {
                         acc[b][q] = _mm512_dpbusd_epi32(acc[b][q], codes, x[q]);
                     }
                 }
@@ -274,7 +283,7 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             }
         }
         for (int b = 0; b < B; b++) {
-            for (int q = 0; q < Q; q++) {
+            for (int q = 0; q < R; q++) {
                 total[b][q] = _mm512_add_epi32(total[b][q], _mm512_srai_epi32(acc[b][q], shift));
             }
         }
@@ -283,14 +292,18 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
         const avx512::Factors factors = avx512::load_factors(last_row);
         for (int q = 0; q < Q; q++) {
-            const uint32_t close = avx512::put_distances(*lists[q], bounds[q], factors, total[b][q],
-                                                         distances[q] + at + b * 16);
+            const __m512i* sums = total[b] + q * P;
+            float* to = distances[q] + at + b * 16;
+            const uint32_t close =
+                    P == 2 ? avx512::put_fine_distances(*lists[q], bounds[q], factors, sums[0],
+                                                        sums[P - 1], to)
+                           : avx512::put_distances(*lists[q], bounds[q], factors, sums[0], to);
             within[q] |= uint64_t(close & ((1u << count) - 1)) << (at + b * 16);
         }
     }
 }
 
-template <int Q>
+template <int Q, int P = 1>
 void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
               float* const* distances, uint64_t* within) {
     for (int q = 0; q < Q; q++) {
@@ -299,17 +312,17 @@ void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, co
     // whole blocks together, then what is left of the last one
     const int whole = count / 16 * 16;
     if (whole == 64) {
-        scan_some<4, Q>(lists, blocks, 16, bounds, distances, within, 0);
+        scan_some<4, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
     } else if (whole == 48) {
-        scan_some<3, Q>(lists, blocks, 16, bounds, distances, within, 0);
+        scan_some<3, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
     } else if (whole == 32) {
-        scan_some<2, Q>(lists, blocks, 16, bounds, distances, within, 0);
+        scan_some<2, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
     } else if (whole == 16) {
-        scan_some<1, Q>(lists, blocks, 16, bounds, distances, within, 0);
+        scan_some<1, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
     }
     if (whole < count) {
-        scan_some<1, Q>(lists, blocks + int64_t(whole) * lists[0]->layout->code_size(),
-                        count - whole, bounds, distances, within, whole);
+        scan_some<1, Q, P>(lists, blocks + int64_t(whole) * lists[0]->layout->code_size(),
+                           count - whole, bounds, distances, within, whole);
     }
 }
 
@@ -318,6 +331,14 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
     const ListScan* lists = &list;
     uint64_t within;
     scan_for<1>(&lists, blocks, count, &bound, &distance, &within);
+    return within;
+}
+
+uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                          float* distance) {
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<1, 2>(&lists, blocks, count, &bound, &distance, &within);
     return within;
 }
 
@@ -333,6 +354,7 @@ void avx512::patch_search(Simd& simd) {
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
     simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<kScanTogether>;
 }
 

@@ -40,10 +40,14 @@ static inline uint32_t bits_of(uint32x4_t lanes) {
     return vaddvq_u32(vandq_u32(lanes, vld1q_u32(kBit)));
 }
 
-/// Writes 4 distances; returns a bit for each within the bound.
-static inline uint32_t put_distances(const ListScan& list, float bound, const Factors& factors,
-                                     int32x4_t sums, float* to) {
-    const int32x4_t dot2 = vsubq_s32(vshlq_n_s32(sums, 1), vdupq_n_s32(list.half));
+/// dot2 of 4 sums.
+static inline float32x4_t dot2_of(int32x4_t sums, int32_t half) {
+    return vcvtq_f32_s32(vsubq_s32(vshlq_n_s32(sums, 1), vdupq_n_s32(half)));
+}
+
+/// Writes 4 distances by dot2; returns a bit for each within the bound.
+static inline uint32_t put_estimates(const ListScan& list, float bound, const Factors& factors,
+                                     float32x4_t dot2, float* to) {
     const float32x4_t l = factors.length;
     float32x4_t add = look_up(list.add, factors.gamma);
     float32x4_t mul = look_up(list.mul, factors.gamma);
@@ -54,7 +58,7 @@ static inline uint32_t put_distances(const ListScan& list, float bound, const Fa
         add = vbslq_f32(far, own, add);
         mul = vbslq_f32(far, vdupq_n_f32(list.far_mul), mul);
     }
-    const float32x4_t rest = vsubq_f32(vmulq_f32(l, add), vmulq_f32(mul, vcvtq_f32_s32(dot2)));
+    const float32x4_t rest = vsubq_f32(vmulq_f32(l, add), vmulq_f32(mul, dot2));
     const float32x4_t estimate = vaddq_f32(vdupq_n_f32(list.list_distance), vmulq_f32(l, rest));
     float32x4_t least =
             vsubq_f32(vdupq_n_f32(list.reach), vmulq_f32(vdupq_n_f32(list.length_unit), l));
@@ -64,6 +68,19 @@ static inline uint32_t put_distances(const ListScan& list, float bound, const Fa
     const float32x4_t distance = vbslq_f32(vcgtq_f32(least, estimate), least, estimate);
     vst1q_f32(to, distance);
     return bits_of(vcleq_f32(distance, vdupq_n_f32(bound)));
+}
+
+/// The same by the sums.
+static inline uint32_t put_distances(const ListScan& list, float bound, const Factors& factors,
+                                     int32x4_t sums, float* to) {
+    return put_estimates(list, bound, factors, dot2_of(sums, list.half), to);
+}
+
+/// The same by the sums of two planes.
+static inline uint32_t put_fine_distances(const ListScan& list, float bound, const Factors& factors,
+                                          int32x4_t sums, int32x4_t fine, float* to) {
+    const float32x4_t rest = vmulq_f32(dot2_of(fine, list.fine_half), vdupq_n_f32(kFineUnit));
+    return put_estimates(list, bound, factors, vaddq_f32(dot2_of(sums, list.half), rest), to);
 }
 
 } // namespace faiss_vlc::neon

@@ -198,15 +198,23 @@ uint8x16_t load_lanes(const uint8_t* row, int lanes, int part) {
     return vreinterpretq_u8_u32(vmovl_u16(words));
 }
 
-/// A block of `count` vectors for Q queries, which share the codes. Results start at the vector
-/// `at`.
-template <int Q>
+/// A block of `count` vectors for Q queries of P planes each, which share the codes. Results start
+/// at the vector `at`.
+template <int Q, int P>
 void scan_block(const ListScan* const* lists, const uint8_t* block, int count, const float* bounds,
                 float* const* distances, uint64_t* within, int at) {
+    constexpr int R = Q * P;
     const Layout& layout = *lists[0]->layout;
-    int32x4_t total[kParts][Q];
+    const uint32_t* planes[R];
+    for (int q = 0; q < Q; q++) {
+        planes[q * P] = lists[q]->query;
+        if constexpr (P == 2) {
+            planes[q * P + 1] = lists[q]->fine;
+        }
+    }
+    int32x4_t total[kParts][R];
     for (int p = 0; p < kParts; p++) {
-        for (int q = 0; q < Q; q++) {
+        for (int q = 0; q < R; q++) {
             total[p][q] = vdupq_n_s32(0);
         }
     }
@@ -215,16 +223,16 @@ void scan_block(const ListScan* const* lists, const uint8_t* block, int count, c
         const uint8_t* row = block + int64_t(f.offset) * count;
         const uint8x16_t mask = vreinterpretq_u8_u32(vdupq_n_u32(f.mask >> f.shift));
         const int8x16_t shift = vdupq_n_s8(int8_t(-f.shift));
-        int8x16_t x[Q];
-        for (int q = 0; q < Q; q++) {
-            x[q] = vreinterpretq_s8_u32(vdupq_n_u32(lists[q]->query[i]));
+        int8x16_t x[R];
+        for (int q = 0; q < R; q++) {
+            x[q] = vreinterpretq_s8_u32(vdupq_n_u32(planes[q][i]));
         }
         for (int p = 0; p < kParts; p++) {
             const uint8x16_t codes = load_lanes(row, f.lanes, p);
             if (f.width == 8) {
                 const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(codes, vdupq_n_u8(15)));
                 const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(codes, 4));
-                for (int q = 0; q < Q; q++) {
+                for (int q = 0; q < R; q++) {
                     const int32x4_t upper = vdotq_s32(vdupq_n_s32(0), high, x[q]);
                     total[p][q] = vdotq_s32(total[p][q], low, x[q]);
                     total[p][q] = vaddq_s32(total[p][q], vshlq_n_s32(upper, 4));
@@ -232,7 +240,7 @@ void scan_block(const ListScan* const* lists, const uint8_t* block, int count, c
                 continue;
             }
             const int8x16_t level = vreinterpretq_s8_u8(vandq_u8(vshlq_u8(codes, shift), mask));
-            for (int q = 0; q < Q; q++) {
+            for (int q = 0; q < R; q++) {
                 total[p][q] = vdotq_s32(total[p][q], level, x[q]);
             }
         }
@@ -243,14 +251,18 @@ void scan_block(const ListScan* const* lists, const uint8_t* block, int count, c
         const int rest = count - 4 * p;
         const int in_part = rest < 0 ? 0 : rest < 4 ? rest : 4;
         for (int q = 0; q < Q; q++) {
-            const uint32_t close = neon::put_distances(*lists[q], bounds[q], factors, total[p][q],
-                                                       distances[q] + at + 4 * p);
+            const int32x4_t* sums = total[p] + q * P;
+            float* to = distances[q] + at + 4 * p;
+            const uint32_t close =
+                    P == 2 ? neon::put_fine_distances(*lists[q], bounds[q], factors, sums[0],
+                                                      sums[P - 1], to)
+                           : neon::put_distances(*lists[q], bounds[q], factors, sums[0], to);
             within[q] |= uint64_t(close & ((1u << in_part) - 1)) << (at + 4 * p);
         }
     }
 }
 
-template <int Q>
+template <int Q, int P = 1>
 void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
               float* const* distances, uint64_t* within) {
     for (int q = 0; q < Q; q++) {
@@ -258,8 +270,8 @@ void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, co
     }
     for (int first = 0; first < count; first += kBlock) {
         const int in_block = count - first < kBlock ? count - first : kBlock;
-        scan_block<Q>(lists, blocks + int64_t(first) * lists[0]->layout->code_size(), in_block,
-                      bounds, distances, within, first);
+        scan_block<Q, P>(lists, blocks + int64_t(first) * lists[0]->layout->code_size(), in_block,
+                         bounds, distances, within, first);
     }
 }
 
@@ -268,6 +280,14 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
     const ListScan* lists = &list;
     uint64_t within;
     scan_for<1>(&lists, blocks, count, &bound, &distance, &within);
+    return within;
+}
+
+uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                          float* distance) {
+    const ListScan* lists = &list;
+    uint64_t within;
+    scan_for<1, 2>(&lists, blocks, count, &bound, &distance, &within);
     return within;
 }
 
@@ -283,6 +303,7 @@ void neon::patch_search(Simd& simd) {
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
     simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<kScanTogether>;
 }
 

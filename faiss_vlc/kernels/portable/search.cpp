@@ -110,17 +110,16 @@ void add_field(const uint8_t* row, int count, int shift, int mask, const int8_t*
     }
 }
 
-/// A vector's distance from its factors and its sum.
-float distance_of(const ListScan& list, const uint8_t* factors, int32_t sum) {
+/// A vector's distance from its factors and its dot2.
+float distance_of(const ListScan& list, const uint8_t* factors, float dot2) {
     uint16_t f;
     std::memcpy(&f, factors, 2);
     const int gamma = f & (kGammaSteps - 1);
-    const int32_t dot2 = 2 * sum - list.half;
     const float l = decode_length(f);
     const bool is_far = l > list.usual_length;
     const float add = is_far ? list.far_add * list.far[gamma] : list.add[gamma];
     const float mul = is_far ? list.far_mul : list.mul[gamma];
-    const float estimate = list.list_distance + l * (l * add - mul * float(dot2));
+    const float estimate = list.list_distance + l * (l * add - mul * dot2);
     const float apart = list.reach - list.length_unit * l;
     const float least = list.inner_product ? apart : apart * apart;
     return least > estimate ? least : estimate;
@@ -130,20 +129,20 @@ uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* fact
                    float bound, float* distance) {
     uint32_t within = 0;
     for (int v = 0; v < count; v++) {
-        distance[v] = distance_of(list, factors + 2 * v, acc[v]);
+        distance[v] = distance_of(list, factors + 2 * v, float(2 * acc[v] - list.half));
         within |= uint32_t(distance[v] <= bound) << v;
     }
     return within;
 }
 
-uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
-                    float* distance) {
-    const Layout& layout = *list.layout;
-    int32_t acc[kBlock] = {};
+/// acc[v] = <query, codes of vector v>.
+void sum_block(const Layout& layout, const uint32_t* query, const uint8_t* block, int count,
+               int32_t* acc) {
+    std::fill_n(acc, kBlock, 0);
     for (size_t i = 0; i < layout.fields.size(); i++) {
         const Field& f = layout.fields[i];
         const uint8_t* row = block + int64_t(f.offset) * count;
-        const int8_t* q = reinterpret_cast<const int8_t*>(list.query + i);
+        const int8_t* q = reinterpret_cast<const int8_t*>(query + i);
         const int mask = (1 << f.width) - 1;
         switch (f.lanes) {
         case 4:
@@ -156,20 +155,55 @@ uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float
             add_field<1>(row, count, f.shift, mask, q, acc);
         }
     }
+}
+
+uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
+                    float* distance) {
+    const Layout& layout = *list.layout;
+    int32_t acc[kBlock];
+    sum_block(layout, list.query, block, count, acc);
     return distances(list, acc, block + int64_t(layout.code_bytes) * count, count, bound, distance);
 }
 
-uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
-                     float* distance) {
+uint32_t scan_block_fine(const ListScan& list, const uint8_t* block, int count, float bound,
+                         float* distance) {
+    const Layout& layout = *list.layout;
+    const uint8_t* factors = block + int64_t(layout.code_bytes) * count;
+    int32_t acc[kBlock], fine[kBlock];
+    sum_block(layout, list.query, block, count, acc);
+    sum_block(layout, list.fine, block, count, fine);
+    uint32_t within = 0;
+    for (int v = 0; v < count; v++) {
+        const float rest = float(2 * fine[v] - list.fine_half) * kFineUnit;
+        distance[v] = distance_of(list, factors + 2 * v, float(2 * acc[v] - list.half) + rest);
+        within |= uint32_t(distance[v] <= bound) << v;
+    }
+    return within;
+}
+
+/// one(list, block, count, bound, distance) of each block.
+template <class One>
+uint64_t scan_each(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                   float* distance, One one) {
     const int code_size = list.layout->code_size();
     uint64_t within = 0;
     for (int first = 0; first < count; first += kBlock) {
         const int in_block = std::min(kBlock, count - first);
-        within |= uint64_t(scan_block(list, blocks + int64_t(first) * code_size, in_block, bound,
-                                      distance + first))
+        within |= uint64_t(one(list, blocks + int64_t(first) * code_size, in_block, bound,
+                               distance + first))
                   << first;
     }
     return within;
+}
+
+uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                     float* distance) {
+    return scan_each(list, blocks, count, bound, distance, scan_block);
+}
+
+uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                          float* distance) {
+    return scan_each(list, blocks, count, bound, distance, scan_block_fine);
 }
 
 void scan_blocks_together(const ListScan* const* lists, const uint8_t* blocks, int count,
@@ -192,6 +226,7 @@ void portable::patch_search(Simd& simd) {
     simd.scan.quantize_query = quantize_query;
     simd.scan.distances = distances;
     simd.scan.blocks = scan_blocks;
+    simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_blocks_together;
 }
 

@@ -1,0 +1,41 @@
+#include <faiss_vlc/query/level_query.h>
+
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
+
+namespace faiss_vlc {
+
+LevelQuery::LevelQuery(const Model& model)
+    : model_(model), weighted_(model.slots()), plane_(model.slots() + 4),
+      fine_(model.fine_queries ? model.slots() + 4 : 0) {}
+
+int32_t LevelQuery::half_of(const int8_t* plane) const {
+    int32_t half = 0;
+    for (int s = 0; s < model_.slots(); s++) {
+        half += plane[s] * model_.derived().levels_less_one[s];
+    }
+    return half;
+}
+
+/// What the plane left of the weighted components.
+void LevelQuery::round_fine(float largest) {
+    const float scale = 127.0f / largest;
+    for (int s = 0; s < model_.slots(); s++) {
+        const float left = weighted_[s] * scale - float(plane_[s]); // exact
+        fine_[s] = int8_t(round_even(left * (1 / kFineUnit)));
+    }
+}
+
+float LevelQuery::round(const float* y, const float* base, int j) {
+    const float largest = simd().scan.quantize_query(model_.slots(), y, base, model_.steps_of(j),
+                                                     weighted_.data(), plane_.data());
+    half_ = half_of(plane_.data());
+    has_fine_ = model_.fine_queries && largest > kSmallestQuery;
+    if (has_fine_) {
+        round_fine(largest);
+        fine_half_ = half_of(fine_.data());
+    }
+    return largest;
+}
+
+} // namespace faiss_vlc
