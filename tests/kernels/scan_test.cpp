@@ -49,7 +49,7 @@ TEST(Levels, AreWhole) {
                     own.rank.select_within);
         EXPECT_TRUE(own.rotate.tile && own.rotate.together);
         EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.blocks &&
-                    own.scan.distances && own.scan.blocks_together);
+                    own.scan.blocks_fine && own.scan.distances && own.scan.blocks_together);
         EXPECT_TRUE(own.words.products && own.words.tables && own.words.sums &&
                     own.words.few_tables && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
@@ -357,10 +357,33 @@ void check_together(const ListScan* const* lists, const uint8_t* blocks, int cou
 /// Codes in blocks and the scan of them for a query, all at random or extreme.
 struct ScanCase {
     std::vector<uint8_t> codes;
-    std::vector<int8_t> q;
+    std::vector<int8_t> q, fine;
     AlignedBytes blocks;
     ListScan list{};
 };
+
+/// sum_i q_i (2^b_i - 1)
+int32_t half_of(const Layout& layout, const std::vector<int8_t>& q) {
+    int32_t half = 0;
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        for (int l = 0; l < layout.fields[i].lanes; l++) {
+            half += q[4 * i + l] * ((1 << layout.fields[i].width) - 1);
+        }
+    }
+    return half;
+}
+
+/// Components within +-most of a query, extreme ones for kinds 1 and 3.
+std::vector<int8_t> components(const Layout& layout, int kind, int most, Random& random) {
+    std::vector<int8_t> q(4 * layout.fields.size() + 4, 0);
+    for (size_t i = 0; i < layout.fields.size(); i++) {
+        for (int l = 0; l < layout.fields[i].lanes; l++) {
+            const int v = kind == 1 ? most : kind == 3 ? -most : int(random.between(-most, most));
+            q[4 * i + l] = int8_t(v);
+        }
+    }
+    return q;
+}
 
 /// |r^|^2 / |r|^2 of each code of unusually long vectors.
 const std::array<float, kGammaSteps> kFarValues = [] {
@@ -378,11 +401,7 @@ ListScan scan_of(const Layout& layout, const std::vector<int8_t>& q) {
     list.query = reinterpret_cast<const uint32_t*>(q.data());
     list.usual_length = INFINITY;
     list.far = kFarValues.data();
-    for (size_t i = 0; i < layout.fields.size(); i++) {
-        for (int l = 0; l < layout.fields[i].lanes; l++) {
-            list.half += q[4 * i + l] * ((1 << layout.fields[i].width) - 1);
-        }
-    }
+    list.half = half_of(layout, q);
     return list;
 }
 
@@ -393,13 +412,7 @@ ScanCase make_case(const Layout& layout, int count, int kind, Random& random) {
     for (uint8_t& c : made.codes) {
         c = kind == 1 ? 255 : kind == 2 ? 0 : uint8_t(random.bits());
     }
-    made.q.assign(4 * layout.fields.size() + 4, 0);
-    for (size_t i = 0; i < layout.fields.size(); i++) {
-        for (int l = 0; l < layout.fields[i].lanes; l++) {
-            const int v = kind == 1 ? 127 : kind == 3 ? -127 : int(random.between(-127, 127));
-            made.q[4 * i + l] = int8_t(v);
-        }
-    }
+    made.q = components(layout, kind, 127, random);
     made.list = scan_of(layout, made.q);
     made.list.list_distance = float(100 * random.unit());
     for (int g = 0; g < kGammaSteps; g++) {
@@ -445,7 +458,8 @@ Expected formula(const ScanCase& made, int v) {
     double dot2 = 0;
     for (size_t i = 0; i < layout.fields.size(); i++) {
         for (int l = 0; l < layout.fields[i].lanes; l++) {
-            dot2 += made.q[4 * i + l] *
+            const double fine = list.fine ? made.fine[4 * i + l] / 128.0 : 0.0;
+            dot2 += (made.q[4 * i + l] + fine) *
                     (2.0 * level[4 * i + l] - ((1 << layout.fields[i].width) - 1));
         }
     }
@@ -465,10 +479,23 @@ Expected formula(const ScanCase& made, int v) {
             least > estimate};
 }
 
+/// Scans with one plane or two, whichever the list has.
+uint64_t scan_planes(const Simd& level, const ScanCase& made, int count, float bound,
+                     float* distance) {
+    const auto scan = made.list.fine ? level.scan.blocks_fine : level.scan.blocks;
+    return scan(made.list, made.blocks.data(), count, bound, distance);
+}
+
+/// A fine plane besides: what rounding to the other one may leave.
+void add_fine(const Layout& layout, int kind, Random& random, ScanCase& made) {
+    made.fine = components(layout, kind, 64, random);
+    made.list.fine = reinterpret_cast<const uint32_t*>(made.fine.data());
+    made.list.fine_half = half_of(layout, made.fine);
+}
+
 /// Scans random or extreme codes on all levels and compares with the formula in doubles. Returns
 /// how many of the vectors had the least distance that there can be.
-int check_scan(const Layout& layout, int count, int kind, Random& random) {
-    const ScanCase made = make_case(layout, count, kind, random);
+int check_case(const ScanCase& made, int count) {
     std::vector<Expected> expected(count);
     int bounded = 0;
     for (int v = 0; v < count; v++) {
@@ -478,7 +505,7 @@ int check_scan(const Layout& layout, int count, int kind, Random& random) {
     std::vector<float> first;
     for (const Simd* level : levels()) {
         std::vector<float> distance(kScanBatch, 0);
-        level->scan.blocks(made.list, made.blocks.data(), count, 0, distance.data());
+        scan_planes(*level, made, count, 0, distance.data());
         distance.resize(count);
         if (first.empty()) {
             first = distance;
@@ -492,8 +519,7 @@ int check_scan(const Layout& layout, int count, int kind, Random& random) {
         for (float bound :
              {distance[count / 2], float(expected[0].distance + 1), -1e30f, 1e30f, NAN}) {
             std::vector<float> again(kScanBatch);
-            const uint64_t within =
-                    level->scan.blocks(made.list, made.blocks.data(), count, bound, again.data());
+            const uint64_t within = scan_planes(*level, made, count, bound, again.data());
             uint64_t wanted = 0;
             for (int v = 0; v < count; v++) {
                 wanted |= uint64_t(first[v] <= bound) << v;
@@ -501,6 +527,13 @@ int check_scan(const Layout& layout, int count, int kind, Random& random) {
             EXPECT_EQ(within, wanted) << level->name << " " << count << " bound " << bound;
         }
     }
+    return bounded;
+}
+
+/// The same of one plane, two planes, and of two queries at once.
+int check_scan(const Layout& layout, int count, int kind, Random& random) {
+    ScanCase made = make_case(layout, count, kind, random);
+    const int bounded = check_case(made, count);
     std::vector<int8_t> opposite(made.q.size());
     for (size_t i = 0; i < opposite.size(); i++) {
         opposite[i] = int8_t(-made.q[i]);
@@ -517,6 +550,10 @@ int check_scan(const Layout& layout, int count, int kind, Random& random) {
     other.far_mul = 2e-3f;
     const ListScan* two[] = {&made.list, &other};
     check_together(two, made.blocks.data(), count);
+    add_fine(layout, kind == 0 ? 3 : 0, random, made);
+    check_case(made, count);
+    add_fine(layout, kind, random, made);
+    check_case(made, count);
     return bounded;
 }
 
