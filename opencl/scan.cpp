@@ -52,7 +52,7 @@ records::WordShape word_shape(const Model& model) {
     const float energy = model.estimator.energy;
     records::WordShape shape{};
     shape.blocks = layout.blocks();
-    shape.few_blocks = model.wide_tables();
+    shape.few_blocks = layout.has_few_blocks();
     shape.factor_bytes = layout.factor_bytes;
     if (model.metric == faiss::METRIC_L2 && layout.factor_bytes < 2) {
         shape.norms = layout.factor_bytes > 0 ? 2 : 1;
@@ -60,7 +60,7 @@ records::WordShape word_shape(const Model& model) {
     }
     shape.limit = float(Codebook::limit(layout));
     shape.unit = unit;
-    shape.room = table_room(shape.blocks, model.wide_tables());
+    shape.room = table_room(shape.blocks, layout.has_few_blocks());
     return shape;
 }
 

@@ -32,9 +32,7 @@ public:
     static size_t table_bytes(const Model& model);
 
     /// Planes of a query's residual beside levels, see LevelQuery.
-    static int planes(const Model& model) {
-        return model.fine_queries && !model.layout.has_words() ? 2 : 1;
-    }
+    static int planes(const Model& model) { return model.fine_queries ? 2 : 1; }
 
     /// What orders the work, for at most `most` queries.
     struct Tasks {

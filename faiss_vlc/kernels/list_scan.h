@@ -47,7 +47,6 @@ struct ListScan {
     /// Words: for each block what its 256 words add to `acc`, the sum that takes the place of <q8,
     /// c>. Laid out as the level's own kernels like it: 512 bytes a block, or 1024.
     const uint8_t* tables;
-    bool wide_tables; ///< the latter
 };
 
 /// What a codebook's words are multiplied by, see Codebook.

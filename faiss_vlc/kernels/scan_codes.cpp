@@ -24,7 +24,7 @@ uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, floa
                     float* distance) {
     const Layout& layout = *list.layout;
     int32_t acc[kScanBatch] = {};
-    (list.wide_tables ? simd().words.few_sums : simd().words.sums)(list, blocks, count, acc);
+    (layout.has_few_blocks() ? simd().words.few_sums : simd().words.sums)(list, blocks, count, acc);
     uint64_t within = 0;
     for (int first = 0; first < count; first += kBlock) {
         const int in_block = std::min(kBlock, count - first);

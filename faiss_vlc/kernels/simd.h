@@ -125,7 +125,7 @@ struct Simd {
         /// vectors from the start of a block of a list on (room for count rounded up to 16).
         void (*sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
 
-        /// The same two for layouts with few blocks, or where 16 bits are too coarse: entries of 32
+        /// The same two for layouts with few blocks: entries of 32
         /// bits, 1024 bytes a block, whose sums don't exceed 2^28.
         TableScale (*few_tables)(int blocks, const int32_t* dots, const float* penalty, float share,
                                  uint8_t* tables);

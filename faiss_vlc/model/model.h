@@ -51,9 +51,7 @@ public:
     /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
     /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
     float rank_bias = 0;
-    /// Queries need more precision than usual: a fine plane (list_scan.h), or for words
-    /// wide_tables().
-    bool fine_queries = false;
+    bool fine_queries = false; ///< levels: queries have a fine plane, see list_scan.h
     int default_nprobe = 1;
     TrainingRecord record;
     HeldOutRecall recall; ///< for people, as the record
@@ -68,9 +66,6 @@ public:
     /// Sets rank_bias and what is derived from it, estimator.energy being set.
     void bias_ranks(float bias);
     const Derived& derived() const { return derived_; }
-
-    /// Whether tables of words have entries of 32 bits.
-    bool wide_tables() const { return layout.has_few_blocks() || fine_queries; }
 
     int dp() const { return padded_dim(d); }
     int slots() const { return frames[0].slots(); }

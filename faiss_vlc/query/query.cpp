@@ -189,7 +189,6 @@ float Query::prepare_levels(const float* y, const float* base, int j) {
 float Query::prepare_words(const float* y, const float* base) {
     words_->make(y, base, scan_.inner_product ? 0 : scan_.list_distance);
     scan_.tables = words_->tables();
-    scan_.wide_tables = model_.wide_tables();
     scan_.half = words_->half();
     return words_->dot_scale();
 }

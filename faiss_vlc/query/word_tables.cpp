@@ -34,7 +34,8 @@ void WordTables::make(const float* y, const float* base, float distance) {
         scale = layout.factor_bytes > 0 ? std::min(kFar, std::sqrt(distance / energy)) : 1.0f;
         usual = layout.factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0.0f;
     }
-    const auto make_tables = model.wide_tables() ? simd().words.few_tables : simd().words.tables;
+    const auto make_tables =
+            layout.has_few_blocks() ? simd().words.few_tables : simd().words.tables;
     const float share = 0.5f * scale * model.codebook.unit * (limit_ / largest);
     const TableScale by = make_tables(layout.blocks(), dots_.data(),
                                       scale > 0 ? model.derived().penalty.data() : nullptr, share,

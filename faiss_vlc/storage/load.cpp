@@ -300,7 +300,8 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
     if (sections.has(section::kQuery)) { // without it, one plane
         ByteReader query = sections.read(section::kQuery);
         const uint32_t planes = query.u32();
-        expect(planes == 2, query, "planes of a query", planes, "2");
+        expect(planes == 2 && !model->layout.has_words(), query, "planes of a query", planes,
+               "2, for codes of levels");
         query.expect_end();
         model->fine_queries = true;
     }

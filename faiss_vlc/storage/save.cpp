@@ -141,7 +141,7 @@ void add_model(SectionWriter& sections, const Model& model) {
     }
     if (model.fine_queries) {
         w.u32(2);
-        sections.add(section::kQuery, kRequired, w.take());
+        sections.add(section::kQuery, kOptional, w.take());
     }
 }
 

@@ -35,9 +35,6 @@ Trial widen(const Trial& trial, const Model& model);
 /// what is found without and with it.
 bool may_need_fine_queries(const Layout& layout);
 bool needs_fine_queries(const Trial& trial, int64_t found, int64_t found_by_fine);
-/// Whether it has to be set for a model of words, by what scanning finds.
-bool needs_wide_tables(const Sample& sample, const Anchors& anchors, const Trial& trial,
-                       const Model& model);
 
 /// What the estimate of each (query, candidate) is made of, for one layout.
 struct Terms {

@@ -285,8 +285,9 @@ int64_t CodecTrial::widely_found(const Candidate& candidate, const Trial& wide) 
 }
 
 bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) const {
-    // of the true neighbours: levels are scanned faster; who gives queries wants them found
-    const double clearly = trial_.given ? 0.005 : 0.03;
+    // of the true neighbours: levels are scanned faster, but less so by two planes; who gives
+    // queries wants them found
+    const double clearly = trial_.given ? 0.005 : levels.model.fine_queries ? 0.015 : 0.03;
     const Trial wide = widen(trial_, levels.model);
     const auto share = [&](const Candidate& candidate) {
         const auto narrow = double(trial_.queries.size() * size_t(trial_.neighbours));
@@ -345,7 +346,6 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
             wide_terms = std::move(plain_terms);
         }
     }
-    best.fine_queries = best.fine_queries || needs_wide_tables(sample, anchors, trial, best);
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(anchors, trial, best));
     best.default_nprobe = choose_nprobe(anchors, trial, best, params.coverage);

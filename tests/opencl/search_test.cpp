@@ -12,6 +12,7 @@
 #include <opencl/search.h>
 
 #include <tests/opencl/search_fixture.h>
+#include <tests/support/fine_index.h>
 
 namespace faiss_vlc {
 namespace {
@@ -54,6 +55,27 @@ TEST(OpenCLSearch, SmallSizes) {
             const std::vector<float> x = rows(9, c.d, 5);
             expect_same(index, 3, 2, x, name(c, metric, 3, 2, 9));
             expect_same(index, 20, c.m, x, name(c, metric, 20, c.m, 9));
+        }
+    }
+}
+
+// Two planes of a query.
+TEST(OpenCLSearch, FineQueries) {
+    const Case cases[] = {{7, 5, 8, 1, AnchorGrid::int8},
+                          {64, 33, 6, 3, AnchorGrid::float16},
+                          {130, 20, 8, 1, AnchorGrid::int8}};
+    for (const Case& c : cases) {
+        for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+            const std::vector<float> y = rows(1500, c.d, 4), x = rows(53, c.d, 5);
+            const auto index = with_fine_queries(made(c, metric, 1000), true, y);
+            for (const size_t nprobe : {size_t(1), size_t(c.m)}) {
+                expect_same(*index, 10, nprobe, x, name(c, metric, 10, nprobe, 53));
+            }
+            const auto usual = with_fine_queries(*index, false, y);
+            usual->nprobe = index->nprobe = size_t(c.m);
+            index->search_device = "";
+            EXPECT_FALSE(search(*usual, 10, nullptr, x).distance ==
+                         search(*index, 10, nullptr, x).distance);
         }
     }
 }

@@ -146,33 +146,6 @@ TEST(FineQueries, AreNotForCoarseCodes) {
     EXPECT_FALSE(index.model->fine_queries);
 }
 
-/// One axis a thousand times as long as the others: sums of 16 bits lose these.
-TEST(FineQueries, WidenTablesOfWords) {
-    constexpr int k = 10;
-    const int64_t n = int64_t(uneven_rows().size()) / kDimension;
-    std::vector<float> x = uneven_rows(), asked = uneven(200, 8);
-    for (std::vector<float>* rows : {&x, &asked}) {
-        for (size_t i = 0; i < rows->size(); i++) {
-            (*rows)[i] *= i % kDimension == 0 ? 1000.0f : float(1 + i % kDimension);
-        }
-    }
-    VLCParameters params = small(kLists);
-    params.bytes = kBytes;
-    params.codec = Codec::block;
-    IndexVLC index(kDimension, params, faiss::METRIC_L2);
-    index.train(n, x.data());
-    EXPECT_TRUE(index.model->fine_queries);
-    const auto truth = nearest(x, asked, k);
-    double recall[2];
-    for (const bool fine : {false, true}) {
-        const auto own = with_fine_queries(index, fine, x);
-        own->nprobe = kLists;
-        recall[fine] = share_of(truth, labels(::search(*own, asked, k), k));
-    }
-    printf("words %d %f %f\n", index.model->layout.factor_bytes, recall[0], recall[1]);
-    EXPECT_GE(recall[1], recall[0] + 0.01);
-}
-
 TEST(FineQueries, AreKeptByFilesAndCopies) {
     const auto own = with_fine_queries(uneven_index(), true, uneven_rows());
     const auto usual = with_fine_queries(uneven_index(), false, uneven_rows());

@@ -1,6 +1,7 @@
 // Damaged and forged indexes are noticed, or harmless.
 
 #include <tests/storage/save_test.h>
+#include <tests/support/fine_index.h>
 
 #include <limits>
 
@@ -162,6 +163,10 @@ TEST(SaveDamage, ForgeriesAreNamed) {
     EXPECT_TRUE(refused(with(good, "estimator", 4 * 70, 0.0f), "kappa"));
     EXPECT_TRUE(refused(with(good, "estimator", 4 * 71, int32_t(0)), "default nprobe"));
     EXPECT_TRUE(refused(with(good, "estimator", 4 * 71, int32_t(4)), "default nprobe"));
+    const Bytes fine = written(*with_fine_queries(*small_index(), true, {}));
+    EXPECT_TRUE(index_of(fine)->model->fine_queries);
+    EXPECT_TRUE(refused(with(fine, "query", 0, uint32_t(1)), "planes of a query"));
+    EXPECT_TRUE(refused(with(fine, "query", 0, uint32_t(3)), "planes of a query"));
     EXPECT_TRUE(refused(with(good, "rank", 0, -0.5f), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, nan), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, 0.0f), "above 0"));
