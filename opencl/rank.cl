@@ -152,6 +152,35 @@ __kernel void score_anchors(RankShape shape, __global const uint* queries,
     }
 }
 
+// The scores of queries off the lattice, as off_lattice.h has them. One work-item per query and
+// anchor: such queries are few.
+__kernel void score_off_lattice(RankShape shape, __global const float* lattice,
+                                __global const char* anchors, __global const int* offset,
+                                __global const Head* heads, __global int* scores) {
+    const size_t at = get_global_id(0);
+    const int m = shape.m;
+    const int dp = shape.dp;
+    if (at >= (size_t)shape.n * m) {
+        return;
+    }
+    const size_t query = at / m;
+    const int j = (int)(at % m);
+    const int shift = heads[query].rank_shift;
+    const float scale = heads[query].rank_scale;
+    if (shift == 0) {
+        return;
+    }
+    __global const float* u = lattice + query * dp;
+    __global const char* a = anchors + (size_t)j * dp;
+    int sum = 0;
+    for (int k = 0; k < dp; k += 4) {
+        const int4 x = as_int4(vload4(0, u + k) * scale + 12582912.0f) - 0x4b400000;
+        const int4 p = x * convert_int4(vload4(0, a + k));
+        sum += (p.s0 + p.s1) + (p.s2 + p.s3);
+    }
+    scores[query * shape.score_stride + j] = (offset[j] >> min(shift, 31)) - sum;
+}
+
 // rotated (float n x frames x rotated_stride, a multiple of TILE): the queries along the `slots`
 // axes of each frame that they need, whose norms are 1 / inverse_norm. frame_queries: `most` for
 // each frame.

@@ -9,7 +9,8 @@ namespace faiss_vlc {
 
 RankStage::RankStage(const SearchKernels& kernels, const Model& model)
     : device_(kernels.device), group_(kernels.group), prepare_(kernels.get("prepare_queries")),
-      score_(kernels.get("score_anchors")), rotate_(kernels.get("rotate_queries")) {
+      score_(kernels.get("score_anchors")), score_off_lattice_(kernels.get("score_off_lattice")),
+      rotate_(kernels.get("rotate_queries")) {
     const int d = model.d, dp = model.dp();
     const auto padded = [](int n) { return (n + kTile - 1) / kTile * kTile; };
     shape_.scale = model.lattice.scale;
@@ -73,6 +74,13 @@ void RankStage::rank(Queries& queries, int64_t n) {
                     queries.lattice, queries.rank8, queries.planes);
     device_->launch(score_, tiles * score_stride(), kTile, shape, queries.rank8, anchors_, offsets_,
                     reach_, queries.head, queries.scores);
+}
+
+void RankStage::rank_off_lattice(Queries& queries, int64_t n) {
+    records::RankShape shape = shape_;
+    shape.n = int(n);
+    device_->launch(score_off_lattice_, size_t(n) * shape.m, group_, shape, queries.lattice,
+                    anchors_, offsets_, queries.head, queries.scores);
 }
 
 void RankStage::rotate(Queries& queries, const ProbedLists& probed, int64_t n) {

@@ -32,6 +32,8 @@ public:
     };
     /// Makes lattice, rank8, planes and scores from x and head.
     void rank(Queries& queries, int64_t n);
+    /// Makes the scores of those that are off the lattice, after that.
+    void rank_off_lattice(Queries& queries, int64_t n);
     /// And rotated, for the frames of the lists that each query probes.
     void rotate(Queries& queries, const ProbedLists& probed, int64_t n);
 
@@ -41,6 +43,7 @@ private:
     records::RankShape shape_{};
     Kernel& prepare_;
     Kernel& score_;
+    Kernel& score_off_lattice_;
     Kernel& rotate_;
     Buffer mean_;         ///< float d; zeros for inner products
     Buffer anchors_;      ///< int8 m x dp

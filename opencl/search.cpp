@@ -211,7 +211,8 @@ void OpenCLSearch::State::send(const SearchBatch& batch) {
                     block->heads[i] = head;
                     std::memcpy(sent_x + i * d, x, row);
                     sent_heads[i] = {head.rank_scale, head.rank_norm, head.rotation_scale,
-                                     head.unit,       head.penalty,   head.norm};
+                                     head.unit,       head.penalty,   head.norm,
+                                     head.rank_shift};
                 }
             }
         }
@@ -226,6 +227,10 @@ void OpenCLSearch::State::send(const SearchBatch& batch) {
 void OpenCLSearch::State::run(const SearchBatch& batch) {
     const int64_t n = batch.n;
     rank.rank(block->queries, n);
+    if (std::any_of(block->heads.begin(), block->heads.begin() + n,
+                    [](const QueryHead& head) { return head.rank_shift > 0; })) {
+        rank.rank_off_lattice(block->queries, n);
+    }
     select.nearest_lists({block->queries.scores, rank.score_stride(), lists.size}, n,
                          block->probed);
     rank.rotate(block->queries, block->probed, n);

@@ -77,6 +77,7 @@ typedef struct {
     float unit;
     float penalty;
     float norm;
+    int rank_shift;
 } Head;
 
 // A field of the codes.

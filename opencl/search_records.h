@@ -17,7 +17,7 @@ static_assert(sizeof(ProbeShape) == 5 * 4);
 static_assert(sizeof(ScanShape) == 8 + 16 * 4 && offsetof(ScanShape, c) == 56);
 static_assert(sizeof(WordShape) == 9 * 4 && offsetof(WordShape, limit) == 20);
 static_assert(sizeof(HitShape) == 8 + 6 * 4 && offsetof(HitShape, as_places) == 24);
-static_assert(sizeof(Head) == 6 * 4);
+static_assert(sizeof(Head) == 7 * 4);
 static_assert(sizeof(PackedField) == 4 * 4);
 static_assert(sizeof(GammaStep) == 4 * 4);
 static_assert(sizeof(ListTraits) == 3 * 4);

@@ -298,6 +298,7 @@ void IndexVLC::assign_lists(idx_t n, const float* x, idx_t* list_nos) const {
                 model->to_assign(x + (first + i) * d, &x8[i * dp]);
             }
             assigner.assign(count, x8.data(), labels.data());
+            correct_off_lattice(*model, count, x + first * d, x8.data(), labels.data());
             std::copy_n(labels.data(), count, list_nos + first);
         }
     });

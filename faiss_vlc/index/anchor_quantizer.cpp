@@ -28,9 +28,30 @@ void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* l
                 model.to_assign(x + (first + i) * model.d, &x8[size_t(i) * dp]);
             }
             AnchorRanking::assign(model, count, x8.data(), labels);
+            AnchorRanking::assign_off_lattice(model, count, x + first * model.d, x8.data(), labels);
             std::copy_n(labels, count, list_nos + first);
         }
     });
+    rescue.rethrow();
+}
+
+void correct_off_lattice(const Model& model, int64_t n, const float* x, const int8_t* x8,
+                         int32_t* labels) {
+    constexpr int64_t kChunk = 96;
+    constexpr int64_t kFew = 1000; // that one thread sees to
+    const int dp = padded_dim(model.assign_dims());
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        count += OffLattice::may_be(dp, x8 + i * dp);
+    }
+    Rescue rescue;
+#pragma omp parallel for schedule(dynamic) if (count > kFew)
+    for (int64_t first = 0; first < n; first += kChunk) {
+        rescue.run([&] {
+            AnchorRanking::assign_off_lattice(model, int(std::min(kChunk, n - first)),
+                                              x + first * model.d, x8 + first * dp, labels + first);
+        });
+    }
     rescue.rethrow();
 }
 

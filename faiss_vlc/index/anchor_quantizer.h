@@ -10,6 +10,10 @@ namespace faiss_vlc {
 
 /// The nearest anchor of each vector (float n x d), on the lattice, by the CPU's own instructions.
 void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* labels);
+/// What is left to do where a device assigned rows (x8: as Model::to_assign makes them of x): those
+/// off the lattice.
+void correct_off_lattice(const Model& model, int64_t n, const float* x, const int8_t* x8,
+                         int32_t* labels);
 
 /// The anchors as FAISS sees them: a flat index, which FAISS saves and copies as such, that ranks
 /// them as IndexVLC does, on integers. So what FAISS does with an IndexVLC's lists by way of its

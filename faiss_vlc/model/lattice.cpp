@@ -125,6 +125,12 @@ Lattice Lattice::fit(int64_t n, int d, const float* x) {
     return lattice;
 }
 
+void Lattice::scale_row(const float* row, float* out) const {
+    for (int k = 0; k < d; k++) {
+        out[k] = (row[k] - mean[k]) * scale;
+    }
+}
+
 void Lattice::encode_row(const float* row, int8_t* out) const {
     simd().encode.quantize_row(d, row, mean.data(), scale, out);
     std::fill(out + d, out + padded_dim(d), int8_t(0));

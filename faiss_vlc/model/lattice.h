@@ -32,6 +32,8 @@ struct Lattice {
     /// median row don't count there, if they are less than a tenth.
     static Lattice fit(int64_t n, int d, const float* x);
 
+    /// One vector in lattice coordinates, neither clamped nor rounded; out float d.
+    void scale_row(const float* row, float* out) const;
     /// One vector; out int8 padded_dim(d), padding zero.
     void encode_row(const float* row, int8_t* out) const;
     /// Float n x d to int8 n x padded_dim(d), padding zero.

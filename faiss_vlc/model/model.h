@@ -88,6 +88,10 @@ public:
     void to_assign(const float* x, int8_t* out) const {
         routing.used() ? routing.encode_row(x, out) : lattice.encode_row(x, out);
     }
+    /// The same, neither clamped nor rounded; out float assign_dims().
+    void to_assign_unrounded(const float* x, float* out) const {
+        routing.used() ? routing.scale_row(x, out) : lattice.scale_row(x, out);
+    }
 
     /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0).
     float anchor_distance(const float* q, int j) const;

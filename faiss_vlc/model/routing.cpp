@@ -60,14 +60,24 @@ float Routing::length_at(float rank) const {
     return lengths[step] + (at - float(step)) * (lengths[step + 1] - lengths[step]);
 }
 
-void Routing::encode_row(const float* x, int8_t* out) const {
-    float routed[kMaxDim];
+/// What a vector is routed by: float lattice.d.
+void Routing::route(const float* x, float* routed) const {
     const int d = lattice.d - kRankComponents;
     const double length = length_of(d, x);
     for (int k = 0; k < d; k++) {
         routed[k] = length > 0 ? float(double(x[k]) / length) : 0.0f;
     }
     std::fill_n(routed + d, kRankComponents, (rank_of(length) - 0.5f) * (weight * kPart));
+}
+
+void Routing::scale_row(const float* x, float* out) const {
+    route(x, out);
+    lattice.scale_row(out, out);
+}
+
+void Routing::encode_row(const float* x, int8_t* out) const {
+    float routed[kMaxDim];
+    route(x, routed);
     lattice.encode_row(routed, out);
 }
 

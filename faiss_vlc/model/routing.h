@@ -34,6 +34,9 @@ struct Routing {
     float rank_of(double length) const;
     float length_at(float rank) const;
 
+    /// One vector (float d) in coordinates of the lattice, see Lattice::scale_row; out float
+    /// lattice.d.
+    void scale_row(const float* x, float* out) const;
     /// One vector (float d) on the lattice (int8 dp(), padding 0).
     void encode_row(const float* x, int8_t* out) const;
 
@@ -43,6 +46,9 @@ struct Routing {
 
     bool same_as(const Routing& other) const;
     size_t memory() const;
+
+private:
+    void route(const float* x, float* routed) const;
 };
 
 /// |x| of a vector (float d), whatever its size.

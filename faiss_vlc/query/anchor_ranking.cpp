@@ -13,10 +13,28 @@ int32_t rank_factor(const Model& model) {
     return model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2;
 }
 
+/// The anchors that vectors are added by.
+const RankTables& assign_tables(const Model& model) {
+    return model.routing.used() ? model.derived().routes : model.derived().ranks;
+}
+
+/// Scores of anchors for a vector off the lattice, see there. spare: as many.
+void score_off_lattice(const RankTables& ranks, const std::vector<int32_t>& offsets,
+                       const RoundedQuery& query, std::vector<int32_t>& scores,
+                       std::vector<int32_t>& spare) {
+    const int shift = std::min(query.off.shift, 31);
+    for (size_t j = 0; j < offsets.size(); j++) {
+        spare[j] = offsets[j] == INT32_MAX ? INT32_MAX : offsets[j] >> shift;
+    }
+    simd().rank.tiles(ranks.tiles(spare), query.x.data(), -128, scores.data());
+    simd().rank.tiles(ranks.tiles(scores), query.low.data(), -1, spare.data());
+    scores.swap(spare);
+}
+
 } // namespace
 
 AnchorRanking::AnchorRanking(const Model& model, int most)
-    : model_(model), scored_(most), found_(model.derived().ranks.padded()) {
+    : model_(model), scored_(most), spare_(model.derived().ranks.padded()), found_(spare_.size()) {
     for (Scored& scored : scored_) {
         scored.score.resize(found_.size());
     }
@@ -28,16 +46,22 @@ void AnchorRanking::score(int count, const RoundedQuery* const* queries) {
     const AnchorTiles anchors = ranks.tiles(ranks.offset);
     const int8_t* x[kTogether];
     int32_t* scores[kTogether];
+    bool together = count == kTogether;
     for (int q = 0; q < count; q++) {
         x[q] = queries[q]->x.data();
         scores[q] = scored_[q].score.data();
         scored_[q].query = queries[q];
+        together = together && !queries[q]->off.is();
     }
-    if (count == kTogether) {
+    if (together) {
         simd().rank.together(anchors, x, rank_factor(model_), scores);
     } else {
         for (int q = 0; q < count; q++) {
-            simd().rank.tiles(anchors, x[q], rank_factor(model_), scores[q]);
+            if (queries[q]->off.is()) {
+                score_off_lattice(ranks, ranks.offset, *queries[q], scored_[q].score, spare_);
+            } else {
+                simd().rank.tiles(anchors, x[q], rank_factor(model_), scores[q]);
+            }
         }
     }
     for (int q = 0; q < count; q++) {
@@ -102,9 +126,29 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_
 }
 
 void AnchorRanking::assign(const Model& model, int rows, const int8_t* x, int32_t* label) {
-    const Derived& derived = model.derived();
-    const RankTables& anchors = model.routing.used() ? derived.routes : derived.ranks;
+    const RankTables& anchors = assign_tables(model);
     simd().nearest.rows(anchors.tiles(anchors.norm), rows, x, label);
+}
+
+void AnchorRanking::assign_off_lattice(const Model& model, int rows, const float* row,
+                                       const int8_t* x, int32_t* label) {
+    const RankTables& anchors = assign_tables(model);
+    const int d = model.assign_dims(), dp = padded_dim(d);
+    std::vector<float> u(d);
+    RoundedQuery rounded(dp);
+    std::vector<int32_t> scores(anchors.padded()), spare(scores.size());
+    for (int i = 0; i < rows; i++) {
+        if (!OffLattice::may_be(dp, x + size_t(i) * dp)) {
+            continue;
+        }
+        model.to_assign_unrounded(row + size_t(i) * model.d, u.data());
+        rounded.off = OffLattice::of(d, u.data());
+        if (rounded.off.is()) {
+            rounded.off.round(d, u.data(), rounded.x.data(), rounded.low.data());
+            score_off_lattice(anchors, anchors.norm, rounded, scores, spare);
+            label[i] = int32_t(std::min_element(scores.begin(), scores.end()) - scores.begin());
+        }
+    }
 }
 
 } // namespace faiss_vlc

@@ -4,13 +4,18 @@
 #include <vector>
 
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/off_lattice.h>
 
 namespace faiss_vlc {
 
 /// A query as anchors are ranked for it.
 struct RoundedQuery {
-    std::vector<int8_t> x; ///< dp
-    float norm = 0;        ///< |x|, where the model's ranks have reach
+    std::vector<int8_t> x;   ///< dp; off the lattice: the high bytes
+    std::vector<int8_t> low; ///< dp; only there
+    OffLattice off;
+    float norm = 0; ///< |x|, where the model's ranks have reach
+
+    explicit RoundedQuery(int dp) : x(dp), low(dp) {}
 };
 
 /// Finds the anchors, and so the lists, that are nearest to queries: the only way to them for
@@ -36,6 +41,9 @@ public:
     /// The nearest anchor of each row (as Model::to_assign makes them), the first of equal ones,
     /// whatever the bias: where vectors are added.
     static void assign(const Model& model, int rows, const int8_t* x, int32_t* label);
+    /// Then those of rows off the lattice (x: as to_assign makes them of `row`, float rows x d).
+    static void assign_off_lattice(const Model& model, int rows, const float* row, const int8_t* x,
+                                   int32_t* label);
 
 private:
     /// Scores, and whose they are.
@@ -45,7 +53,7 @@ private:
     };
     const Model& model_;
     std::vector<Scored> scored_;
-    std::vector<int32_t> minima_;
+    std::vector<int32_t> minima_, spare_;
     std::vector<uint64_t> found_;
 
     Scored* find(const RoundedQuery& query);

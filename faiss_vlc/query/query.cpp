@@ -23,7 +23,7 @@ Query::Query(const Model& model, AnchorRanking* ranking)
       steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
       lattice_(model.dp()), scaled_(model.d + model.d % 2),
       rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
-      zero_(model.slots()), rounded_{std::vector<int8_t>(model.dp()), 0},
+      zero_(model.slots()), rounded_(model.dp()),
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
       ranking_(ranking ? *ranking : *own_ranking_) {
     scan_.layout = &model.layout;
@@ -37,21 +37,24 @@ Query::Query(const Model& model, AnchorRanking* ranking)
     }
 }
 
-/// Sets lattice_ and rank_scale_; false if a component is NaN or infinite.
+/// Sets lattice_, rank_scale_ and whether it is off the lattice; false if a component is NaN or
+/// infinite.
 bool Query::set_lattice(const float* x) {
     const bool inner_product = model_.metric == faiss::METRIC_INNER_PRODUCT;
     const int d = model_.d;
     constexpr float kMost = std::numeric_limits<float>::max();
     const float with_mean = inner_product ? 0.0f : 1.0f;
-    int finite = 1;
+    int finite = 1, within = 1;
     for (int k = 0; k < d; k++) {
         finite &= int(std::fabs(x[k]) <= kMost);
         lattice_[k] = (x[k] - with_mean * model_.lattice.mean[k]) * model_.lattice.scale;
+        within &= int(std::fabs(lattice_[k]) <= 127.0f);
     }
     if (!finite) {
         return false;
     }
-    rank_scale_ = 1;
+    rounded_.off = within || inner_product ? OffLattice() : OffLattice::of(d, lattice_.data());
+    rank_scale_ = rounded_.off.is() ? rounded_.off.scale() : 1.0f;
     if (inner_product) {
         float largest = 0;
         for (int k = 0; k < d; k++) {
@@ -73,6 +76,10 @@ void Query::set_product_terms() {
 }
 
 void Query::round_to_ranks() {
+    if (rounded_.off.is()) {
+        rounded_.off.round(model_.d, lattice_.data(), rounded_.x.data(), rounded_.low.data());
+        return;
+    }
     for (int k = 0; k < model_.d; k++) {
         const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
         rounded_.x[k] = int8_t(round_even(v));
@@ -115,6 +122,7 @@ QueryHead Query::head(const float* x) {
         return head;
     }
     head.rank_scale = rank_scale_;
+    head.rank_shift = rounded_.off.shift;
     head.rotation_scale = by.scale;
     head.unit = by.unit;
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {

@@ -23,8 +23,9 @@ struct QueryHead {
         kUnusable, ///< NaN or infinite
     };
     Kind kind = kUsual;
-    float rank_scale = 0;     ///< makes the int8 components that are ranked by
+    float rank_scale = 0;     ///< makes the integer components that are ranked by
     float rank_norm = 0;      ///< of these
+    int rank_shift = 0;       ///< OffLattice::shift
     float rotation_scale = 0; ///< see Frame::scaling
     float unit = 0;
     float penalty = 0; ///< see Estimator::product_penalty

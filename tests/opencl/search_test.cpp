@@ -106,6 +106,30 @@ TEST(OpenCLSearch, EqualsTheCpu) {
     }
 }
 
+// Queries that the int8 lattice would clamp, beside ordinary ones and alone.
+TEST(OpenCLSearch, QueriesOffTheLattice) {
+    const Case cases[] = {{1, 3, 8, 1, AnchorGrid::int8},
+                          {37, 129, 0.5f, 2, AnchorGrid::int8},
+                          {100, 40, 2, 16, AnchorGrid::float16}};
+    for (const Case& c : cases) {
+        IndexVLC index = made(c, faiss::METRIC_L2, 1000);
+        std::vector<float> x = rows(1500, c.d, 4);
+        for (idx_t i = 0; i < 1500; i += 3) {
+            std::for_each(&x[i * c.d], &x[i * c.d] + c.d, [](float& v) { v *= 40; });
+        }
+        index.add(1500, x.data());
+        x.resize(size_t(70) * c.d);
+        for (const size_t nprobe : {size_t(1), size_t(3), size_t(c.m)}) {
+            expect_same(index, 10, nprobe, x, name(c, faiss::METRIC_L2, 10, nprobe, 70));
+        }
+        for (const float times : {50.0f, 1e4f, 1e7f}) {
+            std::vector<float> far = x;
+            std::for_each(far.begin(), far.end(), [times](float& v) { v *= times; });
+            expect_same(index, 10, 3, far, "times " + std::to_string(times));
+        }
+    }
+}
+
 TEST(OpenCLSearch, LongListsAndManyResults) {
     const Case c{12, 3, 4, 1, AnchorGrid::int8};
     IndexVLC index = made(c, faiss::METRIC_L2, 3000);

@@ -193,8 +193,16 @@ def ranks(index, query):
     width = index.spread * np.sqrt(index.energy)
     anchors = np.floor(index.anchors * index.rank_scale + 0.5)
     if index.metric == 1:
-        q = np.rint(np.clip((query - index.mean) * index.scale, -127, 127))
-        score = ((q - anchors) ** 2).sum(1) + np.floor(index.rank_bias * width**2 + 0.5)
+        u = (query - index.mean) * index.scale
+        bias = np.floor(index.rank_bias * width**2 + 0.5)
+        size = np.abs(u)
+        if (np.maximum(size - 127, 0) ** 2).sum() > (size**2).sum() / 256:
+            unit = 1
+            while size.max() > 16256 * unit or size.sum() > 2**28 / 127 * unit:
+                unit *= 2
+            score = np.floor(((anchors**2).sum(1) + bias) / (2 * unit)) - anchors @ np.rint(u / unit)
+        else:
+            score = ((np.rint(np.clip(u, -127, 127)) - anchors) ** 2).sum(1) + bias
     else:
         q = np.rint(query * (127 / np.abs(query).max()))
         score = -(anchors @ q) - np.floor(np.linalg.norm(q) * index.rank_bias * index.rank_scale * width + 0.5)
