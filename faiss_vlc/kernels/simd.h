@@ -27,6 +27,13 @@ struct AnchorTiles {
     const int32_t* offsets;        ///< of each row's score
 };
 
+/// The 256 words of a block: for each pair of its slots 256 x 2 components.
+struct BlockWords {
+    int width; ///< slots, even
+    const int16_t* words;
+    const int32_t* norms; ///< squared
+};
+
 /// What the levels of one list's vectors are counted from, per slot.
 struct LevelGrid {
     int slots;         ///< a multiple of 16
@@ -155,6 +162,11 @@ struct Simd {
         /// of `rows` rows (4 groups bytes each): assign.h's nearest, the offsets being norms. What
         /// pads the last tile has the offset INT32_MAX.
         void (*rows)(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label);
+
+        /// The word of one block (see Codebook) with the smallest norm - 2 <x, word>, the first of
+        /// equal ones, of each of `rows` rows (`width` int16, even), and that difference.
+        void (*words)(const BlockWords& block, int rows, const int16_t* x, uint8_t* word,
+                      int32_t* least);
     };
 
     /// Products of matrices of floats.

@@ -30,24 +30,16 @@ void Codebook::finish(const Layout& layout) {
     }
 }
 
-void nearest_words(const Layout& layout, const Codebook& book, const int16_t* x,
-                   std::vector<int32_t>& dots, uint8_t* code) {
+void nearest_words(const Layout& layout, const Codebook& book, const int16_t* x, uint8_t* code) {
     const int blocks = layout.blocks();
-    dots.resize(size_t(blocks) * kWords);
-    simd().words.products({blocks, layout.block_slot.data(), book.words.data()}, x, dots.data());
     std::fill_n(code + blocks, layout.code_bytes - blocks, uint8_t(0));
     for (int b = 0; b < blocks; b++) {
-        const int32_t* dot = &dots[size_t(b) * kWords];
-        const int32_t* norm = &book.norms[size_t(b) * kWords];
-        int32_t least = INT32_MAX;
-        for (int w = 0; w < kWords; w++) {
-            least = std::min(least, norm[w] - 2 * dot[w]);
-        }
-        int w = 0;
-        while (norm[w] - 2 * dot[w] != least) {
-            w++;
-        }
-        code[b] = uint8_t(w);
+        const int first = layout.block_slot[b];
+        const BlockWords block{layout.block_slot[b + 1] - first,
+                               &book.words[size_t(first) * kWords],
+                               &book.norms[size_t(b) * kWords]};
+        int32_t least;
+        simd().nearest.words(block, 1, x + first, code + b, &least);
     }
 }
 

@@ -33,8 +33,7 @@ private:
 };
 
 /// The word of each block that is nearest to x, of equal ones the first: code gets code_bytes.
-/// x: int16 slots within the codebook's limit; dots: scratch, blocks x 256.
-void nearest_words(const Layout& layout, const Codebook& book, const int16_t* x,
-                   std::vector<int32_t>& dots, uint8_t* code);
+/// x: int16 slots within the codebook's limit.
+void nearest_words(const Layout& layout, const Codebook& book, const int16_t* x, uint8_t* code);
 
 } // namespace faiss_vlc

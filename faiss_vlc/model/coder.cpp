@@ -9,8 +9,7 @@
 namespace faiss_vlc {
 
 Model::Coder::Coder(const Model& model)
-    : model_(model), level_(model.slots()), for_words_(model.slots()),
-      dots_(size_t(model.layout.blocks()) * kWords), residual_(model.slots()),
+    : model_(model), level_(model.slots()), for_words_(model.slots()), residual_(model.slots()),
       decoded_(model.slots()) {
     for (int v = 0; v < kTogether; v++) {
         lattice_[v].resize(model.dp());
@@ -73,7 +72,7 @@ uint16_t Model::Coder::encode_words(const float* rotated, int j, uint16_t length
         const float v = residual_[s] * inverse;
         for_words_[s] = int16_t(round_even(std::min(most, std::max(-most, v))));
     }
-    nearest_words(model.layout, model.codebook, for_words_.data(), dots_, code);
+    nearest_words(model.layout, model.codebook, for_words_.data(), code);
     word_norms_ = 0;
     for (int b = 0; b < model.layout.blocks(); b++) {
         for (int s = model.layout.block_slot[b]; s < model.layout.block_slot[b + 1]; s++) {

@@ -32,9 +32,8 @@ private:
     const Model& model_;
     std::vector<float> lattice_[kTogether], rotated_[kTogether];
     std::vector<int16_t> scaled_[kTogether];
-    std::vector<uint8_t> level_;     ///< slots
-    std::vector<int16_t> for_words_; ///< slots
-    std::vector<int32_t> dots_;
+    std::vector<uint8_t> level_;            ///< slots
+    std::vector<int16_t> for_words_;        ///< slots
     std::vector<float> residual_, decoded_; ///< slots
     int list_ = 0;                          ///< of the last encode
     float scale_ = 0;                       ///< its Model::code_scale

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -24,6 +25,34 @@ float excess_square(const Model& model, float list_distance, float scale, float 
     return 0.5f * scale * query_scale * (square / (scale * scale) - model.estimator.kappa * energy);
 }
 
+/// Places for the rows of the base in which a list's rows follow each other.
+std::vector<int> places_by_list(const Anchors& anchors, const std::vector<int64_t>& base) {
+    std::vector<int> next(anchors.count.size() + 1, 0), place(base.size());
+    for (const int64_t row : base) {
+        next[anchors.label[row] + 1]++;
+    }
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    for (size_t i = 0; i < base.size(); i++) {
+        place[i] = next[anchors.label[base[i]]]++;
+    }
+    return place;
+}
+
+/// The numbers of a query's candidates by their places.
+std::vector<int> by_place(const std::vector<int>& place, int candidates, const int32_t* candidate) {
+    std::vector<int> order(candidates);
+    if (size_t(candidates) == place.size()) { // all of the base
+        for (int c = 0; c < candidates; c++) {
+            order[place[candidate[c]]] = c;
+        }
+        return order;
+    }
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(),
+              [&](int a, int b) { return place[candidate[a]] < place[candidate[b]]; });
+    return order;
+}
+
 } // namespace
 
 Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& trial,
@@ -32,9 +61,10 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
     const int d = model.d;
     const int code_size = model.layout.code_size();
     const int slots = model.slots();
-    std::vector<uint8_t> codes(size_t(n) * code_size);
-    std::vector<float> decoded(size_t(n) * slots); // residuals in the frame
-    std::vector<float> scale(n), square(n);        // of the codes; |r^|^2
+    const std::vector<int> place = places_by_list(anchors, trial.base);
+    std::vector<uint8_t> codes(size_t(n) * code_size); // and the following by place
+    std::vector<float> decoded(size_t(n) * slots);     // residuals in the frame
+    std::vector<float> scale(n), square(n);            // of the codes; |r^|^2
     Rescue rescue;
 #pragma omp parallel
     {
@@ -48,13 +78,12 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
             Model::Coder& coder = *own;
             const int64_t row = trial.base[i];
             const int j = anchors.label[row];
-            coder.encode(sample.vector(row), j, &codes[size_t(i) * code_size]);
-            rescue.run([&] {
-                model.decode_residual(j, &codes[size_t(i) * code_size],
-                                      &decoded[size_t(i) * slots]);
-            });
-            scale[i] = model.code_scale(j, &codes[size_t(i) * code_size]);
-            square[i] = float(coder.decoded_square());
+            const auto at = size_t(place[i]);
+            uint8_t* code = &codes[at * code_size];
+            coder.encode(sample.vector(row), j, code);
+            rescue.run([&] { model.decode_residual(j, code, &decoded[at * slots]); });
+            scale[at] = model.code_scale(j, code);
+            square[at] = float(coder.decoded_square());
         }
     }
     rescue.rethrow();
@@ -85,27 +114,34 @@ Terms estimate_terms(const Sample& sample, const Anchors& anchors, const Trial& 
                 model.frames[g].rotate(lattice.data(), &rotated[g * slots]);
             }
             terms.query_norm[q] = std::sqrt(canonical_dot(d, lattice.data(), lattice.data()));
-            for (int c = 0; c < trial.candidates; c++) {
+            const int32_t* candidate = &trial.candidate[q * trial.candidates];
+            int list = -1; // that residual and list_distance are of
+            float list_distance = 0;
+            for (const int c : by_place(place, trial.candidates, candidate)) {
                 const size_t at = q * trial.candidates + c;
-                const int i = trial.candidate[at];
-                const int j = anchors.label[trial.base[i]];
-                const float* y = &rotated[size_t(model.group[j]) * slots];
-                const float* b = &model.derived().anchor_rotated[size_t(j) * slots];
-                if (model.layout.has_words()) {
-                    for (int s = 0; s < slots; s++) {
-                        residual[s] = inner_product ? y[s] : y[s] - b[s];
-                    }
-                } else { // as scanning rounds it
-                    const float unit =
-                            levels->round(y, inner_product ? zero.data() : b, j) / 127.0f;
-                    const float* inverse =
-                            &model.derived().inverse_step[size_t(model.group[j]) * slots];
-                    for (int s = 0; s < slots; s++) {
-                        residual[s] = levels->component(s) * unit * inverse[s];
+                const int i = place[candidate[c]];
+                const int j = anchors.label[trial.base[candidate[c]]];
+                if (j != list) {
+                    list = j;
+                    list_distance = inner_product ? -model.anchor_dot(lattice.data(), j)
+                                                  : model.anchor_distance(lattice.data(), j);
+                    const float* y = &rotated[size_t(model.group[j]) * slots];
+                    const float* b = &model.derived().anchor_rotated[size_t(j) * slots];
+                    if (model.layout.has_words()) {
+                        for (int s = 0; s < slots; s++) {
+                            residual[s] = inner_product ? y[s] : y[s] - b[s];
+                        }
+                    } else { // as scanning rounds it
+                        const float unit =
+                                levels->round(y, inner_product ? zero.data() : b, j) / 127.0f;
+                        const float* inverse =
+                                &model.derived().inverse_step[size_t(model.group[j]) * slots];
+                        for (int s = 0; s < slots; s++) {
+                            residual[s] = levels->component(s) * unit * inverse[s];
+                        }
                     }
                 }
-                terms.list_distance[at] = inner_product ? -model.anchor_dot(lattice.data(), j)
-                                                        : model.anchor_distance(lattice.data(), j);
+                terms.list_distance[at] = list_distance;
                 terms.dot[at] = canonical_dot(slots, residual.data(), &decoded[size_t(i) * slots]);
                 const int factor_bytes = model.layout.factor_bytes;
                 if (factor_bytes == 0) { // plain decoding

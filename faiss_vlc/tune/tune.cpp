@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -11,7 +10,7 @@
 #include <faiss_vlc/tune/frames.h>
 #include <faiss_vlc/tune/held_out.h>
 #include <faiss_vlc/tune/steps.h>
-#include <faiss_vlc/tune/words.h>
+#include <faiss_vlc/tune/word_looks.h>
 
 namespace faiss_vlc {
 
@@ -145,16 +144,15 @@ public:
 
     /// The best of a few layouts of levels.
     Candidate levels() const;
-    /// The best of a few layouts of words; found stays -1 where they can't find more than levels.
+    /// The best of a few layouts of words; found stays -1 where they can't find clearly more than
+    /// levels.
     Candidate words(const Candidate& levels) const;
     /// Whether words find clearly more than levels.
     bool prefers_words(const Candidate& levels, const Candidate& words) const;
 
 private:
     Candidate judged(Model model) const;
-    /// Words of little training, in the vectors' own axes or in those others in which they miss
-    /// least.
-    Model quick_words(int factor_bytes, bool own, double& least_error) const;
+    double clearly(const Model& levels) const;
     int64_t widely_found(const Candidate& candidate, const Trial& wide) const;
 
     const Sample& sample_;
@@ -215,66 +213,62 @@ Candidate CodecTrial::levels() const {
     return best;
 }
 
-Model CodecTrial::quick_words(int factor_bytes, bool own, double& least_error) const {
-    constexpr int kRows = 4096, kTestRows = 2048, kIterations = 3;
-    Model best;
-    double least = std::numeric_limits<double>::infinity();
-    const auto consider = [&](const Axes& axes, WordAxes kind) {
-        check_interrupt();
-        Model model = word_model(model_, axes, kind, code_size_ - factor_bytes, factor_bytes);
-        train_words(sample_, anchors_, kRows, kIterations, params_.seed, model);
-        const double error = word_error(sample_, anchors_, kRows, kTestRows, model);
-        if (error < least) {
-            least = error;
-            best = std::move(model);
-        }
-    };
-    if (own) {
-        consider(axes_.front(), WordAxes::own);
-    } else {
-        for (const Axes& axes : axes_) {
-            consider(axes, WordAxes::principal);
-            consider(axes, WordAxes::dealt);
-        }
-    }
-    least_error = least;
-    return best;
+/// The share of the true neighbours that words must find more than levels, which are scanned
+/// faster, but less so with fine queries. Who gives queries wants them found.
+double CodecTrial::clearly(const Model& levels) const {
+    return trial_.given ? 0.005 : levels.fine_queries ? 0.015 : 0.03;
 }
 
 Candidate CodecTrial::words(const Candidate& levels) const {
-    constexpr int kTrialRows = 8192, kTrialIterations = 4;
     constexpr int kIterations = 20;
-    constexpr double kClearly = 1.01; // factors carry vectors that training did not see
-    constexpr double kHopeless = 1.0; // times what levels miss
+    constexpr double kMore = 1.01;         // factors carry vectors that training did not see
+    constexpr double kHopeless = 1.0;      // times what levels miss
+    constexpr double kHopelesslyFew = .98; // times what levels find
+    constexpr double kMostGain = 0.02;     // of the neighbours, by more training
     const bool may_give_up = levels.found >= 0 && params_.codec == Codec::automatic;
+    const bool by_little = may_give_up && !trial_.given;
+    WordLooks looks(sample_, anchors_, model_, axes_, code_size_, params_.seed);
     Candidate best;
+    WordModel best_words;
     double best_worth = -1;
+    bool has_hope[2] = {false, false}; // turned axes, own ones
     for (const int factor_bytes : {2, 1, 0}) {
         const int code_bytes = code_size_ - factor_bytes;
         if (code_bytes < 1 || (best_worth >= 0 && code_bytes > model_.d)) {
             continue;
         }
         for (const bool own : {true, false}) {
-            double error = 0;
-            Model model = quick_words(factor_bytes, own, error);
-            if (may_give_up && !trial_.given && error > kHopeless * levels.missed) {
-                continue;
+            check_interrupt();
+            // one byte of factors less misses less, none at all has another scale
+            const bool known = has_hope[own] && factor_bytes > 0;
+            if (by_little && !known) {
+                has_hope[own] = looks.error(factor_bytes, own) <= kHopeless * levels.missed;
+                if (!has_hope[own]) {
+                    continue;
+                }
             }
-            train_words(sample_, anchors_, kTrialRows, kTrialIterations, params_.seed, model);
-            Candidate candidate = judged(std::move(model));
-            const double worth = double(candidate.found) * (factor_bytes > 0 ? kClearly : 1.0);
+            WordModel words = looks.trained(factor_bytes, own);
+            Candidate candidate = judged(words.model);
+            const double worth = double(candidate.found) * (factor_bytes > 0 ? kMore : 1.0);
             if (worth > best_worth) {
                 best_worth = worth;
                 best = std::move(candidate);
+                best_words = std::move(words);
             }
         }
+        if (by_little && best.found >= 0 &&
+            double(best.found) < kHopelesslyFew * double(levels.found)) {
+            return {};
+        }
     }
-    if (best.found < (may_give_up ? levels.found : 0)) { // more training gains little
-        return best;
+    const double all = double(trial_.queries.size()) * trial_.neighbours;
+    const double enough = double(levels.found) + (clearly(levels.model) - kMostGain) * all;
+    if (may_give_up && double(best.found) < enough) {
+        return {};
     }
-    Model model = best.model;
-    train_words(sample_, anchors_, kMaxVarianceRows, kIterations, params_.seed, model);
-    Candidate trained = judged(std::move(model));
+    const WordRows rows(sample_, anchors_, kMaxVarianceRows, best_words);
+    train_words(rows, kMaxVarianceRows, kIterations, params_.seed, best_words);
+    Candidate trained = judged(std::move(best_words.model));
     return trained.found > best.found ? std::move(trained) : std::move(best);
 }
 
@@ -285,9 +279,6 @@ int64_t CodecTrial::widely_found(const Candidate& candidate, const Trial& wide) 
 }
 
 bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) const {
-    // of the true neighbours: levels are scanned faster, but less so by two planes; who gives
-    // queries wants them found
-    const double clearly = trial_.given ? 0.005 : levels.model.fine_queries ? 0.015 : 0.03;
     const Trial wide = widen(trial_, levels.model);
     const auto share = [&](const Candidate& candidate) {
         const auto narrow = double(trial_.queries.size() * size_t(trial_.neighbours));
@@ -295,7 +286,7 @@ bool CodecTrial::prefers_words(const Candidate& levels, const Candidate& words) 
         return 0.5 *
                (double(candidate.found) / narrow + double(widely_found(candidate, wide)) / all);
     };
-    return share(words) > share(levels) + clearly;
+    return share(words) > share(levels) + clearly(levels.model);
 }
 
 } // namespace

@@ -42,65 +42,26 @@ std::vector<int> deal(const Layout& layout, const std::vector<double>& variance)
     return order;
 }
 
+constexpr size_t kQuickRows = 6144; ///< that a first look takes, to train and to test
+
 /// Rows whose residuals take 256 MB, or the few that words need at least.
-size_t rows_that_fit(const Model& model) {
+size_t rows_that_fit(int slots) {
     constexpr size_t kMostFloats = 64 << 20, kLeast = 4096;
-    return std::max(kLeast, kMostFloats / std::max<size_t>(1, size_t(model.slots())));
-}
-
-/// The rows' residuals in the model's slots, in units of their codes' scale: float rows x slots.
-std::vector<float> scaled_residuals(const Sample& sample, const Anchors& anchors,
-                                    const Model& model, const std::vector<int64_t>& rows) {
-    const size_t slots = size_t(model.slots());
-    const float root = std::sqrt(model.estimator.energy);
-    std::vector<float> scaled(rows.size() * slots);
-    Rescue rescue;
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < rows.size(); i++) {
-        rescue.run([&] {
-            // as they are coded, but on the lattice: a wild component must not own a word
-            const int j = anchors.label[rows[i]];
-            std::vector<float> lattice(model.dp(), 0);
-            for (int k = 0; k < model.d; k++) {
-                const float u =
-                        (sample.vector(rows[i])[k] - model.lattice.mean[k]) * model.lattice.scale;
-                lattice[k] = std::min(127.0f, std::max(-127.0f, u));
-            }
-            float* y = &scaled[i * slots];
-            model.frame_of(j).rotate(lattice.data(), y);
-            const float* base = &model.derived().anchor_rotated[size_t(j) * slots];
-            for (size_t s = 0; s < slots; s++) {
-                y[s] -= base[s];
-            }
-            if (model.layout.factor_bytes > 0) {
-                const float length = std::sqrt(model.anchor_distance(lattice.data(), j));
-                const float inverse = length > 0 ? root / length : 0.0f;
-                for (size_t s = 0; s < slots; s++) {
-                    y[s] *= inverse;
-                }
-            }
-        });
-    }
-    rescue.rethrow();
-    return scaled;
-}
-
-/// |r|^2 of a row in the same units.
-double scaled_square(const Sample& sample, const Anchors& anchors, const Model& model,
-                     int64_t row) {
-    if (model.layout.factor_bytes > 0) {
-        return model.estimator.energy;
-    }
-    std::vector<float> residual(model.d);
-    residual_of(sample, anchors, row, residual.data());
-    return canonical_dot(model.d, residual.data(), residual.data());
+    return std::max(kLeast, kMostFloats / std::max<size_t>(1, size_t(slots)));
 }
 
 /// k-means of one block: its rows are `width` int16, even.
 class BlockMeans {
 public:
     BlockMeans(int n, int width, const int16_t* x)
-        : n_(n), width_(width), x_(x), words_(size_t(width) * kWords), label_(n), error_(n) {}
+        : n_(n), width_(width), x_(x), words_(size_t(width) * kWords), label_(n), least_(n),
+          square_(n, 0), error_(n) {
+        for (int i = 0; i < n; i++) {
+            for (int k = 0; k < width; k++) {
+                square_[i] += int32_t(row(i)[k]) * row(i)[k];
+            }
+        }
+    }
 
     void start(uint32_t seed);
     /// Whether a row changed its word.
@@ -123,8 +84,10 @@ private:
     int n_, width_;
     const int16_t* x_;
     std::vector<int16_t> words_; ///< as Codebook's
-    std::vector<uint8_t> label_;
-    std::vector<int64_t> error_; ///< squared distance to the word
+    std::vector<uint8_t> label_, before_;
+    std::vector<int32_t> least_;
+    std::vector<int32_t> square_; ///< of the rows
+    std::vector<int64_t> error_;  ///< squared distance to the word
 };
 
 /// Rows at random. Where many are alike some words get none, and move() finds them better places.
@@ -140,33 +103,19 @@ void BlockMeans::start(uint32_t seed) {
 }
 
 bool BlockMeans::assign() {
-    std::vector<int32_t> dots(kWords), norms(kWords, 0);
+    std::vector<int32_t> norms(kWords, 0);
     for (int w = 0; w < kWords; w++) {
         for (int k = 0; k < width_; k++) {
             norms[w] += int32_t(word(w, k)) * word(w, k);
         }
     }
-    const int slot[] = {0, width_};
-    bool changed = false;
+    before_ = label_;
+    simd().nearest.words({width_, words_.data(), norms.data()}, n_, x_, label_.data(),
+                         least_.data());
     for (int i = 0; i < n_; i++) {
-        simd().words.products({1, slot, words_.data()}, row(i), dots.data());
-        int32_t least = INT32_MAX;
-        for (int w = 0; w < kWords; w++) {
-            least = std::min(least, norms[w] - 2 * dots[w]);
-        }
-        int w = 0;
-        while (norms[w] - 2 * dots[w] != least) {
-            w++;
-        }
-        changed |= label_[i] != w;
-        label_[i] = uint8_t(w);
-        int64_t square = 0;
-        for (int k = 0; k < width_; k++) {
-            square += int32_t(row(i)[k]) * row(i)[k];
-        }
-        error_[i] = square + least;
+        error_[i] = int64_t(square_[i]) + least_[i];
     }
-    return changed;
+    return label_ != before_;
 }
 
 /// Words become their rows' means. One without rows becomes the worst row of the word whose rows
@@ -215,9 +164,98 @@ bool BlockMeans::iterate() {
 
 } // namespace
 
-Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_bytes,
-                 int factor_bytes) {
-    Model result = model;
+namespace {
+
+/// The model with its frames' slots: its words are all 0.
+const Model& with_slots(Model& model) {
+    model.codebook = Codebook();
+    model.codebook.words.assign(size_t(model.layout.slots()) * kWords, 0);
+    model.finish();
+    return model;
+}
+
+} // namespace
+
+WordRows::WordRows(const Sample& sample, const Anchors& anchors, int rows, WordModel& words)
+    : WordRows(sample, anchors, rows, with_slots(words.model)) {
+    std::vector<int> at(slot_of_axis_.size());
+    for (size_t i = 0; i < words.order.size(); i++) {
+        at[words.order[i]] = slot_of_axis_[i];
+    }
+    if (!words.order.empty()) {
+        slot_of_axis_.swap(at);
+    }
+}
+
+WordRows::WordRows(const Sample& sample, const Anchors& anchors, int rows, const Model& model)
+    : slots_(size_t(model.slots())), slot_of_axis_(model.layout.axes),
+      energy_(model.estimator.energy) {
+    std::vector<int64_t> chosen = fitting_rows(sample.shape);
+    n_ = int(std::min(
+            {chosen.size(), size_t(rows), std::max(rows_that_fit(model.slots()), kQuickRows)}));
+    const std::vector<int> axis = model.layout.slot_axis();
+    for (size_t s = 0; s < axis.size(); s++) {
+        if (axis[s] >= 0) {
+            slot_of_axis_[axis[s]] = int(s);
+        }
+    }
+    const float root = std::sqrt(energy_);
+    residual_.resize(size_t(n_) * slots_);
+    inverse_.resize(n_);
+    square_.resize(n_);
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < n_; i++) {
+        rescue.run([&] {
+            // as they are coded, but on the lattice: a wild component must not own a word
+            const int j = anchors.label[chosen[i]];
+            const float* x = sample.vector(chosen[i]);
+            std::vector<float> lattice(model.dp(), 0);
+            for (int k = 0; k < model.d; k++) {
+                const float u = (x[k] - model.lattice.mean[k]) * model.lattice.scale;
+                lattice[k] = std::min(127.0f, std::max(-127.0f, u));
+            }
+            float* y = &residual_[size_t(i) * slots_];
+            model.frame_of(j).rotate(lattice.data(), y);
+            const float* base = &model.derived().anchor_rotated[size_t(j) * slots_];
+            for (size_t s = 0; s < slots_; s++) {
+                y[s] -= base[s];
+            }
+            const float length = std::sqrt(model.anchor_distance(lattice.data(), j));
+            inverse_[i] = length > 0 ? root / length : 0.0f;
+            std::vector<float> residual(model.d);
+            residual_of(sample, anchors, chosen[i], residual.data());
+            square_[i] = canonical_dot(model.d, residual.data(), residual.data());
+        });
+    }
+    rescue.rethrow();
+}
+
+std::vector<int> WordRows::columns(const WordModel& words) const {
+    std::vector<int> column = words.model.layout.slot_axis();
+    for (int& at : column) {
+        at = at < 0 ? -1 : slot_of_axis_[words.order.empty() ? at : words.order[at]];
+    }
+    return column;
+}
+
+int WordRows::rows_for(const Model& model, int rows) const {
+    return int(std::min({size_t(n_), size_t(rows), rows_that_fit(model.slots())}));
+}
+
+float WordRows::value(int row, int column, const Layout& layout) const {
+    const float v = residual_[size_t(row) * slots_ + size_t(column)];
+    return layout.factor_bytes > 0 ? v * inverse_[row] : v;
+}
+
+double WordRows::square(int row, const Layout& layout) const {
+    return layout.factor_bytes > 0 ? energy_ : square_[row];
+}
+
+WordModel word_model(const Model& model, const Axes& axes, WordAxes kind, int code_bytes,
+                     int factor_bytes) {
+    WordModel words{model, {}};
+    Model& result = words.model;
     if (kind == WordAxes::own) {
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
@@ -229,39 +267,38 @@ Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_b
     }
     result.layout = Layout::of_blocks(code_bytes, factor_bytes, result.frames[0].kept);
     if (kind == WordAxes::dealt) {
-        const std::vector<int> order = deal(result.layout, axes.strength);
+        words.order = deal(result.layout, axes.strength);
         for (Frame& frame : result.frames) {
-            frame.reorder(order);
+            frame.reorder(words.order);
         }
     }
-    return result;
+    return words;
 }
 
-double word_error(const Sample& sample, const Anchors& anchors, int first, int rows,
-                  const Model& model) {
-    const std::vector<int64_t> all = fitting_rows(sample.shape);
-    const size_t from = std::min(size_t(first), all.size() - std::min(size_t(rows), all.size()));
-    const std::vector<int64_t> chosen(all.begin() + from,
-                                      all.begin() + std::min(all.size(), from + size_t(rows)));
-    const std::vector<float> scaled = scaled_residuals(sample, anchors, model, chosen);
-    const size_t slots = size_t(model.slots());
+double word_error(const WordRows& rows, int first, int count, const WordModel& words) {
+    const Model& model = words.model;
     const Layout& layout = model.layout;
+    const std::vector<int> column = rows.columns(words);
+    const int from = std::min(first, std::max(0, rows.size() - count));
+    const int end = std::min(rows.size(), from + count);
     const auto limit = float(Codebook::limit(layout));
     const float inverse = 1.0f / model.codebook.unit;
+    std::vector<double> kept(size_t(end - from), 0);
     int64_t error = 0; // integers: the same sum from any number of threads
     Rescue rescue;
 #pragma omp parallel reduction(+ : error)
     rescue.run([&] {
-        std::vector<int16_t> x(slots);
-        std::vector<int32_t> dots(size_t(layout.blocks()) * kWords);
+        std::vector<int16_t> x(column.size(), 0);
         std::vector<uint8_t> code(layout.code_bytes);
 #pragma omp for schedule(static) nowait
-        for (size_t i = 0; i < chosen.size(); i++) {
-            for (size_t s = 0; s < slots; s++) {
-                const float v = scaled[i * slots + s] * inverse;
+        for (int i = from; i < end; i++) {
+            for (size_t s = 0; s < column.size(); s++) {
+                const float own = column[s] < 0 ? 0.0f : rows.value(i, column[s], layout);
+                kept[i - from] += double(own) * own;
+                const float v = own * inverse;
                 x[s] = int16_t(round_even(std::min(limit, std::max(-limit, v))));
             }
-            nearest_words(layout, model.codebook, x.data(), dots, code.data());
+            nearest_words(layout, model.codebook, x.data(), code.data());
             for (int b = 0; b < layout.blocks(); b++) {
                 for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
                     const int off = x[s] - model.codebook.at(s, code[b]);
@@ -271,44 +308,53 @@ double word_error(const Sample& sample, const Anchors& anchors, int first, int r
         }
     });
     rescue.rethrow();
-    double total = 0; // of the axes without words, too
-    for (const int64_t row : chosen) {
-        total += scaled_square(sample, anchors, model, row);
-    }
-    double kept = 0;
-    for (const float v : scaled) {
-        kept += double(v) * v;
+    double total = 0, inside = 0; // of the axes without words, too
+    for (int i = from; i < end; i++) {
+        total += rows.square(i, layout);
+        inside += kept[i - from];
     }
     const double unit = model.codebook.unit;
-    return total > 0 ? (double(error) * unit * unit + std::max(0.0, total - kept)) / total : 0;
+    return total > 0 ? (double(error) * unit * unit + std::max(0.0, total - inside)) / total : 0;
 }
 
-void train_words(const Sample& sample, const Anchors& anchors, int rows, int iterations,
-                 uint32_t seed, Model& model) {
-    model.codebook = Codebook();
-    model.codebook.words.assign(size_t(model.layout.slots()) * kWords, 0);
-    model.finish(); // the frames' slots
-    std::vector<int64_t> chosen = fitting_rows(sample.shape);
-    chosen.resize(std::min({chosen.size(), size_t(rows), rows_that_fit(model)}));
-    const std::vector<float> scaled = scaled_residuals(sample, anchors, model, chosen);
-    float largest = 0;
-    for (const float v : scaled) {
-        largest = std::max(largest, std::fabs(v));
+namespace {
+
+/// The largest component of the first rows.
+float largest_of(const WordRows& rows, int n, const std::vector<int>& column,
+                 const Layout& layout) {
+    std::vector<float> of_row(n, 0);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < n; i++) {
+        for (const int at : column) {
+            const float v = at < 0 ? 0.0f : std::fabs(rows.value(i, at, layout));
+            of_row[i] = std::max(of_row[i], v);
+        }
     }
-    const int limit = Codebook::limit(model.layout);
+    return n > 0 ? *std::max_element(of_row.begin(), of_row.end()) : 0.0f;
+}
+
+} // namespace
+
+void train_words(const WordRows& rows, int count, int iterations, uint32_t seed, WordModel& words) {
+    Model& model = words.model;
+    const Layout& layout = model.layout;
+    with_slots(model);
+    const std::vector<int> column = rows.columns(words);
+    const int n = rows.rows_for(model, count);
+    const float largest = largest_of(rows, n, column, layout);
+    const int limit = Codebook::limit(layout);
     model.codebook.unit = largest > 0 ? largest / float(limit) : 1.0f;
     const float inverse = 1.0f / model.codebook.unit;
-    const int n = int(chosen.size()), slots = model.slots();
-    const Layout& layout = model.layout;
     Rescue rescue;
 #pragma omp parallel for schedule(dynamic)
     for (int b = 0; b < layout.blocks(); b++) {
         rescue.run([&] {
             const int first = layout.block_slot[b], width = layout.block_slot[b + 1] - first;
-            std::vector<int16_t> x(size_t(n) * width);
+            std::vector<int16_t> x(size_t(n) * width, 0);
             for (int i = 0; i < n; i++) {
                 for (int k = 0; k < width; k++) {
-                    const float v = scaled[size_t(i) * slots + first + k] * inverse;
+                    const int at = column[first + k];
+                    const float v = at < 0 ? 0.0f : rows.value(i, at, layout) * inverse;
                     const int rounded = round_even(v);
                     x[size_t(i) * width + k] = int16_t(std::min(limit, std::max(-limit, rounded)));
                 }

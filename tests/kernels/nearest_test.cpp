@@ -1,8 +1,11 @@
+#include <algorithm>
+#include <cstdint>
 #include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/train/stages/assign.h>
 
 #include <tests/kernels/simd_levels.h>
@@ -45,6 +48,51 @@ TEST(Nearest, EveryLevelAgreesWithTheReference) {
                     level->nearest.rows(tiles, rows, x.data(), label.data());
                     EXPECT_EQ(label, expected);
                 }
+            }
+        }
+    }
+}
+
+TEST(Nearest, WordsOfEveryLevelAreTheFirstOfTheNearest) {
+    for (int width : {2, 4, 6, 16, 34}) {
+        for (int most : {1, 2, 2896}) { // few values, so that distances are often equal
+            SCOPED_TRACE(testing::Message() << "width " << width << ", most " << most);
+            std::mt19937 random(width + most);
+            const auto value = [&] { return int16_t(int(random() % (2 * most + 1)) - most); };
+            std::vector<int16_t> words(size_t(width) * kWords);
+            std::generate(words.begin(), words.end(), value);
+            const auto word = [&](int w, int k) {
+                return int64_t(words[(size_t(k / 2) * kWords + w) * 2 + k % 2]);
+            };
+            std::vector<int32_t> norms(kWords, 0);
+            for (int w = 0; w < kWords; w++) {
+                for (int k = 0; k < width; k++) {
+                    norms[w] += int32_t(word(w, k) * word(w, k));
+                }
+            }
+            constexpr int kRows = 60;
+            std::vector<int16_t> x(size_t(kRows) * width);
+            std::generate(x.begin(), x.end(), value);
+            std::vector<uint8_t> expected(kRows), found(kRows);
+            std::vector<int32_t> distance(kRows, INT32_MAX), least(kRows);
+            for (int i = 0; i < kRows; i++) {
+                for (int w = 0; w < kWords; w++) {
+                    int64_t score = norms[w];
+                    for (int k = 0; k < width; k++) {
+                        score -= 2 * word(w, k) * x[size_t(i) * width + k];
+                    }
+                    if (score < distance[i]) {
+                        distance[i] = int32_t(score);
+                        expected[i] = uint8_t(w);
+                    }
+                }
+            }
+            for (const Simd* level : levels()) {
+                SCOPED_TRACE(level->name);
+                level->nearest.words({width, words.data(), norms.data()}, kRows, x.data(),
+                                     found.data(), least.data());
+                EXPECT_EQ(found, expected);
+                EXPECT_EQ(least, distance);
             }
         }
     }

@@ -54,7 +54,7 @@ TEST(Levels, AreWhole) {
                     own.words.few_tables && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
                     own.encode.levels);
-        EXPECT_TRUE(own.nearest.rows);
+        EXPECT_TRUE(own.nearest.rows && own.nearest.words);
     }
 }
 

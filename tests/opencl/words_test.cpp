@@ -54,7 +54,7 @@ IndexVLC made(const Case& c, faiss::MetricType metric) {
         axes.strength.push_back(1.0 / double(1 + i));
     }
     auto model = std::make_shared<Model>(
-            word_model(*levels.model, axes, c.axes, c.code_bytes, c.factor_bytes));
+            word_model(*levels.model, axes, c.axes, c.code_bytes, c.factor_bytes).model);
     model->sigma.clear();
     make_words(*model);
     model->finish();

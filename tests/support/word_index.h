@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <faiss_vlc/model/model.h>
@@ -43,10 +44,12 @@ inline std::unique_ptr<IndexVLC> word_index(const Words& words, int d, int m,
     const Anchors anchors = anneal(engine, sample, params, false);
     const std::vector<Frame>& frames = levels.model->frames;
     const Axes axes{frames, {}, std::vector<double>(frames[0].kept, 1.0)};
-    auto model = std::make_shared<Model>(
-            word_model(*levels.model, axes, words.axes, words.code_bytes, words.factor_bytes));
-    model->sigma.clear();
-    train_words(sample, anchors, 1000, 3, params.seed, *model);
+    WordModel made =
+            word_model(*levels.model, axes, words.axes, words.code_bytes, words.factor_bytes);
+    made.model.sigma.clear();
+    const WordRows rows(sample, anchors, 1000, made);
+    train_words(rows, 1000, 3, params.seed, made);
+    const auto model = std::make_shared<Model>(std::move(made.model));
     fit_factors(sample, anchors, *model);
     params.bytes = words.code_bytes + words.factor_bytes;
     params.codec = Codec::block;

@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include <faiss_vlc/kernels/levels.h>
+#include <faiss_vlc/kernels/list_scan.h>
 
 // AVX2: two registers for the 16 lanes of a tile.
 
@@ -96,10 +97,60 @@ void nearest_rows(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t
     }
 }
 
+/// The words from number `tile` * 16 on, as many as sums fit registers.
+template <int T>
+void meet_words(const BlockWords& block, int tile, const int16_t* x, Best& best) {
+    __m256i acc[2 * T];
+    for (int i = 0; i < 2 * T; i++) {
+        acc[i] = _mm256_setzero_si256();
+    }
+    for (int k = 0; k < block.width; k += 2) {
+        const int16_t* words = block.words + int64_t(k) * kWords + tile * 32;
+        int32_t pair;
+        __builtin_memcpy(&pair, x + k, 4);
+        const __m256i both = _mm256_set1_epi32(pair);
+        for (int i = 0; i < 2 * T; i++) {
+            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(load(words + i * 16), both));
+        }
+    }
+    for (int i = 0; i < 2 * T; i++) {
+        const int h = i % 2;
+        const __m256i score = _mm256_sub_epi32(load(block.norms + tile * 16 + i * 8),
+                                               _mm256_slli_epi32(acc[i], 1));
+        const __m256i better = _mm256_cmpgt_epi32(best.score[h], score);
+        best.tile[h] = _mm256_blendv_epi8(best.tile[h], _mm256_set1_epi32(tile + i / 2), better);
+        best.score[h] = _mm256_min_epi32(best.score[h], score);
+    }
+}
+
+void nearest_words(const BlockWords& block, int rows, const int16_t* x, uint8_t* word,
+                   int32_t* least) {
+    constexpr int kTiles = 4;
+    for (int r = 0; r < rows; r++, x += block.width) {
+        Best best;
+        for (int h = 0; h < 2; h++) {
+            best.score[h] = _mm256_set1_epi32(INT32_MAX);
+            best.tile[h] = _mm256_setzero_si256();
+        }
+        for (int tile = 0; tile < kWords / 16; tile += kTiles) {
+            meet_words<kTiles>(block, tile, x, best);
+        }
+        word[r] = uint8_t(first_of_smallest(best));
+        int32_t score[8];
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(score),
+                            _mm256_min_epi32(best.score[0], best.score[1]));
+        least[r] = score[0];
+        for (int i = 1; i < 8; i++) {
+            least[r] = score[i] < least[r] ? score[i] : least[r];
+        }
+    }
+}
+
 } // namespace
 
 void avx2::patch_nearest(Simd& simd) {
     simd.nearest.rows = nearest_rows;
+    simd.nearest.words = nearest_words;
 }
 
 } // namespace faiss_vlc

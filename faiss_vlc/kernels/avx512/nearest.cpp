@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include <faiss_vlc/kernels/levels.h>
+#include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/lib/limits.h>
 
 // AVX-512 with VNNI: as many sums at once as there are registers.
@@ -106,10 +107,41 @@ void nearest_rows(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t
     }
 }
 
+void nearest_words(const BlockWords& block, int rows, const int16_t* x, uint8_t* word,
+                   int32_t* least) {
+    constexpr int kWide = kWords / 16;
+    for (int r = 0; r < rows; r++, x += block.width) {
+        __m512i acc[kWide];
+        for (int i = 0; i < kWide; i++) {
+            acc[i] = _mm512_setzero_si512();
+        }
+        for (int k = 0; k < block.width; k += 2) {
+            const int16_t* words = block.words + int64_t(k) * kWords;
+            int32_t pair;
+            __builtin_memcpy(&pair, x + k, 4);
+            const __m512i both = _mm512_set1_epi32(pair);
+            for (int i = 0; i < kWide; i++) {
+                acc[i] = _mm512_dpwssd_epi32(acc[i], _mm512_loadu_si512(words + i * 32), both);
+            }
+        }
+        Best best{_mm512_set1_epi32(INT32_MAX), _mm512_setzero_si512()};
+        for (int i = 0; i < kWide; i++) {
+            const __m512i score = _mm512_sub_epi32(_mm512_loadu_si512(block.norms + i * 16),
+                                                   _mm512_slli_epi32(acc[i], 1));
+            const __mmask16 better = _mm512_cmplt_epi32_mask(score, best.score);
+            best.tile = _mm512_mask_mov_epi32(best.tile, better, _mm512_set1_epi32(i));
+            best.score = _mm512_min_epi32(best.score, score);
+        }
+        word[r] = uint8_t(first_of_smallest(best));
+        least[r] = _mm512_reduce_min_epi32(best.score);
+    }
+}
+
 } // namespace
 
 void avx512::patch_nearest(Simd& simd) {
     simd.nearest.rows = nearest_rows;
+    simd.nearest.words = nearest_words;
 }
 
 } // namespace faiss_vlc

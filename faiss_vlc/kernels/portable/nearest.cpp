@@ -1,6 +1,7 @@
 #include <climits>
 
 #include <faiss_vlc/kernels/levels.h>
+#include <faiss_vlc/kernels/list_scan.h>
 
 namespace faiss_vlc {
 
@@ -33,10 +34,38 @@ void nearest_rows(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t
     }
 }
 
+void nearest_words(const BlockWords& block, int rows, const int16_t* x, uint8_t* word,
+                   int32_t* least) {
+    for (int r = 0; r < rows; r++, x += block.width) {
+        int32_t score[kWords];
+        for (int w = 0; w < kWords; w++) {
+            score[w] = block.norms[w];
+        }
+        for (int k = 0; k < block.width; k += 2) {
+            const int16_t* pairs = block.words + int64_t(k) * kWords;
+            for (int w = 0; w < kWords; w++) {
+                score[w] -=
+                        2 * (int32_t(pairs[2 * w]) * x[k] + int32_t(pairs[2 * w + 1]) * x[k + 1]);
+            }
+        }
+        int32_t best = score[0];
+        for (int w = 1; w < kWords; w++) {
+            best = score[w] < best ? score[w] : best;
+        }
+        int w = 0;
+        while (score[w] != best) {
+            w++;
+        }
+        word[r] = uint8_t(w);
+        least[r] = best;
+    }
+}
+
 } // namespace
 
 void portable::patch_nearest(Simd& simd) {
     simd.nearest.rows = nearest_rows;
+    simd.nearest.words = nearest_words;
 }
 
 } // namespace faiss_vlc
