@@ -20,7 +20,7 @@ COUNTED = assign_bench reduce_bench update_bench encode_bench rank_bench scan_be
 
 SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
 
-.PHONY: help deps build test demo bench bench-check debug asan tsan crash soak fuzz install format format-check \
+.PHONY: help deps build test demo bench bench-check debug asan tsan clients crash soak fuzz install format format-check \
 	tidy clean
 
 help: ## list the targets
@@ -52,6 +52,9 @@ debug asan tsan: deps ## the tests in a debug build, under ASan and UBSan, under
 	cmake --preset $@
 	cmake --build --preset $@ $(if $(TESTS),--target $(TESTS))
 	ctest --preset $@ $(CHOSEN)
+
+clients: deps ## try programs from PyPI that use FAISS, 7 GB of them (CLIENTS=quick: without PyTorch; or names)
+	tests/clients/run $(or $(CLIENTS),all)
 
 crash: deps ## kill 1000 processes (CRASH_SAVES) while they save
 	$(BUILD) --target crash_test

@@ -167,7 +167,7 @@ struct IndexVLC : faiss::IndexIVFFlat {
     void check_compatible_for_merge(const faiss::Index& other) const override;
     /// Moves all vectors of an index of the same training here; other is empty afterwards. Below an
     /// IDMap, which passes 0 for add_id whatever is here, ids go on from ntotal.
-    void merge_from(faiss::Index& other, idx_t add_id) override;
+    void merge_from(faiss::Index& other, idx_t add_id = 0) override;
 
     /// What training found of held-out vectors' neighbours: the recall to expect of a search, but
     /// that a larger base has more that is near. Written to files.

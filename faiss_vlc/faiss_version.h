@@ -25,6 +25,9 @@
 /// SearchParametersIVF's max_lists_num, ensure_topk_full and max_empty_result_buckets.
 #define FAISS_VLC_HAS_EARLY_STOP (FAISS_VLC_FAISS_VERSION >= 11402)
 
+/// index_factory's own_invlists.
+#define FAISS_VLC_HAS_OWN_INVLISTS (FAISS_VLC_FAISS_VERSION >= 11200)
+
 /// write_index's io_flags.
 #define FAISS_VLC_HAS_WRITE_FLAGS (FAISS_VLC_FAISS_VERSION >= 10900)
 

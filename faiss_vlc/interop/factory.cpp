@@ -15,6 +15,7 @@
 
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/codec/codec.h>
+#include <faiss_vlc/faiss_version.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/limits.h>
@@ -107,12 +108,8 @@ void place(faiss::Index*& node, std::vector<Token>& tokens) {
     }
 }
 
-} // namespace
-
-faiss::Index* index_factory(int d, const char* description, faiss::MetricType metric) {
-    if (!description) {
-        fail("index_factory: expected a description, got null");
-    }
+/// Refuses what FAISS's own factory crashes at.
+void check_codes(const char* description) {
     // FAISS 1.7.3 divides by them
     static const std::regex no_codes("PQ0+([^0-9]|$)");
     if (std::regex_search(description, no_codes)) {
@@ -124,18 +121,21 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
     if (std::regex_search(description, wide_codes)) {
         fail("index_factory: expected codes of at most 24 bits, got '%s'", description);
     }
+}
+
+/// Cuts the VLC tokens out of a description and puts their stand-ins there.
+std::string with_stand_ins(const std::string& description, std::vector<Token>& tokens) {
     std::string built; // the description with stand-ins
     std::string rest = description;
-    std::vector<Token> tokens;
     static const std::regex token_start("(^|[,(])(VLC[^,()]*)");
     size_t bits = 0;
     for (std::smatch match; std::regex_search(rest, match, token_start); rest = match.suffix()) {
         std::string stand_in;
         do {
             stand_in = "PQ1x" + std::to_string(++bits);
-        } while (std::strstr(description, stand_in.c_str()));
+        } while (description.find(stand_in) != std::string::npos);
         if (bits > 8) { // the stand-in's tables double with each
-            fail("index_factory: too many VLC tokens in '%s'", description);
+            fail("index_factory: too many VLC tokens in '%s'", description.c_str());
         }
         const std::string token = match[2].str(), behind = match.suffix().str();
         if (token.find('_') != std::string::npos || behind.compare(0, 1, "(") == 0) {
@@ -149,15 +149,49 @@ faiss::Index* index_factory(int d, const char* description, faiss::MetricType me
             fail("index_factory: VLC is an inverted file itself, and ranks its anchors exactly: "
                  "expected 'VLC%s%s', got '%s'",
                  digits_at(before, 3).c_str(), token.substr(3 + digits_at(token, 3).size()).c_str(),
-                 description);
+                 description.c_str());
         }
         tokens.push_back({parse_token(token), bits});
         built += match[1].str() + stand_in;
     }
-    if (tokens.empty()) {
-        return faiss::index_factory(d, description, metric);
+    return built + rest;
+}
+
+faiss::Index* stock_factory(int d, const char* description, faiss::MetricType metric,
+                            bool own_invlists) {
+#if FAISS_VLC_HAS_OWN_INVLISTS
+    return faiss::index_factory(d, description, metric, own_invlists);
+#else
+    if (!own_invlists) {
+        fail("index_factory: own_invlists = false for '%s': expected true, as FAISS %s has no such "
+             "argument",
+             description, compiled_faiss().c_str());
     }
-    built += rest;
+    return faiss::index_factory(d, description, metric);
+#endif
+}
+
+} // namespace
+
+faiss::Index* index_factory(int d, const char* asked, faiss::MetricType metric, bool own_invlists) {
+    if (!asked) {
+        fail("index_factory: expected a description, got null");
+    }
+    check_codes(asked);
+    const bool for_ivfpq = stands_in_for_ivfpq() && own_invlists &&
+                           (metric == faiss::METRIC_L2 || metric == faiss::METRIC_INNER_PRODUCT);
+    const std::string meant = for_ivfpq ? vlc_for_ivfpq(asked) : asked;
+    const char* description = meant.c_str();
+    std::vector<Token> tokens;
+    const std::string built = with_stand_ins(meant, tokens);
+    if (tokens.empty()) {
+        return stock_factory(d, description, metric, own_invlists);
+    }
+    if (!own_invlists) {
+        fail("index_factory: own_invlists = false for '%s': expected true, as an IndexVLC takes no "
+             "lists but its own",
+             description);
+    }
     if (d < 1) {
         fail("index_factory: expected at least 1 dimension, got %d", d);
     }

@@ -182,6 +182,12 @@ def _train_distributed(self, x, rank, ranks, all_reduce, queries=None):
         raise
 
 
+def _merge_from(self, other, add_id=0):
+    """Moves all vectors of an index of the same training here, add_id added to their ids; other is empty
+    afterwards."""
+    faiss.IndexIVF.merge_from(self, other, add_id) # which has no default in FAISS 1.7
+
+
 def _replace_invlists(self, invlists, own=False):
     """Not for IndexVLC: its lists are blocks that only its own kernels read."""
     raise RuntimeError(
@@ -241,6 +247,37 @@ IndexVLC.added_rows = property(
 IndexVLC.__init__ = _index_init
 IndexVLC.assign_lists = _assign_lists
 IndexVLC.train_distributed = _train_distributed
+IndexVLC.merge_from = _merge_from
 IndexVLC.replace_invlists = _replace_invlists
 # search() and the like for arrays, or for tensors where torch_utils came first, are inherited
 faiss.class_wrappers.handle_SearchParameters(SearchParametersVLC) # keywords, and keeping what they name
+
+
+# --- SearchParametersVLC: pickling and copying ---
+
+def _search_fields(self):
+    """What its C++ class has, but a context of FAISS's, which lives in one process only."""
+    names = [name for kind in type(self).__mro__ for name, value in vars(kind).items()
+             if isinstance(value, property) and name not in ("thisown", "inverted_list_context")]
+    return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def _make_search_parameters(fields):
+    return SearchParametersVLC(**fields)
+
+
+def _search_copy(self):
+    return _make_search_parameters(_search_fields(self))
+
+
+def _search_reduce_ex(self, protocol):
+    fields = _search_fields(self)
+    for name in ("sel", "quantizer_params"):
+        if name in fields:
+            raise TypeError(f"SearchParametersVLC: cannot pickle {name}, of class {type(fields[name]).__name__}: "
+                            "FAISS's classes don't tell what they hold. Make it anew where it is needed")
+    return _make_search_parameters, (fields,)
+
+
+SearchParametersVLC.__copy__ = _search_copy
+SearchParametersVLC.__reduce_ex__ = _search_reduce_ex

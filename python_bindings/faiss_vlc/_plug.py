@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import sys
 
 import faiss
 import numpy as np
@@ -31,10 +32,11 @@ def _has_vlc(index):
     return isinstance(index, faiss.Index) and swigvlc.vlc_in_tree(index, 0) is not None
 
 
-def index_factory(d, description, *args):
+def index_factory(d, description, metric=faiss.METRIC_L2, own_invlists=True):
     """faiss.index_factory with one more token, VLC[<m>][x<bits> | b<bytes>], where an inverted file may
     stand: m anchors (left out: about 4 sqrt(n) of the training set), code bits per dimension or bytes per
     vector. For example "VLC1024x4", "OPQ16_64,VLC256b32", "PCA64,VLC", "IDMap,VLC", "VLC256x2,RFlat".
+    After stand_in_for_ivfpq(), "IVF<n>,PQ<m>" is a VLC, too.
 
     Parameters
     ----------
@@ -47,17 +49,15 @@ def index_factory(d, description, *args):
     own_invlists : bool, optional
         FAISS's from 1.12 on; a VLC has lists of its own, so that False is an error for it.
     """
-    if isinstance(description, str) and "VLC" in description:
-        if len(args) == 2:
-            if not args[1]:
-                raise RuntimeError(f"index_factory: own_invlists = False for {description!r}: expected True, as an "
-                                   "IndexVLC takes no lists but its own")
-            args = args[:1]
-        return swigvlc.index_factory(d, description, *args)
-    return _stock["index_factory"](d, description, *args)
+    if isinstance(description, str) and swigvlc.names_vlc(description):
+        if "VLC" in description and not own_invlists:
+            raise RuntimeError(f"index_factory: own_invlists = False for {description!r}: expected True, as an "
+                               "IndexVLC takes no lists but its own")
+        return swigvlc.index_factory(d, description, metric, own_invlists)
+    return _stock["index_factory"](d, description, metric, *(() if own_invlists else (False,)))
 
 
-def read_index(source, *flags):
+def read_index(source, io_flags=0):
     """faiss.read_index, which also reads .vlc files and makes an IndexVLC of every one inside.
 
     Parameters
@@ -67,10 +67,10 @@ def read_index(source, *flags):
         As FAISS's.
     """
     if isinstance(source, (str, os.PathLike)):
-        return swigvlc.read_index(os.fspath(source), *flags)
+        return swigvlc.read_index(os.fspath(source), io_flags)
     if isinstance(source, faiss.IOReader):
-        return swigvlc.read_index(source, *flags)
-    return upgrade(_stock["read_index"](source, *flags))
+        return swigvlc.read_index(source, io_flags)
+    return upgrade(_stock["read_index"](source, io_flags))
 
 
 def train(index, x, queries):
@@ -106,7 +106,7 @@ def upgrade(index):
     return swigvlc._upgrade(index)
 
 
-def write_index(index, target, *flags):
+def write_index(index, target, io_flags=0):
     """faiss.write_index, which writes an IndexVLC by itself as a .vlc file, and one inside another index
     into FAISS's own format. Files are replaced atomically.
 
@@ -119,9 +119,9 @@ def write_index(index, target, *flags):
     """
     path = os.fspath(target) if isinstance(target, os.PathLike) else target
     if _has_vlc(index) and isinstance(path, (str, faiss.IOWriter)):
-        swigvlc.write_index(index, path, *flags)
-    else:
-        _stock["write_index"](index, path, *flags)
+        swigvlc.write_index(index, path, io_flags)
+    else: # before 1.9 FAISS's takes no flags
+        _stock["write_index"](index, path, *((io_flags,) if io_flags else ()))
 
 
 def clone_index(index):
@@ -158,14 +158,33 @@ def _is_ours(name):
     return name == "max_probes" or name.startswith("vlc_")
 
 
+# What ParameterSpace sets in an IVFPQ, or in a quantizer that is an index, and a VLC has no use for.
+_IVFPQ_ONLY = re.compile("ht|k_factor|efSearch|quantizer_.*")
+_ignored = set()
+
+
+def _ignore(name):
+    """Says it once in a process."""
+    if name not in _ignored:
+        _ignored.add(name)
+        print(f"faiss_vlc: ParameterSpace: {name!r} is for IVFPQ or a quantizer, and ignored in an IndexVLC",
+              file=sys.stderr)
+
+
 class ParameterSpace(_StockSpace):
     """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes and the parameters of
-    training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30"."""
+    training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30". What only
+    an IVFPQ has, as ht, is ignored in an IndexVLC."""
 
     def set_index_parameter(self, index, name, value):
         """Sets one parameter by name."""
         if not _is_ours(name):
-            _stock_methods["set_index_parameter"](self, index, name, value)
+            try:
+                _stock_methods["set_index_parameter"](self, index, name, value)
+            except RuntimeError:
+                if not _IVFPQ_ONLY.fullmatch(name) or not _has_vlc(index):
+                    raise
+                _ignore(name)
             return
         field = name[len("vlc_"):] if name.startswith("vlc_") else None
         found = vlcs_in(index)
@@ -182,7 +201,7 @@ class ParameterSpace(_StockSpace):
     def set_index_parameters(self, index, parameters):
         """Sets parameters from "name=value,name=value", or those of a combination by its number."""
         if not isinstance(parameters, str) or not any(
-                _is_ours(setting) for setting in re.split("[=, ]+", parameters)):
+                _is_ours(name) or _IVFPQ_ONLY.fullmatch(name) for name in re.split("[=, ]+", parameters)):
             _stock_methods["set_index_parameters"](self, index, parameters)
             return
         for setting in filter(None, parameters.replace(" ", ",").split(",")):

@@ -3,7 +3,9 @@
 #include <faiss_vlc/factory.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <typeinfo>
+#include <utility>
 
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexIDMap.h>
@@ -14,6 +16,7 @@
 #include <faiss/IndexRowwiseMinMax.h>
 #include <faiss/IndexScalarQuantizer.h>
 
+#include <faiss_vlc/faiss_version.h>
 #include <tests/support/index_test.h>
 
 using namespace faiss_vlc;
@@ -251,4 +254,90 @@ TEST(Factory, MinMaxIsACodec) {
         energy += x[i] * x[i];
     }
     EXPECT_LT(error, 0.01 * energy);
+}
+
+TEST(Factory, KeysOfIvfpq) {
+    for (const auto& [key, expected] : std::initializer_list<std::pair<const char*, const char*>>{
+                 {"IVF1024,PQ32", "VLC1024b32"},
+                 {"IVF1024,PQ32x8", "VLC1024b32"},
+                 {"IVF1024,PQ32np", "VLC1024b32"},
+                 {"IVF1024,PQ5x4", "VLC1024b3"},
+                 {"IVF1024,PQ16x12", "VLC1024b24"},
+                 {"IVF1024,PQ64x4fs", "VLC1024b32"},
+                 {"IVF1024,PQ64x4fsr", "VLC1024b32"},
+                 {"IVF1024,PQ64x4fs_64", "VLC1024b32"},
+                 {"IVF64k,PQ32", "VLC65536b32"},
+                 {"IVF1M,PQ32", "VLC1048576b32"},
+                 {"OPQ32,IVF1024,PQ32", "VLC1024b32"},
+                 {"OPQ32_64,IVF1024,PQ32", "VLC1024b32"},
+                 {"IVF65536_HNSW32,PQ32", "VLC65536b32"},
+                 {"OPQ8_32,IVF16_HNSW,PQ8x4fs", "VLC16b4"},
+                 {"IVF1024,PQ32,RFlat", "VLC1024b32,RFlat"},
+                 {"PCA64,IVF16,PQ8", "PCA64,VLC16b8"},
+                 {"IDMap,IVF16,PQ8", "IDMap,VLC16b8"},
+                 {"IVF16,PQ8,Refine(IVF16,PQ16)", "VLC16b8,Refine(VLC16b16)"},
+                 // what no VLC stands in for
+                 {"IVF2M,PQ32", "IVF2M,PQ32"},
+                 {"IVF0,PQ32", "IVF0,PQ32"},
+                 {"IVF99999999,PQ32", "IVF99999999,PQ32"},
+                 {"IVF16,PQ8+4", "IVF16,PQ8+4"},
+                 {"IVF16(PCA8),PQ8", "IVF16(PCA8),PQ8"},
+                 {"IMI2x5,PQ8", "IMI2x5,PQ8"},
+                 {"OPQ8,PQ8", "OPQ8,PQ8"},
+                 {"XIVF16,PQ8", "XIVF16,PQ8"},
+                 {"IVF16,Flat", "IVF16,Flat"},
+                 {"IVF16,SQ8", "IVF16,SQ8"},
+                 {"PQ8", "PQ8"},
+                 {"VLC16b8", "VLC16b8"},
+                 {"", ""}}) {
+        EXPECT_EQ(vlc_for_ivfpq(key), expected);
+    }
+}
+
+TEST(Factory, StandsInForIvfpq) {
+    const char* key = "OPQ4,IVF8,PQ4x8";
+    const auto has_vlc = [&](faiss::MetricType metric) {
+        const IndexPtr index(faiss_vlc::index_factory(16, key, metric));
+        const auto* vlc = dynamic_cast<const IndexVLC*>(index.get());
+        return vlc && vlc->nlist == 8 && vlc->code_size == 4 && vlc->metric_type == metric;
+    };
+    EXPECT_FALSE(names_vlc(key));
+    EXPECT_FALSE(has_vlc(faiss::METRIC_L2));
+    setenv("VLC_FOR_IVFPQ", "1", 1);
+    EXPECT_TRUE(names_vlc(key));
+    EXPECT_TRUE(has_vlc(faiss::METRIC_L2));
+    EXPECT_TRUE(has_vlc(faiss::METRIC_INNER_PRODUCT));
+    EXPECT_FALSE(has_vlc(faiss::METRIC_L1)); // which is FAISS's affair
+    setenv("VLC_FOR_IVFPQ", "0", 1);
+    EXPECT_FALSE(names_vlc(key));
+    setenv("VLC_FOR_IVFPQ", "yes", 1);
+    EXPECT_TRUE(throws([&] { has_vlc(faiss::METRIC_L2); },
+                       "VLC_FOR_IVFPQ: expected 1 or 0, got 'yes'"));
+    stand_in_for_ivfpq(false); // rules over the environment
+    EXPECT_FALSE(has_vlc(faiss::METRIC_L2));
+    stand_in_for_ivfpq(true);
+    EXPECT_TRUE(has_vlc(faiss::METRIC_L2));
+    EXPECT_TRUE(names_vlc("VLC8"));
+    EXPECT_FALSE(names_vlc("IVF8,Flat"));
+    EXPECT_THROW(faiss_vlc::index_factory(16, "IVF4,PQ0"), faiss::FaissException);
+    stand_in_for_ivfpq(false);
+    unsetenv("VLC_FOR_IVFPQ");
+}
+
+TEST(Factory, OwnLists) {
+    EXPECT_NO_THROW(delete faiss_vlc::index_factory(16, "IDMap,VLC4", faiss::METRIC_L2, true));
+    EXPECT_TRUE(throws([] { faiss_vlc::index_factory(16, "IDMap,VLC4", faiss::METRIC_L2, false); },
+                       "own_invlists = false for 'IDMap,VLC4': expected true"));
+    const auto stock = [] {
+        return IndexPtr(faiss_vlc::index_factory(16, "IVF4,PQ4", faiss::METRIC_L2, false));
+    };
+#if FAISS_VLC_HAS_OWN_INVLISTS
+    for (const bool on : {false, true}) { // no VLC stands in for one without lists
+        stand_in_for_ivfpq(on);
+        EXPECT_EQ(dynamic_cast<faiss::IndexIVFPQ&>(*stock()).invlists, nullptr);
+    }
+    stand_in_for_ivfpq(false);
+#else
+    EXPECT_TRUE(throws([&] { stock(); }, "has no such argument"));
+#endif
 }

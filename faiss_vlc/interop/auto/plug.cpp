@@ -5,7 +5,6 @@
 // Our own functions call FAISS's, which may lead here again: then the call is for FAISS.
 
 #include <cstdio>
-#include <cstring>
 
 #include <faiss/Index.h>
 #include <faiss/clone_index.h>
@@ -18,7 +17,6 @@
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/interop/auto/plugged.h>
 #include <faiss_vlc/interop/tree.h>
-#include <faiss_vlc/lib/error.h>
 
 // Each is plug_name, which takes the place of FAISS's function, and real_name, which is that
 // function.
@@ -56,17 +54,11 @@ bool is_ours(const faiss::Index* index) {
 
 faiss::Index* plug_index_factory(int d, const char* description,
                                  faiss::MetricType metric FACTORY_REST) {
-    if (inside || !description || !std::strstr(description, "VLC")) {
+    if (inside || !description || !faiss_vlc::names_vlc(description)) {
         return real_index_factory(d, description, metric FACTORY_ARGUMENT);
     }
-    if (!OWN_INVLISTS) {
-        faiss_vlc::fail(
-                "index_factory: own_invlists = false for '%s': expected true, as an IndexVLC "
-                "takes no lists but its own",
-                description);
-    }
     const Inside scope;
-    return faiss_vlc::index_factory(d, description, metric);
+    return faiss_vlc::index_factory(d, description, metric, OWN_INVLISTS);
 }
 
 faiss::Index* plug_read_path(const char* path, int io_flags) {

@@ -10,7 +10,7 @@
 #include <auto_symbols.h>
 #include <faiss_vlc/faiss_version.h>
 
-#if FAISS_VLC_FAISS_VERSION >= 11200
+#if FAISS_VLC_HAS_OWN_INVLISTS
 #define FACTORY_REST , bool own_invlists
 #define FACTORY_ARGUMENT , own_invlists
 #define OWN_INVLISTS own_invlists

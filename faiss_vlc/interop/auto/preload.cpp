@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -66,7 +67,10 @@ FAISS_VLC_EACH_PLUGGED(PLUGGED)
 
 faiss::Index* preload_index_factory(int d, const char* description,
                                     faiss::MetricType metric FACTORY_REST) {
-    const bool names_it = description && std::strstr(description, "VLC");
+    const char* for_ivfpq = std::getenv("VLC_FOR_IVFPQ"); // whose value the plug checks
+    const bool names_it =
+            description && (std::strstr(description, "VLC") ||
+                            (for_ivfpq && *for_ivfpq && std::strstr(description, "IVF")));
     return CALL(index_factory, names_it, d, description, metric FACTORY_ARGUMENT);
 }
 

@@ -2,18 +2,24 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <typeinfo>
 #include <vector>
 
+#include <faiss/AutoTune.h>
+#include <faiss/IndexIVF.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/clone_index.h>
+#include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
+#include <faiss/impl/IDSelector.h>
 #include <faiss/impl/io.h>
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
@@ -44,6 +50,14 @@ std::vector<int64_t> search(const faiss::Index& index) {
     std::vector<int64_t> labels(n * k);
     index.search(n, x.data(), k, distances.data(), labels.data());
     return labels;
+}
+
+/// Of the first query's neighbours.
+float distance_of_fifth(const faiss::Index& index) {
+    float distances[k];
+    int64_t labels[k];
+    index.search(1, x.data(), k, distances, labels);
+    return distances[k - 1] * 0.9f;
 }
 
 struct Temporary {
@@ -86,6 +100,51 @@ void check(const char* key) {
     same(faiss::read_index(&reader), "write_index and read_index in memory");
 }
 
+/// As servers use FAISS, Milvus for one: parameters by name, single queries on threads of their own
+/// with parameters and a selector, and bytes in memory.
+void check_server(const char* key) {
+    IndexPtr index(faiss::index_factory(d, key, faiss::METRIC_INNER_PRODUCT));
+    faiss::ParameterSpace().set_index_parameter(index.get(), "nprobe", 3);
+    index->train(n, x.data());
+    index->add(n, x.data());
+    expect(dynamic_cast<const faiss::IndexIVF&>(*index).nprobe == 3, "nprobe by its name");
+    faiss::VectorIOWriter writer;
+    faiss::write_index(index.get(), &writer);
+    faiss::VectorIOReader reader;
+    reader.data = writer.data;
+    const IndexPtr loaded(faiss::read_index(&reader));
+
+    const faiss::IDSelectorRange upper(n / 2, n);
+    faiss::SearchParametersIVF parameters;
+    parameters.nprobe = 16;
+    parameters.sel = const_cast<faiss::IDSelectorRange*>(&upper);
+    const auto search_one_by_one = [&](const faiss::Index& in) {
+        std::vector<float> distances(64 * k);
+        std::vector<int64_t> labels(64 * k);
+        std::vector<std::thread> threads;
+        for (int first = 0; first < 4; first++) {
+            threads.emplace_back([&, first] {
+                for (int i = first; i < 64; i += 4) {
+                    in.search(1, x.data() + i * d, k, &distances[i * k], &labels[i * k],
+                              &parameters);
+                }
+            });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        return labels;
+    };
+    const std::vector<int64_t> found = search_one_by_one(*index);
+    expect(std::all_of(found.begin(), found.end(), [](int64_t id) { return id >= n / 2; }),
+           "labels that the selector lets through");
+    expect(search_one_by_one(*loaded) == found, "the same after loading");
+
+    faiss::RangeSearchResult range(1);
+    index->range_search(1, x.data(), distance_of_fifth(*index), &range, &parameters);
+    expect(range.lims[1] > 0, "a range search");
+}
+
 void check_others() {
     const IndexPtr flat(faiss::index_factory(d, "PCA8,Flat"));
     flat->train(n, x.data());
@@ -115,6 +174,12 @@ int main() {
     try {
         check("VLC16x4");
         check("PCA8,VLC16x4");
+        check_server("VLC16x4");
+        check_others();
+        expect(!is_vlc(IndexPtr(faiss::index_factory(d, "IVF16,PQ8")).get()), "an IVFPQ");
+        setenv("VLC_FOR_IVFPQ", "1", 1);
+        check("IVF16,PQ8");
+        check("PCA8,IVF16,PQ8x4");
         check_others();
     } catch (const std::exception& error) {
         expect(false, error.what());

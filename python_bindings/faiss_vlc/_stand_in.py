@@ -1,0 +1,51 @@
+"""IndexVLC for programs that know the keys and classes of IVFPQ only."""
+
+import functools
+
+import faiss
+
+from faiss_vlc import swigvlc
+from faiss_vlc._index import IndexVLC, VLCParameters
+
+
+def stand_in_for_ivfpq(on=True):
+    """Lets an IndexVLC of as many lists and bytes stand in for each IVFPQ that is made from now on.
+
+    ``faiss.index_factory`` takes the keys ``[OPQ<m>[_<d>],]IVF<n>[_HNSW<m>],PQ<m>[x<bits>][np|fs]``, also as
+    a part of longer ones, and the constructors ``faiss.IndexIVFPQ`` and ``faiss.IndexIVFPQFastScan`` make one
+    from the same arguments. The quantizer that a constructor gets is not used, unless it holds centroids.
+    Files of IVFPQ are still read as IVFPQ. The environment variable VLC_FOR_IVFPQ=1 does the same from the
+    start.
+
+    Parameters
+    ----------
+    on : bool, optional
+        False: they are FAISS's again.
+    """
+    swigvlc.stand_in_for_ivfpq(bool(on))
+
+
+def _vlc_for(quantizer, d, nlist, m, nbits=8, metric=faiss.METRIC_L2, *_):
+    parameters = VLCParameters(m=nlist, bytes=max(1, (m * nbits + 7) // 8))
+    index = IndexVLC(d, parameters, metric)
+    if quantizer.ntotal == nlist:
+        index.quantizer.add(quantizer.reconstruct_n(0, nlist))
+    return index
+
+
+def _new_for(kind):
+    """Python calls __init__ of what __new__ returns only if it is of the class that was asked for."""
+    @functools.wraps(object.__new__)
+    def new(cls, *args, **keywords):
+        if cls is kind and len(args) >= 4 and swigvlc.stands_in_for_ivfpq():
+            return _vlc_for(*args, **keywords)
+        return object.__new__(cls)
+    return new
+
+
+def install():
+    """Changes FAISS's two classes."""
+    for name in ("IndexIVFPQ", "IndexIVFPQFastScan"):
+        kind = getattr(faiss, name, None)
+        if kind:
+            kind.__new__ = staticmethod(_new_for(kind))
