@@ -8,7 +8,9 @@
 #include <cxxabi.h>
 
 #include <cstdlib>
+#include <algorithm>
 #include <functional>
+#include <memory>
 #include <string>
 #include <typeinfo>
 #include <vector>
@@ -26,6 +28,8 @@
 #include <faiss_vlc/train.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
+#include <faiss_vlc/storage/save.h>
+#include <faiss_vlc/vectors/vector_file.h>
 %}
 
 // FAISS's headers are read for their class names only; what SWIG does not understand there is
@@ -165,6 +169,67 @@ faiss::Index* vlc_in_tree(faiss::Index* index, int i) {
         collect(*index);
     }
     return i >= 0 && i < int(found.size()) ? found[i] : nullptr;
+}
+
+/// A file of vectors, or of labels, as the command reads it (vectors/vector_file.h).
+class VectorFile {
+public:
+    VectorFile(const std::string& path, int d, const std::string& dtype, const std::string& dataset) {
+        faiss_vlc::VectorFileOptions options;
+        options.d = d;
+        options.dtype = dtype;
+        options.dataset = dataset;
+        reader_ = faiss_vlc::open_vectors(path, options);
+    }
+    int64_t n() const { return reader_->n(); }
+    int d() const { return reader_->d(); }
+    /// The next rows, at most count, into float32 count x d; returns how many.
+    int64_t read(int64_t count, float* out) { return reader_->read(count, out); }
+
+private:
+    std::unique_ptr<faiss_vlc::VectorReader> reader_;
+};
+class LabelFile {
+public:
+    LabelFile(const std::string& path, const std::string& dataset)
+        : labels_(faiss_vlc::read_labels(path, dataset)) {}
+    int64_t n() const { return labels_.n; }
+    int d() const { return labels_.d; }
+    /// All of them into int64 n x d.
+    void copy(int64_t* out) const { std::copy(labels_.data.begin(), labels_.data.end(), out); }
+
+private:
+    faiss_vlc::Matrix<int64_t> labels_;
+};
+
+/// The sections that a file of the index has, "name bytes" a line.
+std::string section_lines(const faiss_vlc::IndexVLC* index) {
+    std::string lines;
+    faiss_vlc::index_sections(*index).each([&](const std::string& name, uint64_t size, const auto&) {
+        lines += name + " " + std::to_string(size) + "\n";
+    });
+    return lines;
+}
+
+/// Bytes of a file of the index.
+int64_t payload_size(const faiss_vlc::IndexVLC* index) {
+    return int64_t(faiss_vlc::index_sections(*index).total_size());
+}
+
+/// The bytes of a section into out, which has room for as many as section_lines() says.
+void copy_section(const faiss_vlc::IndexVLC* index, const std::string& wanted, uint8_t* out) {
+    struct Sink : faiss_vlc::ByteSink {
+        uint8_t* to = nullptr;
+        void write(const void* data, size_t size) override {
+            to = std::copy_n(static_cast<const uint8_t*>(data), size, to);
+        }
+    } sink;
+    sink.to = out;
+    faiss_vlc::index_sections(*index).each([&](const std::string& name, uint64_t, const auto& produce) {
+        if (name == wanted) {
+            produce(sink);
+        }
+    });
 }
 
 /// The parameters by name, one a line.

@@ -51,6 +51,10 @@ public:
     /// Calls `producer` twice in each write(); it must write exactly `size` bytes.
     void add(const std::string& name, bool required, uint64_t size, Producer producer);
 
+    /// Calls visit(name, bytes, producer) for each section, in the order of the file.
+    void
+    each(const std::function<void(const std::string&, uint64_t, const Producer&)>& visit) const;
+
     /// Bytes that write() will write.
     uint64_t total_size() const;
 

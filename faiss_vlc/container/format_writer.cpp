@@ -77,6 +77,13 @@ void SectionWriter::add(const std::string& name, bool required, uint64_t size, P
     items_.push_back({name, required, size, std::move(producer)});
 }
 
+void SectionWriter::each(
+        const std::function<void(const std::string&, uint64_t, const Producer&)>& visit) const {
+    for (const Item& item : items_) {
+        visit(item.name, item.size, item.producer);
+    }
+}
+
 uint64_t SectionWriter::total_size() const {
     uint64_t end = kHeaderSize + kEntrySize * items_.size();
     for (const Item& item : items_) {

@@ -77,7 +77,7 @@ size_t Model::memory() const {
     }
     return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
            bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(codebook.words) +
-           bytes(codebook.norms) + routing.memory() + derived_.memory();
+           bytes(codebook.norms) + bytes(record.energies) + routing.memory() + derived_.memory();
 }
 
 float Model::anchor_distance(const float* q, int j) const {

@@ -25,6 +25,9 @@ struct TrainingRecord {
     uint32_t seed = 0;
     float energy_train = 0; ///< mean squared distance to the nearest anchor, in the data's units
     float energy_held = 0;
+    /// The same of each iteration as it began, on the rows that it saw; if vectors are routed, of
+    /// what they are routed by. None where anchors were given.
+    std::vector<float> energies;
 };
 
 /// All that training learns, as a file stores it, with what is derived of it; immutable afterwards

@@ -230,6 +230,30 @@ AddedRows read_added(ByteReader r) {
     return added;
 }
 
+/// What is there of it: nothing depends on it.
+void read_training(const SectionReader& sections, TrainingRecord& record) {
+    if (sections.has(section::kTraining)) {
+        ByteReader r = sections.read(section::kTraining);
+        record.n = r.i64();
+        record.iterations = r.i32();
+        record.seed = r.u32();
+        record.energy_train = r.f32();
+        record.energy_held = r.f32();
+        r.expect_end();
+    }
+    if (sections.has(section::kEnergy)) {
+        ByteReader r = sections.read(section::kEnergy);
+        expect(record.iterations >= 1, r, "iterations", record.iterations,
+               "1 or more, of section training");
+        record.energies = r.array<float>(uint64_t(record.iterations));
+        for (const float energy : record.energies) {
+            expect(std::isfinite(energy) && energy >= 0, r, "energy", energy,
+                   "a finite number, 0 or above");
+        }
+        r.expect_end();
+    }
+}
+
 std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead& head) {
     auto model = std::make_shared<Model>();
     model->d = int(head.d);
@@ -305,15 +329,7 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
         query.expect_end();
         model->fine_queries = true;
     }
-    if (sections.has(section::kTraining)) {
-        ByteReader r = sections.read(section::kTraining);
-        model->record.n = r.i64();
-        model->record.iterations = r.i32();
-        model->record.seed = r.u32();
-        model->record.energy_train = r.f32();
-        model->record.energy_held = r.f32();
-        r.expect_end();
-    }
+    read_training(sections, model->record);
     model->usual_length = e.usual_length; // what it is for L2, if nothing else is said
     if (sections.has(section::kRecall)) {
         read_recall(sections.read(section::kRecall), *model);

@@ -94,6 +94,10 @@ void add_model(SectionWriter& sections, const Model& model) {
     w.f32(model.record.energy_train);
     w.f32(model.record.energy_held);
     sections.add(section::kTraining, kOptional, w.take());
+    if (!model.record.energies.empty()) {
+        w.array(model.record.energies.data(), model.record.energies.size());
+        sections.add(section::kEnergy, kOptional, w.take());
+    }
     add_recall(sections, model);
 
     w.f32(model.lattice.scale);

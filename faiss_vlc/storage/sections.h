@@ -14,6 +14,7 @@ namespace section {
 constexpr char kIndex[] = "index";
 constexpr char kParameters[] = "parameters";
 constexpr char kTraining[] = "training";
+constexpr char kEnergy[] = "energy";
 constexpr char kRecall[] = "recall";
 constexpr char kAdded[] = "added";
 constexpr char kLattice[] = "lattice";
@@ -35,11 +36,11 @@ constexpr char kCodes[] = "codes";
 inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
     known.insert(known.end(),
-                 {section::kIndex, section::kTraining, section::kRecall, section::kAdded,
-                  section::kLattice, section::kAnchors, section::kSpread, section::kFrame,
-                  section::kSigma, section::kLayout, section::kWords, section::kEstimator,
-                  section::kRankBias, section::kQuery, section::kRouting, section::kLists,
-                  section::kIds, section::kCodes});
+                 {section::kIndex, section::kTraining, section::kEnergy, section::kRecall,
+                  section::kAdded, section::kLattice, section::kAnchors, section::kSpread,
+                  section::kFrame, section::kSigma, section::kLayout, section::kWords,
+                  section::kEstimator, section::kRankBias, section::kQuery, section::kRouting,
+                  section::kLists, section::kIds, section::kCodes});
     return known;
 }
 

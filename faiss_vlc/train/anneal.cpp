@@ -68,6 +68,7 @@ void Annealing::iterate() {
     last_ = Last();
     last_.assigned = assign(schedule_.rows(t));
     last_.n_train = schedule_.training_rows(t);
+    state_.energy.push_back(float(double(last_.assigned.energy_train) / double(last_.n_train)));
     if (params_.robust != Robust::none) {
         engine_.get_distances(dist_.data(), kTypicalRows);
         last_.typical = typical_distances(last_.n_train, params_.kappa, dist_);
@@ -155,6 +156,7 @@ void Annealing::save() const {
 Anchors Annealing::settle() {
     Anchors result;
     result.iterations = state_.iteration;
+    result.course = state_.energy;
     result.merges = state_.merges;
     result.splits = state_.splits;
     faiss_vlc::settle(engine_, sample_, params_, result, [&] { return assign(shape_.n); });

@@ -1,6 +1,7 @@
 #include <faiss_vlc/train/checkpoint.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include <xxhash.h>
 
@@ -68,6 +69,7 @@ void write_checkpoint(const std::string& path, const Checkpoint& state) {
     sections.add("anchor", kRequired, state.anchor.data(), state.anchor.size() * 4);
     sections.add("bias", kRequired, state.bias.data(), state.bias.size() * 4);
     sections.add("label", kRequired, state.label.data(), state.label.size() * 4);
+    sections.add("energy", kRequired, state.energy.data(), state.energy.size() * 4);
     AtomicFile file(path);
     SinkTo<AtomicFile> sink(file);
     sections.write(sink);
@@ -76,7 +78,8 @@ void write_checkpoint(const std::string& path, const Checkpoint& state) {
 
 Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
                            const VLCParameters& params, const ParameterTable& table) {
-    const SectionReader sections(load_file(path), {"checkpoint", "anchor", "bias", "label"});
+    const SectionReader sections(load_file(path),
+                                 {"checkpoint", "anchor", "bias", "label", "energy"});
     sections.verify_all();
     ByteReader reader = sections.read("checkpoint");
     Checkpoint state;
@@ -102,6 +105,14 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     state.label.assign(label, label + shape.n);
 
     expect_within(path, "iteration", std::vector<int32_t>{state.iteration}, 1, params.iterations);
+    const float* energy = sections.view<float>("energy", state.iteration);
+    state.energy.assign(energy, energy + state.iteration);
+    for (const float e : state.energy) {
+        if (!(e >= 0 && std::isfinite(e))) {
+            fail("%s: energy of an iteration: 0 or above expected, %g met", path.c_str(),
+                 double(e));
+        }
+    }
     expect_within<int64_t>(path, "temperature", {state.temperature}, 1, INT64_MAX);
     expect_within<int64_t>(path, "energy", {state.first_energy, state.best_held}, 0, INT64_MAX);
     const int32_t most =

@@ -17,6 +17,9 @@ struct Checkpoint {
     int64_t temperature = 0, first_energy = 0, best_held = 0;
     int32_t patience = 0, merges = 0, splits = 0;
     std::vector<int32_t> anchor, bias, label;
+    /// Of each iteration: mean squared distance of training rows to the nearest anchor as it found
+    /// them, on the lattice.
+    std::vector<float> energy;
 };
 
 /// A hash of all that decides the course of training: sample and parameters, not the device.

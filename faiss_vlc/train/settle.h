@@ -27,6 +27,7 @@ struct Anchors {
     /// kept.
     std::vector<int8_t> route;
     std::vector<float> length;
+    std::vector<float> course; ///< energy of each iteration, see Checkpoint; none of given anchors
     int iterations = 0;
     int merges = 0, splits = 0;
 };

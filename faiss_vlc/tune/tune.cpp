@@ -1,6 +1,7 @@
 #include <faiss_vlc/tune/tune.h>
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -117,6 +118,11 @@ TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t 
     record.energy_held = shape.n > shape.n_train
                                  ? float(double(held) / double(shape.n - shape.n_train) * unit)
                                  : 0;
+    const double scale = (sample.routing.used() ? sample.routing.lattice : sample.lattice).scale;
+    for (const float energy : anchors.course) {
+        record.energies.push_back(
+                float(std::min(double(energy) / (scale * scale), double(FLT_MAX))));
+    }
     return record;
 }
 

@@ -52,7 +52,7 @@ def xxh64(data):
     return h ^ h >> 32
 
 
-KNOWN = """index parameters parameters.2 parameters.3 training lattice anchors routing spread frame sigma layout words
+KNOWN = """index parameters parameters.2 parameters.3 training energy lattice anchors routing spread frame sigma layout words
 estimator rank lists ids codes""".split()
 
 

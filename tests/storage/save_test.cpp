@@ -396,3 +396,26 @@ TEST(Save, FilesKeepWhatTrainingAndAddingCounted) {
         EXPECT_THROW(index_of(with(good, "added", 16, int64_t(-1))), faiss::FaissException);
     }
 }
+
+TEST(Save, FilesKeepTheEnergyOfEachIteration) {
+    const auto index = small_index();
+    const std::vector<float> energies = index->model->record.energies;
+    ASSERT_EQ(int(energies.size()), index->model->record.iterations);
+    const Bytes good = written(*index);
+    for (const auto& loaded : {index_of(good), index_of(written(*index_of(good)))}) {
+        EXPECT_EQ(loaded->model->record.energies, energies);
+    }
+    // files of before have none, nor have those whose anchors were given
+    const Bytes old =
+            forged(good, [](const std::string& name, Bytes&) { return name != "energy"; });
+    EXPECT_TRUE(index_of(old)->model->record.energies.empty());
+    EXPECT_EQ(written(*index_of(old)), old);
+    EXPECT_THROW(index_of(with(good, "energy", 4, -1.0f)), faiss::FaissException);
+    EXPECT_THROW(index_of(with(good, "energy", 0, INFINITY)), faiss::FaissException);
+    for (const int32_t iterations : {-1, 0, int(energies.size()) + 1, INT32_MAX}) {
+        EXPECT_THROW(index_of(with(good, "training", 8, iterations)), faiss::FaissException);
+    }
+    EXPECT_THROW(index_of(forged(
+                         good, [](const std::string& name, Bytes&) { return name != "training"; })),
+                 faiss::FaissException);
+}

@@ -30,6 +30,7 @@ TEST(Resume, ARunThatStoppedEarlyStaysStopped) {
     EXPECT_EQ(resumed.anchor, whole.anchor);
     EXPECT_EQ(resumed.label, whole.label);
     EXPECT_EQ(resumed.energy, whole.energy);
+    EXPECT_EQ(resumed.course, whole.course);
 }
 
 TEST(Resume, GoesOnFromACheckpoint) {
@@ -126,6 +127,9 @@ TEST(Resume, RefusesForgedStates) {
     EXPECT_TRUE(refused("splits", [](Checkpoint& c) { c.splits = -1; }));
     EXPECT_TRUE(refused("anchor", [](Checkpoint& c) { c.anchor[3] = INT32_MAX; }));
     EXPECT_TRUE(refused("anchor", [](Checkpoint& c) { c.anchor[3] = -kMaxAnchor - 1; }));
+    EXPECT_TRUE(refused("energy of an iteration", [](Checkpoint& c) { c.energy[1] = -1; }));
+    EXPECT_TRUE(refused("energy of an iteration", [](Checkpoint& c) { c.energy[0] = NAN; }));
+    EXPECT_TRUE(refused("\"energy\"", [](Checkpoint& c) { c.energy.pop_back(); }));
     EXPECT_TRUE(refused("bias", [](Checkpoint& c) { c.bias[5] = kMaxBias + 1; }));
     EXPECT_TRUE(refused("label", [](Checkpoint& c) { c.label[299] = 6; }));
     EXPECT_TRUE(refused("label", [](Checkpoint& c) { c.label[0] = -2; }));

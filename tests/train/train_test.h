@@ -54,6 +54,7 @@ inline void expect_same(const Anchors& a, const Anchors& b) {
     EXPECT_EQ(a.count, b.count);
     EXPECT_EQ(a.energy, b.energy);
     EXPECT_EQ(a.covariance, b.covariance);
+    EXPECT_EQ(a.course, b.course);
     EXPECT_EQ(a.iterations, b.iterations);
     EXPECT_EQ(a.merges, b.merges);
     EXPECT_EQ(a.splits, b.splits);

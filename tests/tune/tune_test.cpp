@@ -239,6 +239,11 @@ TEST(Tune, ModelIsConsistent) {
     EXPECT_GT(model.record.energy_held, model.record.energy_train);
     EXPECT_LT(model.record.energy_held, 1.3f * model.record.energy_train);
     EXPECT_TRUE(std::is_sorted(model.sigma.rbegin(), model.sigma.rend()));
+    // it falls to what the anchors leave in the end, in the data's units
+    ASSERT_EQ(int(model.record.energies.size()), t.anchors.iterations);
+    EXPECT_GT(model.record.energies.front(), 1.02f * model.record.energies.back());
+    EXPECT_NEAR(model.record.energies.back(), model.record.energy_train,
+                0.03 * model.record.energy_train);
     // the mean energy in lattice units is what the anchors leave
     const double energy =
             double(model.record.energy_held) * model.lattice.scale * model.lattice.scale;

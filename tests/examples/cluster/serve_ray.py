@@ -99,7 +99,8 @@ class Router:
         folder = pathlib.Path(folder)
         self.anchors = faiss.read_index(folder / ANCHORS)
         self.owner = np.load(folder / OWNERS)
-        self.shards = [Shard.remote(shard_file(folder, shard), threads) for shard in range(self.owner.max() + 1)]
+        self.shards = [Shard.remote(shard_file(folder, shard), threads) # type: ignore[attr-defined]
+                       for shard in range(self.owner.max() + 1)]
         self.asked = self.answered = 0
 
     def facts(self):
