@@ -1,6 +1,6 @@
 // Estimates of distances from words: what scan_lists does for levels, one query of a task after the
 // other. A work-group makes the query's table, which faiss_vlc/query/word_tables.cpp and
-// faiss_vlc/kernels/word_tables.h specify, number by number; entries have 32 bits here.
+// faiss_vlc/kernels/portable/words.cpp specify, number by number; entries have 32 bits here.
 //
 // Options: WORD_TABLES (the tables' address space: __global where __local has no room for them).
 #ifndef WORD_TABLES

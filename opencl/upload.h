@@ -7,8 +7,8 @@
 namespace faiss_vlc {
 
 /// A buffer of its own for these values.
-template <class T>
-Buffer upload(Device& device, const std::vector<T>& values, const char* what) {
+template <class T, class Allocator>
+Buffer upload(Device& device, const std::vector<T, Allocator>& values, const char* what) {
     Buffer buffer = device.allocate<T>(values.size(), what);
     device.write(buffer, values.data(), values.size() * sizeof(T));
     return buffer;

@@ -56,11 +56,10 @@ struct WordsView {
     const int16_t* words;
 };
 
-/// How table entries are counted: a product is worth its entry / step + base, where base is that of
-/// all blocks together.
-struct TableScale {
-    float step;
-    float base;
+/// Of the values that a block's words have for a query.
+struct ValueRange {
+    float least;
+    float most;
 };
 
 } // namespace faiss_vlc

@@ -37,12 +37,12 @@ uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, floa
             close = simd().scan.distances(list, acc + first, factors, in_block, bound,
                                           distance + first);
         } else {
-            uint8_t both[2 * kBlock] = {}; // see join_factors
-            for (int v = 0; v < in_block; v++) {
-                both[2 * v + 1] = factors[v];
+            uint16_t both[kBlock]; // see join_factors; what lies behind the last one is left alone
+            for (int v = 0; v < kBlock; v++) {
+                both[v] = uint16_t(factors[v] << 8);
             }
-            close = simd().scan.distances(list, acc + first, both, in_block, bound,
-                                          distance + first);
+            close = simd().scan.distances(list, acc + first, reinterpret_cast<uint8_t*>(both),
+                                          in_block, bound, distance + first);
         }
         within |= uint64_t(close) << first;
     }

@@ -6,7 +6,7 @@ namespace faiss_vlc {
 
 struct ListScan;
 struct WordsView;
-struct TableScale;
+struct ValueRange;
 
 constexpr int kScanBatch = 64;   ///< vectors scanned at once
 constexpr int kTogether = 4;     ///< queries ranked or rotated at once
@@ -117,25 +117,31 @@ struct Simd {
                                 const float* bounds, float* const* distances, uint64_t* within);
     };
 
-    /// Block codes: products with the words of a codebook, and sums of what codes stand for.
+    /// Block codes: products with the words of a codebook, tables of them, and sums of what codes
+    /// stand for.
     struct Words {
         /// dots[256 b + w] = <x, word w> over the slots of block b, exact.
         void (*products)(const WordsView& book, const int16_t* x, int32_t* dots);
 
-        /// Entries of 16 bits of v = dots - share * penalty (penalty: null for none), each block's
-        /// from its smallest v on: round((v - min) step), with the step by which no sum of an entry
-        /// a block exceeds 65535. A table is for this level's sums() alone: 512 bytes a block.
-        TableScale (*tables)(int blocks, const int32_t* dots, const float* penalty, float share,
-                             uint8_t* tables);
+        /// values[256 b + w] = <x, word w> - share * penalty[256 b + w] (penalty: null for none),
+        /// and the least and the largest of each block.
+        void (*values)(const WordsView& book, const int16_t* x, const float* penalty, float share,
+                       float* values, ValueRange* ranges);
+
+        /// Entries of 16 bits, each block's from its least value on: round((value - least) step).
+        /// No sum of an entry a block may exceed 65535. A table is for this level's sums() alone:
+        /// 512 bytes a block.
+        void (*entries)(int blocks, const float* values, const ValueRange* ranges, float step,
+                        uint8_t* tables);
 
         /// acc[v] = sum over blocks of the entry of vector v's word, for count <= kScanBatch
         /// vectors from the start of a block of a list on (room for count rounded up to 16).
         void (*sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
 
-        /// The same two for layouts with few blocks: entries of 32
-        /// bits, 1024 bytes a block, whose sums don't exceed 2^28.
-        TableScale (*few_tables)(int blocks, const int32_t* dots, const float* penalty, float share,
-                                 uint8_t* tables);
+        /// The same two for layouts with few blocks: entries of 32 bits, 1024 bytes a block, whose
+        /// sums don't exceed 2^28.
+        void (*few_entries)(int blocks, const float* values, const ValueRange* ranges, float step,
+                            uint8_t* tables);
         void (*few_sums)(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc);
     };
 

@@ -29,6 +29,8 @@ struct CacheLineAllocator {
     }
 };
 
-using AlignedBytes = std::vector<uint8_t, CacheLineAllocator<uint8_t>>;
+template <class T>
+using AlignedVector = std::vector<T, CacheLineAllocator<T>>;
+using AlignedBytes = AlignedVector<uint8_t>;
 
 } // namespace faiss_vlc

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <faiss_vlc/codec/codec.h>
+#include <faiss_vlc/lib/aligned.h>
 
 namespace faiss_vlc {
 
@@ -16,7 +17,7 @@ struct Codebook {
     static int limit(const Layout& layout);
 
     float unit = 1;             ///< in lattice units, times Model::code_scale
-    std::vector<int16_t> words; ///< per pair of slots 256 words x 2 components; empty slots are 0
+    AlignedVector<int16_t> words; ///< per pair of slots 256 words x 2 components; empty slots are 0
 
     // derived
     std::vector<int32_t> norms; ///< blocks x 256: squared

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/model/rank_tables.h>
 
 namespace faiss_vlc {
@@ -17,7 +18,7 @@ struct Derived {
     std::vector<float> step;           ///< frames x slots: sigma * step of the width, 0 where empty
     std::vector<float> inverse_step;   ///< frames x slots, 0 where empty
     std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
-    std::vector<float> penalty;           ///< words: their norms, blocks x 256
+    AlignedVector<float> penalty;         ///< words: their norms, blocks x 256
 
     Derived() = default;
     /// The model's frames have to be arranged for its layout.

@@ -18,22 +18,23 @@ void prefetch_bytes(const void* from, size_t bytes) {
 
 } // namespace
 
-Query::Query(const Model& model, AnchorRanking* ranking)
+Query::Query(const Model& model, AnchorRanking* ranking, WordTables* words)
     : model_(model), in_metric_(model),
       steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
       lattice_(model.dp()), scaled_(model.d + model.d % 2),
       rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
       zero_(model.slots()), rounded_(model.dp()),
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
-      ranking_(ranking ? *ranking : *own_ranking_) {
+      ranking_(ranking ? *ranking : *own_ranking_), words_(words) {
     scan_.layout = &model.layout;
     scan_.inner_product = model.metric == faiss::METRIC_INNER_PRODUCT;
     scan_.usual_length = model.estimator.usual_length;
     scan_.far = model.estimator.far;
-    if (model.layout.has_words()) {
-        words_ = std::make_unique<WordTables>(model);
-    } else {
+    if (!model.layout.has_words()) {
         levels_ = std::make_unique<LevelQuery>(model);
+    } else if (!words_) {
+        own_words_ = std::make_unique<WordTables>(model);
+        words_ = own_words_.get();
     }
 }
 
@@ -213,9 +214,10 @@ const ListScan& Query::list(int j) {
                       : prepare_levels(rotated(frame), base, j);
     };
     if (scan_.inner_product) {
-        if (frame != frame_) {
+        if (frame != frame_ || (words_ && words_->made() != words_made_)) {
             dot_scale_ = prepare(zero_.data());
             frame_ = frame;
+            words_made_ = words_ ? words_->made() : -1;
         }
         scan_.list_distance = -model.anchor_dot(lattice_.data(), j);
         scan_.reach = scan_.list_distance;

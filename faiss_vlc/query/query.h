@@ -55,8 +55,9 @@ private:
 class Query {
 public:
     /// Ranks with the given ranking of the same model, which has to live on, or with one of its
-    /// own.
-    explicit Query(const Model& model, AnchorRanking* ranking = nullptr);
+    /// own; the same of tables of words.
+    explicit Query(const Model& model, AnchorRanking* ranking = nullptr,
+                   WordTables* words = nullptr);
 
     /// float d; false if a component is NaN or infinite.
     bool set(const float* x);
@@ -82,7 +83,8 @@ public:
     void prefetch(int j) const;
     static void prefetch(const Model& model, int j);
 
-    /// Prepares a scan of list j, see list_scan.h. Valid until the next call.
+    /// Prepares a scan of list j, see list_scan.h. Valid until the next call, or that of a query
+    /// which shares the tables of words.
     const ListScan& list(int j);
 
     float distance(float estimate) const { return in_metric_(base_, estimate); }
@@ -109,8 +111,10 @@ private:
     float base_ = 0;      ///< <q, mean> in squared lattice units, inner products
     float dot_scale_ = 0; ///< of the query itself, inner products
     int frame_ = -1;      ///< that the query's side is prepared for, inner products
-    std::unique_ptr<LevelQuery> levels_;
-    std::unique_ptr<WordTables> words_;
+    std::unique_ptr<LevelQuery> levels_; ///< null: codes of words
+    std::unique_ptr<WordTables> own_words_;
+    WordTables* words_;       ///< null: codes of levels
+    int64_t words_made_ = -1; ///< for this query, as WordTables::made() counts, inner products
     ListScan scan_{};
 
     bool set_lattice(const float* x);

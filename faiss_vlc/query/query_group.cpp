@@ -13,9 +13,11 @@ int QueryGroup::size_for(int64_t n, int threads) {
 }
 
 QueryGroup::QueryGroup(const Model& model, int size)
-    : model_(model), ranking_(model, std::min(size, kTogether)), is_set_(size), lists_(size) {
+    : model_(model), ranking_(model, std::min(size, kTogether)),
+      words_(model.layout.has_words() ? std::make_unique<WordTables>(model) : nullptr),
+      is_set_(size), lists_(size) {
     for (int q = 0; q < size; q++) {
-        queries_.push_back(std::make_unique<Query>(model, &ranking_));
+        queries_.push_back(std::make_unique<Query>(model, &ranking_, words_.get()));
     }
 }
 

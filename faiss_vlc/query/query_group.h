@@ -9,7 +9,8 @@
 namespace faiss_vlc {
 
 /// Queries that one thread prepares together: anchors and axes are loaded once for several of
-/// them. The results are those of one by one. Holds scratch of about (2 + frames) x d x 4 bytes a
+/// them. The results are those of one by one. Codes of words are scanned for one query after the
+/// other, as they share a table (Query::list). Holds scratch of about (2 + frames) x d x 4 bytes a
 /// query.
 class QueryGroup {
 public:
@@ -42,6 +43,7 @@ public:
 private:
     const Model& model_;
     AnchorRanking ranking_;
+    std::unique_ptr<WordTables> words_;
     std::vector<std::unique_ptr<Query>> queries_;
     std::vector<uint8_t> is_set_;
     std::vector<const int64_t*> lists_;

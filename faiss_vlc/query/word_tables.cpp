@@ -5,27 +5,59 @@
 
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
 
+namespace {
+
+constexpr float kFar = 1e18f; // a query may be too far away for floats
+
+} // namespace
+
 WordTables::WordTables(const Model& model)
     : model_(model), residual_(model.slots()), rounded_(model.slots()),
-      dots_(size_t(model.layout.blocks()) * kWords), tables_(dots_.size() * 4),
-      limit_(float(Codebook::limit(model.layout))) {}
+      values_(size_t(model.layout.blocks()) * kWords), ranges_(model.layout.blocks()),
+      tables_(values_.size() * 4), limit_(float(Codebook::limit(model.layout))) {}
+
+WordTables::Scale WordTables::scale() const {
+    const Layout& layout = model_.layout;
+    float range = 0, base = 0;
+    for (const ValueRange& block : ranges_) {
+        range += block.most - block.least;
+        base += block.least;
+    }
+    return {range > 0 ? table_room(layout.blocks(), layout.has_few_blocks()) / range : 0.0f, base};
+}
+
+/// Sets residual_; returns its largest component, or the codebook's unit if that is more: a query may
+/// have no residual in the list.
+float WordTables::set_residual(const float* y, const float* base) {
+    float lane[kLanes] = {};
+    const auto visit = [&](int s, int i) {
+        residual_[s] = std::min(kFar, std::max(-kFar, y[s] - base[s]));
+        lane[i] = std::max(lane[i], std::fabs(residual_[s]));
+    };
+    const int n = model_.slots();
+    int s = 0;
+    for (; s + kLanes <= n; s += kLanes) {
+        for (int i = 0; i < kLanes; i++) {
+            visit(s + i, i);
+        }
+    }
+    for (int i = 0; s + i < n; i++) {
+        visit(s + i, i);
+    }
+    return std::max(model_.codebook.unit, *std::max_element(lane, lane + kLanes));
+}
 
 void WordTables::make(const float* y, const float* base, float distance) {
+    made_++;
     const Model& model = model_;
     const Layout& layout = model.layout;
     const int n = model.slots();
-    float largest = model.codebook.unit; // a query without residual in the list
-    constexpr float kFar = 1e18f;        // a query may be too far away for floats
-    for (int s = 0; s < n; s++) {
-        residual_[s] = std::min(kFar, std::max(-kFar, y[s] - base[s]));
-        largest = std::max(largest, std::fabs(residual_[s]));
-    }
+    const float largest = set_residual(y, base);
     simd().encode.round_scaled(n, residual_.data(), limit_ / largest, rounded_.data());
-    simd().words.products({layout.blocks(), layout.block_slot.data(), model.codebook.words.data()},
-                          rounded_.data(), dots_.data());
     const float product = model.codebook.unit * (largest / limit_); // that a unit of dots is worth
     float scale = 0, usual = 0;
     if (model.metric == faiss::METRIC_L2 && layout.factor_bytes < 2) {
@@ -34,12 +66,14 @@ void WordTables::make(const float* y, const float* base, float distance) {
         scale = layout.factor_bytes > 0 ? std::min(kFar, std::sqrt(distance / energy)) : 1.0f;
         usual = layout.factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0.0f;
     }
-    const auto make_tables =
-            layout.has_few_blocks() ? simd().words.few_tables : simd().words.tables;
     const float share = 0.5f * scale * model.codebook.unit * (limit_ / largest);
-    const TableScale by = make_tables(layout.blocks(), dots_.data(),
-                                      scale > 0 ? model.derived().penalty.data() : nullptr, share,
-                                      tables_.data());
+    const int blocks = layout.blocks();
+    simd().words.values({blocks, layout.block_slot.data(), model.codebook.words.data()},
+                        rounded_.data(), scale > 0 ? model.derived().penalty.data() : nullptr,
+                        share, values_.data(), ranges_.data());
+    const Scale by = this->scale();
+    (layout.has_few_blocks() ? simd().words.few_entries : simd().words.entries)(
+            blocks, values_.data(), ranges_.data(), by.step, tables_.data());
     // by.step is 0 where all words are alike: then the base counts by itself
     const float step = by.step > 0 ? by.step : 1.0f;
     constexpr float kMost = 1 << 30; // twice a sum fits beside it

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <vector>
 
+#include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/model/model.h>
 
 namespace faiss_vlc {
 
 /// What the words of a codebook add to a query's estimates in a list: see Simd::Words. One per
-/// thread.
+/// thread; queries that are scanned one after the other may share it.
 ///
 /// With z^ the decoded residual in units of the code's scale s (Model::code_scale), an entry of the
 /// sum stands for <w, z^> - s' |z^|^2 / 2, w being the query's residual. Where codes have factors
@@ -24,6 +26,8 @@ public:
     /// zeros) at `distance` = |q - a|^2, 0 for inner products.
     void make(const float* y, const float* base, float distance);
 
+    /// How often make() was called: tables that others have made since are gone.
+    int64_t made() const { return made_; }
     const uint8_t* tables() const { return tables_.data(); }
     /// 2 acc - half is twice the sum, in units of dot_scale.
     int32_t half() const { return half_; }
@@ -31,11 +35,21 @@ public:
     float dot_scale() const { return dot_scale_; }
 
 private:
+    /// What entries count the values in, and the least that a sum of them can be.
+    struct Scale {
+        float step;
+        float base;
+    };
+    Scale scale() const;
+    float set_residual(const float* y, const float* base);
+
     const Model& model_;
     std::vector<float> residual_; ///< slots
     std::vector<int16_t> rounded_;
-    std::vector<int32_t> dots_;
-    std::vector<uint8_t> tables_;
+    AlignedVector<float> values_; ///< blocks x 256
+    std::vector<ValueRange> ranges_;
+    AlignedBytes tables_;
+    int64_t made_ = 0;
     int32_t half_ = 0;
     float dot_scale_ = 0;
     float limit_;

@@ -22,7 +22,7 @@ void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const
         lists[q] = &queries[q]->list(int(list_no));
         estimate[q] = estimates[q];
     }
-    bool together = count == kScanTogether && !scope.model.layout.has_words();
+    bool together = count == kScanTogether;
     for (int q = 0; q < count; q++) {
         together = together && !lists[q]->fine;
     }
@@ -59,6 +59,9 @@ int ListMajor::size_for(const SearchScope& scope, int64_t n, int threads, size_t
     constexpr int64_t kMostResults = 1 << 17; // bounds what the queries' TopK hold
     constexpr int64_t kMostFloats = 1 << 24;  // of rotated queries
     constexpr int64_t kGroupsPerThread = 2;   // the first one pays for the scratch
+    if (scope.model.layout.has_words()) {
+        return 0; // tables are a query's own, and cost more than to load the codes
+    }
     if (scope.max_codes || scope.max_probes > probes || probes < kLeastProbes) {
         return 0; // with the limits, where a query ends depends on what it has seen
     }
@@ -104,6 +107,7 @@ Scanned ListMajor::scan(const SearchScope& scope, QueryGroup& group, std::vector
         }
     }
     sort_by_list(scope, group);
+    const uint32_t together = scope.model.layout.has_words() ? 1 : kScanTogether; // see QueryGroup
     Ahead ahead(scope.model, scope.lists, used_.size(), used_.data(), -1);
     ahead.next(0);
     for (size_t l = 0; l < used_.size(); l++) {
@@ -116,16 +120,16 @@ Scanned ListMajor::scan(const SearchScope& scope, QueryGroup& group, std::vector
             continue;
         }
         scanned += {end - begin, size * (end - begin)};
-        for (uint32_t at = begin; at < end; at += kScanTogether) {
-            const int count = int(std::min<uint32_t>(kScanTogether, end - at));
+        for (uint32_t at = begin; at < end; at += together) {
+            const int count = int(std::min<uint32_t>(together, end - at));
             Query* queries[kScanTogether];
             TopK* own[kScanTogether];
             for (int q = 0; q < count; q++) {
                 queries[q] = &group[int(queries_[at + q])];
                 own[q] = &tops[queries_[at + q]];
             }
-            for (uint32_t next = at + kScanTogether;
-                 next < std::min<uint32_t>(at + 2 * kScanTogether, end); next++) {
+            for (uint32_t next = at + together; next < std::min<uint32_t>(at + 2 * together, end);
+                 next++) {
                 group[int(queries_[next])].prefetch(int(j));
             }
             scan_list(scope, j, count, queries, own, ahead);

@@ -16,7 +16,8 @@ namespace faiss_vlc {
 class ListMajor {
 public:
     /// How many of n queries a thread should take together; 0 if scanning one by one is faster, as
-    /// it is for a few lists a query or where hardly two look into the same one (docs/decisions).
+    /// it is for codes of words, a few lists a query or where hardly two look into the same one
+    /// (docs/decisions).
     static int size_for(const SearchScope& scope, int64_t n, int threads, size_t probes, size_t k);
 
     /// Scans the lists of a group that is ranked and rotated, for as many queries as size_for()

@@ -50,8 +50,8 @@ TEST(Levels, AreWhole) {
         EXPECT_TRUE(own.rotate.tile && own.rotate.together);
         EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.blocks &&
                     own.scan.blocks_fine && own.scan.distances && own.scan.blocks_together);
-        EXPECT_TRUE(own.words.products && own.words.tables && own.words.sums &&
-                    own.words.few_tables && own.words.few_sums);
+        EXPECT_TRUE(own.words.products && own.words.values && own.words.entries && own.words.sums &&
+                    own.words.few_entries && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
                     own.encode.levels);
         EXPECT_TRUE(own.nearest.rows && own.nearest.words);

@@ -70,14 +70,19 @@ Book make_book(const Layout& layout, Kind kind, Random& random) {
 
 /// Entries as simd.h says, from the formula alone.
 struct Reference {
-    TableScale scale;
+    std::vector<float> values;
+    std::vector<ValueRange> ranges;
+    float step;
+    float base;
     std::vector<int32_t> entries;
     std::vector<int> most; ///< of each block the word with the largest entry
 };
 
 Reference reference_of(const Book& book, const float* penalty, float share, bool few) {
     const int blocks = book.layout.blocks();
-    std::vector<float> value(book.dots.size());
+    Reference made;
+    std::vector<float>& value = made.values;
+    value.resize(book.dots.size());
     for (size_t i = 0; i < value.size(); i++) {
         value[i] = float(book.dots[i]);
         if (penalty) {
@@ -86,21 +91,19 @@ Reference reference_of(const Book& book, const float* penalty, float share, bool
         }
     }
     float range = 0, base = 0;
-    std::vector<float> least(blocks);
-    Reference made;
     for (int b = 0; b < blocks; b++) {
         const float* of_block = &value[size_t(b) * kWords];
-        least[b] = *std::min_element(of_block, of_block + kWords);
         const float* largest = std::max_element(of_block, of_block + kWords);
         made.most.push_back(int(largest - of_block));
-        range += *largest - least[b];
-        base += least[b];
+        made.ranges.push_back({*std::min_element(of_block, of_block + kWords), *largest});
+        range += *largest - made.ranges[b].least;
+        base += made.ranges[b].least;
     }
     const float room = float((few ? (1 << 28) - 1024 : 65500) - 0.504 * blocks);
-    const float step = range > 0 ? room / range : 0.0f;
-    made.scale = {step, base};
+    made.step = range > 0 ? room / range : 0.0f;
+    made.base = base;
     for (size_t i = 0; i < value.size(); i++) {
-        const float scaled = (value[i] - least[i / kWords]) * step;
+        const float scaled = (value[i] - made.ranges[i / kWords].least) * made.step;
         made.entries.push_back(few ? int32_t(scaled + 0.5f) : int32_t(std::nearbyint(scaled)));
     }
     return made;
@@ -257,16 +260,22 @@ void check_scan_codes(const ListScan& scan, const List& list, const std::vector<
     }
 }
 
-/// The sums of a list by a level's own tables, in batches.
-std::vector<int32_t> level_sums(const Simd& level, const Book& book, const float* penalty,
-                                float share, const List& list, int n, const TableScale& wanted) {
-    const Layout& layout = book.layout;
+/// A level's own tables.
+std::vector<uint8_t> tables_of(const Simd& level, const Layout& layout,
+                               const Reference& reference) {
     const bool few = layout.has_few_blocks();
     std::vector<uint8_t> tables(size_t(layout.blocks()) * kWords * (few ? 4 : 2));
-    const TableScale scale = (few ? level.words.few_tables : level.words.tables)(
-            layout.blocks(), book.dots.data(), penalty, share, tables.data());
-    EXPECT_EQ(scale.step, wanted.step);
-    EXPECT_EQ(scale.base, wanted.base);
+    (few ? level.words.few_entries : level.words.entries)(layout.blocks(), reference.values.data(),
+                                                          reference.ranges.data(), reference.step,
+                                                          tables.data());
+    return tables;
+}
+
+/// The sums of a list by a level's own tables, in batches.
+std::vector<int32_t> level_sums(const Simd& level, const Layout& layout, const Reference& reference,
+                                const List& list, int n) {
+    const bool few = layout.has_few_blocks();
+    const std::vector<uint8_t> tables = tables_of(level, layout, reference);
     ListScan scan{};
     scan.layout = &layout;
     scan.tables = tables.data();
@@ -296,7 +305,7 @@ void check_words(const Layout& layout, const Case& of, Random& random) {
     const std::vector<int32_t> sums = sums_of(reference, layout, list, of.n);
     // vector 0 has the largest entry of every block
     EXPECT_LE(sums[0], few ? 1 << 28 : 65535);
-    if (reference.scale.step > 0) { // and what room there is is used
+    if (reference.step > 0) { // and what room there is is used
         EXPECT_GE(sums[0], (few ? 1 << 28 : 65500) * 0.999 - layout.blocks());
     }
     for (const Simd* level : levels()) {
@@ -305,16 +314,23 @@ void check_words(const Layout& layout, const Case& of, Random& random) {
         level->words.products({layout.blocks(), layout.block_slot.data(), book.words.data()},
                               book.x.data(), dots.data());
         EXPECT_EQ(dots, book.dots);
-        EXPECT_EQ(level_sums(*level, book, penalty, of.share, list, of.n, reference.scale), sums);
+        std::vector<float> values(book.dots.size());
+        std::vector<ValueRange> ranges(layout.blocks());
+        level->words.values({layout.blocks(), layout.block_slot.data(), book.words.data()},
+                            book.x.data(), penalty, of.share, values.data(), ranges.data());
+        EXPECT_EQ(values, reference.values);
+        for (int b = 0; b < layout.blocks(); b++) {
+            EXPECT_EQ(ranges[b].least, reference.ranges[b].least) << b;
+            EXPECT_EQ(ranges[b].most, reference.ranges[b].most) << b;
+        }
+        EXPECT_EQ(level_sums(*level, layout, reference, list, of.n), sums);
     }
     std::array<float, kGammaSteps> far;
     for (int g = 0; g < kGammaSteps; g++) {
         far[g] = 0.3f + 0.02f * float(g);
     }
     ListScan scan = random_scan(layout, far, random);
-    std::vector<uint8_t> tables(size_t(layout.blocks()) * kWords * (few ? 4 : 2));
-    (few ? simd().words.few_tables : simd().words.tables)(layout.blocks(), book.dots.data(),
-                                                          penalty, of.share, tables.data());
+    const std::vector<uint8_t> tables = tables_of(simd(), layout, reference);
     scan.tables = tables.data();
     check_scan_codes(scan, list, sums);
 }
@@ -365,8 +381,7 @@ TEST(Words, SumsAreWhatTheyStandFor) {
         const Reference reference = reference_of(book, book.norms.data(), share, few);
         const List list = make_list(layout, 64, reference.most, random);
         for (const Simd* level : levels()) {
-            const std::vector<int32_t> sums =
-                    level_sums(*level, book, book.norms.data(), share, list, 64, reference.scale);
+            const std::vector<int32_t> sums = level_sums(*level, layout, reference, list, 64);
             for (int v = 0; v < 64; v++) {
                 double exact = 0, magnitude = 0;
                 for (int b = 0; b < blocks; b++) {
@@ -375,8 +390,8 @@ TEST(Words, SumsAreWhatTheyStandFor) {
                     exact += book.dots[at] - double(share) * book.norms[at];
                     magnitude += std::fabs(double(book.dots[at])) + share * book.norms[at];
                 }
-                const double step = reference.scale.step;
-                ASSERT_NEAR(sums[v] / step + reference.scale.base, exact,
+                const double step = reference.step;
+                ASSERT_NEAR(sums[v] / step + reference.base, exact,
                             0.51 * blocks / step + 1e-6 * magnitude)
                         << level->name << " " << blocks;
             }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/query/query.h>
 #include <faiss_vlc/search/lists.h>
 
 #include <tests/support/word_index.h>
@@ -104,6 +105,29 @@ TEST(WordTables, AddedTogetherAsAlone) {
             alone->add(1, &base()[i * kDim]);
         }
         EXPECT_EQ(written(*together), written(*alone)) << name_of(*together);
+    }
+}
+
+// For inner products tables last from list to list, but not beyond another query's.
+TEST(WordTables, QueriesThatShareThemDoNotMixThemUp) {
+    for (const auto& index : all_kinds()) {
+        SCOPED_TRACE(name_of(*index));
+        const Model& model = *index->model;
+        const size_t bytes = size_t(model.layout.blocks()) * kWords * 2;
+        const auto tables_of = [&](Query& query, int list) {
+            const ListScan& scan = query.list(list);
+            return std::vector<uint8_t>(scan.tables, scan.tables + bytes);
+        };
+        WordTables words(model);
+        Query a(model, nullptr, &words), b(model, nullptr, &words), alone(model);
+        a.set(&base()[0]);
+        b.set(&base()[kDim]);
+        alone.set(&base()[0]);
+        for (const int list : {0, 0, 1, 3}) {
+            tables_of(b, list);
+            EXPECT_EQ(tables_of(a, list), tables_of(alone, list)) << list;
+            EXPECT_EQ(tables_of(a, list), tables_of(alone, list)) << list;
+        }
     }
 }
 

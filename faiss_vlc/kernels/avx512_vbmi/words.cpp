@@ -2,7 +2,6 @@
 
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
-#include <faiss_vlc/kernels/word_tables.h>
 
 // A table of 256 bytes is four registers, and a permutation of bytes looks up half of it for 64
 // vectors at once. Entries of 16 bits lie in two planes: the low bytes of a block's 256, then the
@@ -12,21 +11,43 @@ namespace faiss_vlc {
 
 namespace {
 
-TableScale tables(int blocks, const int32_t* dots, const float* penalty, float share,
-                  uint8_t* tables) {
-    const TableScale scale = table_scale(blocks, dots, penalty, share);
+/// The entries of 16 values: 16 bits of each number.
+__m512i round_values(const float* values, __m512 least, __m512 step) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(values), least), step);
+    return _mm512_cvtps_epi32(scaled);
+}
+
+void entries(int blocks, const float* values, const ValueRange* ranges, float step,
+             uint8_t* tables) {
+    const __m512 by = _mm512_set1_ps(step);
+    // byte 4 i + j of what follows is that of value i + 16 j
+    alignas(64) uint8_t place[64];
+    for (int i = 0; i < 64; i++) {
+        place[i] = uint8_t(i % 16 * 4 + i / 16);
+    }
+    const __m512i order = _mm512_load_si512(place);
+    const __m512i even = _mm512_set1_epi16(255);
     for (int b = 0; b < blocks; b++) {
-        alignas(64) uint16_t entries[kWords];
-        table_entries(dots, penalty, share, b, scale.step, entries);
-        uint8_t* low = tables + int64_t(b) * 2 * kWords;
-        for (int w = 0; w < kWords; w += 32) {
-            const __m512i some = _mm512_load_si512(entries + w);
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(low + w), _mm512_cvtepi16_epi8(some));
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(low + kWords + w),
-                                _mm512_cvtepi16_epi8(_mm512_srli_epi16(some, 8)));
+        const __m512 least = _mm512_set1_ps(ranges[b].least);
+        for (int w = 0; w < kWords; w += 64) {
+            const float* from = values + b * kWords + w;
+            const __m512i ac =
+                    _mm512_or_si512(round_values(from, least, by),
+                                    _mm512_slli_epi32(round_values(from + 32, least, by), 16));
+            const __m512i bd =
+                    _mm512_or_si512(round_values(from + 16, least, by),
+                                    _mm512_slli_epi32(round_values(from + 48, least, by), 16));
+            // a byte of ac where `even` is set, of bd elsewhere
+            constexpr int kChoose = 0xca;
+            const __m512i low =
+                    _mm512_ternarylogic_epi32(even, ac, _mm512_slli_epi16(bd, 8), kChoose);
+            const __m512i high =
+                    _mm512_ternarylogic_epi32(even, _mm512_srli_epi16(ac, 8), bd, kChoose);
+            uint8_t* to = tables + int64_t(b) * 2 * kWords + w;
+            _mm512_storeu_si512(to, _mm512_permutexvar_epi8(order, low));
+            _mm512_storeu_si512(to + kWords, _mm512_permutexvar_epi8(order, high));
         }
     }
-    return scale;
 }
 
 /// The entries of 64 codes in a plane of 256.
@@ -102,7 +123,7 @@ void sums(const ListScan& list, const uint8_t* blocks, int count, int32_t* acc) 
 } // namespace
 
 void avx512_vbmi::patch_words(Simd& simd) {
-    simd.words.tables = tables;
+    simd.words.entries = entries;
     simd.words.sums = sums;
 }
 

@@ -1,9 +1,9 @@
 #include <arm_neon.h>
+#include <cmath>
 
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/neon/estimates.h>
-#include <faiss_vlc/kernels/word_tables.h>
 
 // A table of 256 bytes is four times four registers, and a look-up in four of them leaves codes
 // beyond them to the next. Entries of 16 bits lie in two planes: the low bytes of a block's 256,
@@ -38,21 +38,45 @@ void products(const WordsView& book, const int16_t* x, int32_t* dots) {
     }
 }
 
-TableScale tables(int blocks, const int32_t* dots, const float* penalty, float share,
-                  uint8_t* tables) {
-    const TableScale scale = table_scale(blocks, dots, penalty, share);
+void values(const WordsView& book, const int16_t* x, const float* penalty, float share,
+            float* values, ValueRange* ranges) {
+    const float32x4_t by = vdupq_n_f32(share);
+    for (int b = 0; b < book.blocks; b++) {
+        int32_t dots[kWords];
+        products({1, book.slot + b, book.words}, x, dots);
+        float32x4_t low = vdupq_n_f32(INFINITY), high = vdupq_n_f32(-INFINITY);
+        for (int w = 0; w < kWords; w += 4) {
+            float32x4_t value = vcvtq_f32_s32(vld1q_s32(dots + w));
+            if (penalty) {
+                value = vsubq_f32(value, vmulq_f32(by, vld1q_f32(penalty + b * kWords + w)));
+            }
+            vst1q_f32(values + b * kWords + w, value);
+            low = vminq_f32(low, value);
+            high = vmaxq_f32(high, value);
+        }
+        ranges[b] = {vminvq_f32(low), vmaxvq_f32(high)};
+    }
+}
+
+void entries(int blocks, const float* values, const ValueRange* ranges, float step,
+             uint8_t* tables) {
     for (int b = 0; b < blocks; b++) {
-        uint16_t entries[kWords];
-        table_entries(dots, penalty, share, b, scale.step, entries);
+        const float32x4_t least = vdupq_n_f32(ranges[b].least);
+        const auto rounded = [&](const float* from) { // 8 values
+            const auto four = [&](const float* at) {
+                return vmovn_u32(
+                        vcvtnq_u32_f32(vmulq_n_f32(vsubq_f32(vld1q_f32(at), least), step)));
+            };
+            return vreinterpretq_u8_u16(vcombine_u16(four(from), four(from + 4)));
+        };
         uint8_t* low = tables + int64_t(b) * 2 * kWords;
         for (int w = 0; w < kWords; w += 16) {
-            const uint8x16_t some = vreinterpretq_u8_u16(vld1q_u16(entries + w));
-            const uint8x16_t more = vreinterpretq_u8_u16(vld1q_u16(entries + w + 8));
+            const uint8x16_t some = rounded(values + b * kWords + w);
+            const uint8x16_t more = rounded(values + b * kWords + w + 8);
             vst1q_u8(low + w, vuzp1q_u8(some, more));
             vst1q_u8(low + kWords + w, vuzp2q_u8(some, more));
         }
     }
-    return scale;
 }
 
 /// The entries of 16 codes in a plane of 256.
@@ -124,7 +148,8 @@ uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* fact
 void neon::patch_words(Simd& simd) {
     simd.scan.distances = distances;
     simd.words.products = products;
-    simd.words.tables = tables;
+    simd.words.values = values;
+    simd.words.entries = entries;
     simd.words.sums = sums;
 }
 

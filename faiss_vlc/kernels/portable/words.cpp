@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include <faiss_vlc/kernels/word_tables.h>
+#include <faiss_vlc/codec/codec.h>
+#include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
 
@@ -23,32 +24,53 @@ void products(const WordsView& book, const int16_t* x, int32_t* dots) {
     }
 }
 
-/// Tables of 16-bit entries, word by word.
-TableScale tables(int blocks, const int32_t* dots, const float* penalty, float share,
-                  uint8_t* tables) {
-    const TableScale scale = table_scale(blocks, dots, penalty, share);
-    for (int b = 0; b < blocks; b++) {
-        uint16_t entries[kWords];
-        table_entries(dots, penalty, share, b, scale.step, entries);
-        std::memcpy(tables + size_t(b) * sizeof(entries), entries, sizeof(entries));
+ValueRange range_of(const float* values) {
+    float low[kLanes], high[kLanes];
+    std::copy_n(values, kLanes, low);
+    std::copy_n(values, kLanes, high);
+    for (int w = kLanes; w < kWords; w += kLanes) {
+        for (int i = 0; i < kLanes; i++) {
+            const float v = values[w + i];
+            low[i] = v < low[i] ? v : low[i];
+            high[i] = v > high[i] ? v : high[i];
+        }
     }
-    return scale;
+    return {*std::min_element(low, low + kLanes), *std::max_element(high, high + kLanes)};
 }
 
-TableScale few_tables(int blocks, const int32_t* dots, const float* penalty, float share,
-                      uint8_t* tables) {
-    const TableScale scale = table_scale(blocks, dots, penalty, share, true);
-    for (int b = 0; b < blocks; b++) {
-        float least, most;
-        word_range(dots, penalty, share, b, &least, &most);
-        int32_t entries[kWords];
+void values(const WordsView& book, const int16_t* x, const float* penalty, float share,
+            float* values, ValueRange* ranges) {
+    for (int b = 0; b < book.blocks; b++) {
+        int32_t dots[kWords];
+        products({1, book.slot + b, book.words}, x, dots);
         for (int w = 0; w < kWords; w++) {
-            const float v = word_value(dots, penalty, share, b * kWords + w);
-            entries[w] = int32_t((v - least) * scale.step + 0.5f);
+            const int at = b * kWords + w;
+            values[at] = penalty ? float(dots[w]) - share * penalty[at] : float(dots[w]);
+        }
+        ranges[b] = range_of(values + b * kWords);
+    }
+}
+
+void entries(int blocks, const float* values, const ValueRange* ranges, float step,
+             uint8_t* tables) {
+    for (int b = 0; b < blocks; b++) {
+        uint16_t entries[kWords];
+        for (int w = 0; w < kWords; w++) {
+            entries[w] = uint16_t(round_even((values[b * kWords + w] - ranges[b].least) * step));
         }
         std::memcpy(tables + size_t(b) * sizeof(entries), entries, sizeof(entries));
     }
-    return scale;
+}
+
+void few_entries(int blocks, const float* values, const ValueRange* ranges, float step,
+                 uint8_t* tables) {
+    for (int b = 0; b < blocks; b++) {
+        int32_t entries[kWords];
+        for (int w = 0; w < kWords; w++) {
+            entries[w] = int32_t((values[b * kWords + w] - ranges[b].least) * step + 0.5f);
+        }
+        std::memcpy(tables + size_t(b) * sizeof(entries), entries, sizeof(entries));
+    }
 }
 
 template <class Entry>
@@ -73,9 +95,10 @@ void sums_of(const ListScan& list, const uint8_t* blocks, int count, int32_t* ac
 
 void portable::patch_words(Simd& simd) {
     simd.words.products = products;
-    simd.words.tables = tables;
+    simd.words.values = values;
+    simd.words.entries = entries;
     simd.words.sums = sums_of<uint16_t>;
-    simd.words.few_tables = few_tables;
+    simd.words.few_entries = few_entries;
     simd.words.few_sums = sums_of<int32_t>;
 }
 
