@@ -67,6 +67,15 @@ class StandIn(unittest.TestCase):
             stock = faiss.deserialize_index(faiss.serialize_index(make(IVFPQ)))
             self.assertIs(type(faiss.clone_index(stock)), faiss.IndexIVFPQ)
 
+    def test_what_no_vlc_can_be_stays(self):
+        flat = faiss.IndexFlat(D, faiss.METRIC_L1)
+        with standing_in():
+            self.assertIs(type(faiss.IndexIVFPQ(flat, D, 16, 8, 8, faiss.METRIC_L1)), faiss.IndexIVFPQ)
+            self.assertIs(type(faiss.IndexIVFPQR(faiss.IndexFlat(D), D, 16, 8, 8, 8, 8)), faiss.IndexIVFPQR)
+            if FAISS_VERSION >= (1, 12):
+                bare = faiss.IndexIVFPQ(faiss.IndexFlat(D), D, 16, 8, 8, faiss.METRIC_L2, False)
+                self.assertIs(type(bare), faiss.IndexIVFPQ)
+
     def test_centroids_of_the_quantizer(self):
         flat = faiss.IndexFlatL2(D)
         flat.add(TRAIN[:16])
