@@ -40,14 +40,21 @@ class _Finder:
         return None
 
 
+_called = False
+
+
 def install():
     """From now on `import faiss` imports faiss_vlc, too, unless the variables say 0. One of another kind is
-    named on stderr."""
+    named on stderr. Calling it again does nothing: Python reads .pth files twice where lib64 is a link."""
+    global _called
+    if _called:
+        return
+    _called = True
     wanted = False
     for name in ("VLC_LOAD", "VLC_FOR_IVFPQ"):
         value = os.environ.get(name, "")
         if value not in ("", "0", "1"):
             print(f"faiss_vlc: {name}: expected 1 or 0, got {value!r}", file=sys.stderr)
         wanted = wanted or value == "1"
-    if wanted and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if wanted:
         sys.meta_path.insert(0, _Finder())

@@ -185,7 +185,7 @@ def _train_distributed(self, x, rank, ranks, all_reduce, queries=None):
 def _merge_from(self, other, add_id=0):
     """Moves all vectors of an index of the same training here, add_id added to their ids; other is empty
     afterwards."""
-    faiss.IndexIVF.merge_from(self, other, add_id) # which has no default in FAISS 1.7
+    faiss.IndexIVF.merge_from(self, other, add_id) # whose wrapper has no default
 
 
 def _replace_invlists(self, invlists, own=False):

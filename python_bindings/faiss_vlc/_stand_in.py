@@ -33,12 +33,18 @@ def _vlc_for(quantizer, d, nlist, m, nbits=8, metric=faiss.METRIC_L2, *_):
     return index
 
 
+def _can_be_vlc(kind, args):
+    metric = args[5] if len(args) > 5 else faiss.METRIC_L2
+    own_invlists = kind is not faiss.IndexIVFPQ or len(args) < 7 or args[6]
+    return len(args) >= 4 and metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT) and own_invlists
+
+
 def _new_for(kind):
     """Python calls __init__ of what __new__ returns only if it is of the class that was asked for."""
     @functools.wraps(object.__new__)
-    def new(cls, *args, **keywords):
-        if cls is kind and len(args) >= 4 and swigvlc.stands_in_for_ivfpq():
-            return _vlc_for(*args, **keywords)
+    def new(cls, *args, **_):
+        if cls is kind and swigvlc.stands_in_for_ivfpq() and _can_be_vlc(kind, args):
+            return _vlc_for(*args)
         return object.__new__(cls)
     return new
 

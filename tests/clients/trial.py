@@ -18,9 +18,9 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 import faiss # noqa: E402
 import faiss_vlc # noqa: E402
 
-D, N, K = 32, 4000, 10
+D, N, K = 32, 10_000, 10
 NPROBE = 8
-KEYS = {"IVFPQ": "IVF32,PQ8", "VLC": "VLC32b8"}
+KEYS = {"IVFPQ": "IVF64,PQ8np", "VLC": "VLC64b8"}
 STEPS = ("build", "filter", "delete", "save")
 _BELOW = 0.02 # how far below IVFPQ's recall the VLC's may be
 
@@ -51,8 +51,9 @@ class Client:
     package = None
     known = {} # step: why it fails, with IVFPQ, too
 
-    def __init__(self, folder):
+    def __init__(self, folder, index):
         self.folder = folder
+        self.index_name = index # IVFPQ or VLC
 
     def build(self, key):
         """Makes an index of BASE in the client, by this key."""
@@ -117,23 +118,29 @@ def _offers(client, step):
     return {"filter": "filtered"}.get(step, step) in dir(client)
 
 
+def _try_step(client, step, done):
+    """Whether it worked, written to done."""
+    try:
+        _check(client, step, done)
+        done[step] = "yes"
+    except Exception as error: # what a client may throw is its own affair
+        done[step] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        if step not in client.known:
+            traceback.print_exc()
+    return done[step] == "yes"
+
+
 def _try(kind, keys, name):
     done = {"key": keys[name]}
     with tempfile.TemporaryDirectory() as folder:
-        client = kind(folder)
+        client = kind(folder, name)
         for step in STEPS:
             if not _offers(client, step):
                 done[step] = "-"
-                continue
-            try:
-                _check(client, step, done)
-                done[step] = "yes"
-            except Exception as error: # what a client may throw is its own affair
-                done[step] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-                if step not in kind.known:
-                    traceback.print_exc()
+            elif not _try_step(client, step, done):
                 if step == "build":
                     break
+                client.build(keys[name]) # for the next step, as this one may have left it half done
         if hasattr(client, "close"):
             client.close()
     return done

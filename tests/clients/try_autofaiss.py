@@ -9,28 +9,24 @@ from autofaiss import build_index
 import faiss_vlc
 from trial import BASE, Client, at_least, main, set_nprobe
 
-KEYS = {"IVFPQ": "IVF32,PQ8x8", "VLC": "IVF32,PQ8x8"} # the VLC stands in
+KEYS = {name: "OPQ16_32,IVF64,PQ16x4" for name in ("IVFPQ", "VLC")} # a VLC of 8 bytes stands in
 
 
 class AutoFaiss(Client):
     """autofaiss, `build_index`"""
     package = "autofaiss"
-    metric, front = "l2", ""
-    asked = 0
+    metric = "l2"
 
     def build(self, key):
-        type(self).asked += 1
-        faiss_vlc.stand_in_for_ivfpq(type(self).asked > 1) # the second is the VLC's turn
-        self.path = os.path.join(self.folder, "x.index")
+        stands_in = self.index_name == "VLC"
+        faiss_vlc.stand_in_for_ivfpq(stands_in)
         try:
-            self.index, _ = build_index(BASE, index_key=self.front + key, metric_type=self.metric, index_path=self.path,
-                                        index_infos_path=os.path.join(self.folder, "x.json"), nb_cores=1,
+            self.index, _ = build_index(BASE, index_key=key, metric_type=self.metric, save_on_disk=False, nb_cores=2,
                                         max_index_query_time_ms=10, max_index_memory_usage="1GB",
                                         current_memory_available="2GB")
         finally:
             faiss_vlc.stand_in_for_ivfpq(False)
-        stood_in = bool(faiss_vlc._plug.vlcs_in(self.index))
-        assert stood_in == (type(self).asked > 1), type(self.index)
+        assert bool(faiss_vlc._plug.vlcs_in(self.index)) == stands_in, type(self.index)
         set_nprobe(self.index)
 
     def search(self, queries, k):
@@ -40,7 +36,7 @@ class AutoFaiss(Client):
         return faiss.extract_index_ivf(self.index).search(self._inner(queries), k, params=at_least(least))[1]
 
     def _inner(self, queries):
-        return self.index.apply_chain(queries) if isinstance(self.index, faiss.IndexPreTransform) else queries
+        return self.index.chain.at(0).apply(queries) if isinstance(self.index, faiss.IndexPreTransform) else queries
 
     def delete(self, labels):
         ivf = faiss.extract_index_ivf(self.index)
@@ -48,17 +44,16 @@ class AutoFaiss(Client):
         ivf.remove_ids(np.asarray(labels))
 
     def save(self):
-        faiss.write_index(self.index, self.path)
+        faiss.write_index(self.index, os.path.join(self.folder, "x"))
 
     def load(self):
-        self.index = faiss.downcast_index(faiss.read_index(self.path))
+        self.index = faiss.downcast_index(faiss.read_index(os.path.join(self.folder, "x")))
         set_nprobe(self.index)
 
 
 class InnerProduct(AutoFaiss):
-    """autofaiss, `build_index` with OPQ and inner products"""
-    metric, front = "ip", "OPQ8_32,"
-    asked = 0
+    """autofaiss, `build_index` for inner products"""
+    metric = "ip"
 
 
 main(AutoFaiss, InnerProduct, keys=KEYS)

@@ -19,7 +19,7 @@ class Dask(Workers):
         if not self.cluster:
             self.cluster = Cluster(n_workers=2, threads_per_worker=1, dashboard_address=None,
                                    local_directory=self.folder)
-        index = self.cluster.scatter(self.index, broadcast=True)
+        index = self.cluster.scatter(self.index, broadcast=True, hash=False) # each time anew
         return self.cluster.gather([self.cluster.submit(function, index, part, *rest, pure=False) for part in parts])
 
     def save(self):

@@ -4,7 +4,7 @@ import os
 
 import faiss
 import numpy as np
-from sentence_transformers.util import semantic_search_faiss
+from sentence_transformers.util.quantization import semantic_search_faiss
 
 from trial import BASE, Client, fresh_index, main
 

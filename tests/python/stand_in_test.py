@@ -67,6 +67,15 @@ class StandIn(unittest.TestCase):
             stock = faiss.deserialize_index(faiss.serialize_index(make(IVFPQ)))
             self.assertIs(type(faiss.clone_index(stock)), faiss.IndexIVFPQ)
 
+    def test_what_no_vlc_can_be_stays(self):
+        flat = faiss.IndexFlat(D, faiss.METRIC_L1)
+        with standing_in():
+            self.assertIs(type(faiss.IndexIVFPQ(flat, D, 16, 8, 8, faiss.METRIC_L1)), faiss.IndexIVFPQ)
+            self.assertIs(type(faiss.IndexIVFPQR(faiss.IndexFlat(D), D, 16, 8, 8, 8, 8)), faiss.IndexIVFPQR)
+            if FAISS_VERSION >= (1, 12):
+                bare = faiss.IndexIVFPQ(faiss.IndexFlat(D), D, 16, 8, 8, faiss.METRIC_L2, False)
+                self.assertIs(type(bare), faiss.IndexIVFPQ)
+
     def test_centroids_of_the_quantizer(self):
         flat = faiss.IndexFlatL2(D)
         flat.add(TRAIN[:16])
@@ -188,7 +197,7 @@ class Arguments(unittest.TestCase):
     def test_merge_from(self):
         for key in (IVFPQ, VLC):
             first, second = make(key), make(key)
-            first.merge_from(second, *([0] if key == IVFPQ and FAISS_VERSION < (1, 8) else []))
+            first.merge_from(second, *([0] if key == IVFPQ else [])) # which FAISS asks for
             self.assertEqual((first.ntotal, second.ntotal), (2 * len(BASE), 0))
             self.assertEqual(sorted(np.unique(first.search(QUERIES, 5)[1]))[-1] < len(BASE), True)
 
