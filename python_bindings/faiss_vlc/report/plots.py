@@ -91,7 +91,7 @@ def label_points(figure: Any, axes: Any, points: Sequence[Any], chosen: Any) -> 
     taken: list[Any] = []
     for p in [chosen, points[-1], *points]:
         here = axes.transData.transform((p.recall, p.qps))
-        if any(np.hypot(*(here - other)) < 26 * figure.dpi / 72 for other in taken) and p is not chosen:
+        if any(np.hypot(*(here - other)) < 26 * figure.dpi / 72 for other in taken):
             continue
         taken.append(here)
         text = f"nprobe {p.nprobe}, the default" if p is chosen else str(p.nprobe)
