@@ -253,6 +253,13 @@ class Measures(Folder):
             parts.vlc.make_direct_map()
             np.testing.assert_array_equal(rows[np.argsort(labels)], parts.vlc.reconstruct_n(0, len(BASE)))
 
+    def test_labels(self):
+        ids = np.array([[2, -1], [0, 1]])
+        np.testing.assert_array_equal(facts.relabelled(np.array([7, 8, 9]), ids), [[9, -1], [7, 8]])
+        np.testing.assert_array_equal(facts.relabelled(None, ids), ids)
+        with self.assertRaisesRegex(report.ReportError, "the id 2, but labels for 2 vectors"):
+            facts.relabelled(np.array([7, 8]), ids)
+
     def test_nearest(self):
         for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
             blocks = [(np.arange(i, min(i + 300, 2000)), BASE[i : i + 300]) for i in range(0, 2000, 300)]

@@ -37,16 +37,17 @@ def python_in_pages(folder):
 
 
 class Types(unittest.TestCase):
-    def setUp(self):
+    @classmethod
+    def setUpClass(cls):
         holder = tempfile.TemporaryDirectory()
-        self.addCleanup(holder.cleanup)
-        self.folder = pathlib.Path(holder.name)
-        self.settings = self.folder / "mypy.ini"
+        cls.addClassCleanup(holder.cleanup)
+        cls.folder = pathlib.Path(holder.name)  # with mypy's cache, which all tests use
+        cls.settings = cls.folder / "mypy.ini"
         ignored = "".join(f"[mypy-faiss_vlc.{path.stem}]\nignore_errors = True\n" for path in PACKAGE.glob("*.py")
                           if path.stem.startswith("_") and path.stem not in ("__init__", "__main__"))
         # FAISS has no types, and what SWIG writes has errors
-        self.settings.write_text("[mypy]\nignore_missing_imports = True\ncheck_untyped_defs = True\n"
-                                 f"[mypy-faiss_vlc.swigvlc]\nignore_errors = True\n{ignored}")
+        cls.settings.write_text("[mypy]\nignore_missing_imports = True\ncheck_untyped_defs = True\n"
+                                f"[mypy-faiss_vlc.swigvlc]\nignore_errors = True\n{ignored}")
 
     def mypy(self, module, *arguments):
         paths = {"MYPYPATH": str(PACKAGE.parent), "PYTHONPATH": str(PACKAGE.parent)}

@@ -43,9 +43,12 @@ def transformed(transforms: list[Any], x: Any) -> Any:
 
 
 def relabelled(labels: Any, ids: Any) -> Any:
-    if labels is None or len(labels) == 0:
+    """ids as numbers of labels; None: they are labels themselves."""
+    if labels is None:
         return ids
-    return np.where(ids < 0, -1, labels[np.maximum(ids, 0)])
+    if np.size(ids) and np.max(ids) >= len(labels):
+        raise ReportError(f"the index has the id {np.max(ids)}, but labels for {len(labels)} vectors only")
+    return np.where(ids < 0, -1, labels[np.maximum(ids, 0)]) if len(labels) else ids
 
 
 def take_apart(whole: Any) -> Parts:

@@ -16,7 +16,7 @@ import numpy as np # noqa: E402
 # What is drawn in one of these gets the variable of its name.
 COLOURS = {"ink": "#010101", "muted": "#020202", "grid": "#030303", "accent": "#040404", "mark": "#050505",
            "gain": "#060606", "loss": "#070707", "faint": "#080808"}
-WIDTH = 5.4 # inches, at which letters are as large as the page's on a telephone
+WIDTH = 5.1 # inches; letters are legible on a telephone then
 STYLE = {
     "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 11, "axes.labelsize": 11,
     "xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10, "axes.spines.top": False,
@@ -32,7 +32,7 @@ def svg(figure: Any, name: str, alt: str) -> str:
     """The figure as an <svg> to put into a page that holds others; `alt` says what it shows."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]
@@ -49,7 +49,7 @@ def svg(figure: Any, name: str, alt: str) -> str:
 
 
 def axes_of(height: float, x: str, y: str, grid: str = "both") -> Any:
-    figure, axes = plt.subplots(figsize=(WIDTH, height))
+    figure, axes = plt.subplots(figsize=(WIDTH, height), constrained_layout=True)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(False)
@@ -91,7 +91,7 @@ def label_points(figure: Any, axes: Any, points: Sequence[Any], chosen: Any) -> 
     taken: list[Any] = []
     for p in [chosen, points[-1], *points]:
         here = axes.transData.transform((p.recall, p.qps))
-        if any(np.hypot(*(here - other)) < 26 * figure.dpi / 72 for other in taken) and p is not chosen:
+        if any(np.hypot(*(here - other)) < 26 * figure.dpi / 72 for other in taken):
             continue
         taken.append(here)
         text = f"nprobe {p.nprobe}, the default" if p is chosen else str(p.nprobe)
