@@ -135,10 +135,13 @@ uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* fact
     return within;
 }
 
-/// acc[v] = <query, codes of vector v>.
-void sum_block(const Layout& layout, const uint32_t* query, const uint8_t* block, int count,
-               int32_t* acc) {
-    std::fill_n(acc, kBlock, 0);
+struct Sums {
+    int32_t of[kBlock];
+};
+
+/// <query, codes of vector v>.
+inline Sums sums_of(const Layout& layout, const uint32_t* query, const uint8_t* block, int count) {
+    int32_t acc[kBlock] = {}; // not by a pointer, which might be to bytes of the block
     for (size_t i = 0; i < layout.fields.size(); i++) {
         const Field& f = layout.fields[i];
         const uint8_t* row = block + int64_t(f.offset) * count;
@@ -155,27 +158,29 @@ void sum_block(const Layout& layout, const uint32_t* query, const uint8_t* block
             add_field<1>(row, count, f.shift, mask, q, acc);
         }
     }
+    Sums sums;
+    std::copy_n(acc, kBlock, sums.of);
+    return sums;
 }
 
 uint32_t scan_block(const ListScan& list, const uint8_t* block, int count, float bound,
                     float* distance) {
     const Layout& layout = *list.layout;
-    int32_t acc[kBlock];
-    sum_block(layout, list.query, block, count, acc);
-    return distances(list, acc, block + int64_t(layout.code_bytes) * count, count, bound, distance);
+    const Sums sums = sums_of(layout, list.query, block, count);
+    return distances(list, sums.of, block + int64_t(layout.code_bytes) * count, count, bound,
+                     distance);
 }
 
 uint32_t scan_block_fine(const ListScan& list, const uint8_t* block, int count, float bound,
                          float* distance) {
     const Layout& layout = *list.layout;
     const uint8_t* factors = block + int64_t(layout.code_bytes) * count;
-    int32_t acc[kBlock], fine[kBlock];
-    sum_block(layout, list.query, block, count, acc);
-    sum_block(layout, list.fine, block, count, fine);
+    const Sums sums = sums_of(layout, list.query, block, count);
+    const Sums fine = sums_of(layout, list.fine, block, count);
     uint32_t within = 0;
     for (int v = 0; v < count; v++) {
-        const float rest = float(2 * fine[v] - list.fine_half) * kFineUnit;
-        distance[v] = distance_of(list, factors + 2 * v, float(2 * acc[v] - list.half) + rest);
+        const float rest = float(2 * fine.of[v] - list.fine_half) * kFineUnit;
+        distance[v] = distance_of(list, factors + 2 * v, float(2 * sums.of[v] - list.half) + rest);
         within |= uint32_t(distance[v] <= bound) << v;
     }
     return within;
