@@ -26,6 +26,8 @@
 #include <faiss_vlc/train.h>
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
+
+#include "layout.h"
 %}
 
 // FAISS's headers are read for their class names only; what SWIG does not understand there is
@@ -67,18 +69,22 @@ typedef uint64_t size_t;
 // An index that is returned gets the Python class of what it really is, ours and every one that the
 // faiss module has: SWIG's table of types is common to both modules and goes by C++ names.
 %{
-static PyObject* index_object(faiss::Index* index, int flags) {
-    if (!index) {
-        Py_RETURN_NONE;
-    }
+static swig_type_info* pointer_to(const std::type_info& type) {
     std::string name;
-    if (char* plain = abi::__cxa_demangle(typeid(*index).name(), nullptr, nullptr, nullptr)) {
+    if (char* plain = abi::__cxa_demangle(type.name(), nullptr, nullptr, nullptr)) {
         for (const char* c = plain; *c; c++) { // SWIG writes A< B >
             name += *c == '<' ? "< " : *c == '>' ? " >" : std::string(1, *c);
         }
         std::free(plain);
     }
-    swig_type_info* type = SWIG_TypeQuery((name + " *").c_str());
+    return SWIG_TypeQuery((name + " *").c_str());
+}
+
+static PyObject* index_object(faiss::Index* index, int flags) {
+    if (!index) {
+        Py_RETURN_NONE;
+    }
+    swig_type_info* type = pointer_to(typeid(*index));
     if (type && type->clientdata) {
         return SWIG_NewPointerObj(dynamic_cast<void*>(index), type, flags);
     }
@@ -210,5 +216,59 @@ void train_distributed(faiss_vlc::IndexVLC* index, int64_t n, const float* x, in
 std::string compiled_with_faiss() {
     return std::to_string(FAISS_VERSION_MAJOR) + "." + std::to_string(FAISS_VERSION_MINOR) + "." +
             std::to_string(FAISS_VERSION_PATCH);
+}
+%}
+
+// For _layout.py. An "object" is memory that FAISS's accessors take for one.
+%exception layout_object {
+    $action
+}
+%inline %{
+/// "class field offset size kind" for each public field of FAISS's, as this was compiled, one a line.
+std::string layout_fields() {
+    std::string lines;
+    for (const faiss_vlc::layout::Field& field : faiss_vlc::layout::fields()) {
+        lines += std::string(field.owner) + " " + field.name + " " + std::to_string(field.offset) +
+                " " + std::to_string(field.size) + " " + field.kind + "\n";
+    }
+    return lines;
+}
+
+/// "class function number" for virtual functions.
+std::string layout_virtuals() {
+    std::string lines;
+    for (const faiss_vlc::layout::Virtual& one : faiss_vlc::layout::virtuals()) {
+        lines += std::string(one.owner) + " " + one.name + " " + std::to_string(one.slot) + "\n";
+    }
+    return lines;
+}
+
+/// The classes of both.
+std::string layout_classes() {
+    std::string lines;
+    for (const faiss_vlc::layout::Class& one : faiss_vlc::layout::classes()) {
+        lines += std::string(one.name) + "\n";
+    }
+    return lines;
+}
+
+/// What stands at an address, as FAISS's accessors of a class take it; None where FAISS has no such class.
+PyObject* layout_object(const std::string& name, size_t address) {
+    for (const faiss_vlc::layout::Class& one : faiss_vlc::layout::classes()) {
+        swig_type_info* type = name == one.name ? pointer_to(one.type) : nullptr;
+        if (type) {
+            return SWIG_NewPointerObj(reinterpret_cast<void*>(address), type, 0);
+        }
+    }
+    return SWIG_Py_Void();
+}
+
+/// The address of a table whose virtual functions note their number, which layout_entered() takes (-1: none).
+size_t layout_table() {
+    return reinterpret_cast<size_t>(faiss_vlc::layout::noting_table());
+}
+
+int layout_entered() {
+    return std::exchange(faiss_vlc::layout::entered(), -1);
 }
 %}
