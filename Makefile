@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 # Builds the targets that are named, or all.
-BUILD = cmake --preset release && cmake --build --preset release
+BUILD = cmake --preset release -DFAISS_VLC_TESTS=ON && cmake --build --preset release
 # TESTS="save_test lists_test" builds and runs those alone.
 EMPTY :=
 CHOSEN = $(if $(TESTS),-R '^($(subst $(EMPTY) ,|,$(strip $(TESTS))))$$')
@@ -20,17 +20,21 @@ COUNTED = assign_bench reduce_bench update_bench encode_bench rank_bench scan_be
 
 SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
 
-.PHONY: help deps build test demo bench bench-check debug asan tsan clients crash soak fuzz install format format-check \
-	tidy clean
+.PHONY: help deps deps-build build test demo bench bench-check debug asan tsan clients crash soak fuzz install format \
+	format-check tidy clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
-deps: ## install the Debian packages that are missing from .ci/packages.txt
-	@.ci/install
+deps: ## install the Debian packages that are missing, for building, tests and benchmarks (.ci/packages)
+	@.ci/install python build test bench
 
-build: deps ## the library, the command and the Python package, in build/release
-	$(BUILD) --target product
+deps-build:
+	@.ci/install python build
+
+build: deps-build ## the library, the command and the Python package, in build/release
+	cmake --preset release -DFAISS_VLC_TESTS=OFF
+	cmake --build --preset release --target product
 
 test: deps ## build and run every test (TESTS names some)
 	$(BUILD) $(if $(TESTS),--target $(TESTS))

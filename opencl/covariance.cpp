@@ -1,16 +1,9 @@
 #include <opencl/covariance.h>
 
 #include <algorithm>
-#include <mutex>
-#include <string>
-#include <unordered_map>
 #include <vector>
 
-#define CL_TARGET_OPENCL_VERSION 120
-#define CL_USE_DEPRECATED_OPENCL_1_1_APIS
-#include <clblast.h>
-
-#include <faiss_vlc/lib/error.h>
+#include <opencl/clblast_products.h>
 
 namespace faiss_vlc {
 namespace {
@@ -18,79 +11,29 @@ namespace {
 constexpr int kBlockRows = 256; // 256 * 254^2 < 2^24
 constexpr uint64_t kSlabBytes = 32 << 20;
 
-using Parameters = std::unordered_map<std::string, size_t>;
-
-/// CLBlast fills its tables at their first use without a lock, and another device may be using
-/// them; in turns devices of one name also share what one of them has compiled. Its calls only
-/// enqueue.
-std::unique_lock<std::mutex> lock_clblast() {
-    static std::mutex mutex;
-    return std::unique_lock<std::mutex>(mutex);
-}
-
-/// CLBlast's defaults for unknown CPUs tile through local memory, which only costs a CPU time, both
-/// when compiling and when running. Here a work-item keeps a tile of sums in vector registers and
-/// there is nothing to wait for; what is never called is made trivial to compile. CLBlast keeps
-/// parameters per process and device and forgets compiled programs when they change: set once.
-void set_cpu_parameters(cl_device_id device) {
-    const auto precision = clblast::Precision::kSingle;
-    const std::pair<const char*, Parameters> wanted[] = {
-            {"Xgemm",
-             {{"GEMMK", 0},
-              {"MWG", 16},
-              {"NWG", 8},
-              {"KWG", 2},
-              {"MDIMC", 1},
-              {"NDIMC", 1},
-              {"MDIMA", 1},
-              {"NDIMB", 1},
-              {"KWI", 2},
-              {"VWM", 8},
-              {"VWN", 8},
-              {"STRM", 0},
-              {"STRN", 0},
-              {"SA", 0},
-              {"SB", 0},
-              {"KREG", 1}}},
-            {"XgemmDirect",
-             {{"WGD", 1},
-              {"MDIMCD", 1},
-              {"NDIMCD", 1},
-              {"MDIMAD", 1},
-              {"NDIMBD", 1},
-              {"KWID", 1},
-              {"VWMD", 1},
-              {"VWND", 1},
-              {"PADA", 0},
-              {"PADB", 0}}},
-            {"GemmRoutine", {{"XGEMM_MIN_INDIRECT_SIZE", 1}}},
-            {"Copy", {{"COPY_DIMX", 16}, {"COPY_DIMY", 1}, {"COPY_VW", 1}, {"COPY_WPT", 1}}},
-            {"Pad", {{"PAD_DIMX", 16}, {"PAD_DIMY", 1}, {"PAD_WPTX", 1}, {"PAD_WPTY", 1}}},
-            {"Transpose", {{"TRA_DIM", 8}, {"TRA_WPT", 1}, {"TRA_PAD", 0}, {"TRA_SHUFFLE", 0}}},
-            {"Padtranspose", {{"PADTRA_TILE", 8}, {"PADTRA_WPT", 1}, {"PADTRA_PAD", 0}}},
-    };
-    for (const auto& [kernel, parameters] : wanted) {
-        Parameters current;
-        if (clblast::RetrieveParameters(device, kernel, precision, current) !=
-            clblast::StatusCode::kSuccess) {
-            continue; // unknown to this version: its own choice works too
+/// product[at + b] = U^T U, at and below the diagonal, for each of `blocks` matrices U in
+/// `residual`.
+void multiply(const KernelSet& kernels, CovarianceRoutine routine, const Buffer& residual,
+              size_t dp, const Buffer& product, size_t at, size_t blocks) {
+    Device& device = *kernels.device;
+    if constexpr (kHasClblast) {
+        if (routine == CovarianceRoutine::kSyrk) {
+            return clblast_syrk(device, residual, kBlockRows, dp, product, at * dp * dp);
         }
-        if (current != parameters) {
-            clblast::OverrideParameters(device, kernel, precision, parameters);
+        if (routine == CovarianceRoutine::kBatchedGemm) {
+            return clblast_gemm_batched(device, residual, kBlockRows, dp, product, blocks);
         }
     }
-}
-
-void check(const Device& device, clblast::StatusCode status, const char* routine) {
-    if (status != clblast::StatusCode::kSuccess) {
-        fail("OpenCL device '%s': CLBlast's %s failed with status %d", device.info().name.c_str(),
-             routine, int(status));
-    }
+    device.launch(kernels.get("multiply_residuals"), blocks * dp * dp / 16, kernels.work_group,
+                  residual, int32_t(dp), int32_t(blocks), product);
 }
 
 } // namespace
 
 CovarianceRoutine default_covariance_routine(const DeviceInfo& info) {
+    if (!kHasClblast) {
+        return CovarianceRoutine::kOwn;
+    }
     return info.type == DeviceType::kCpu ? CovarianceRoutine::kSyrk
                                          : CovarianceRoutine::kBatchedGemm;
 }
@@ -102,16 +45,6 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
     Kernel& residual_rows = kernels.get("residual_rows");
     Kernel& add_products = kernels.get("add_products");
     const auto hold = device.lock();
-    cl_command_queue queue = device.queue();
-    if (device.info().type == DeviceType::kCpu) {
-        cl_device_id id = nullptr;
-        // NOLINTNEXTLINE(bugprone-sizeof-expression): the handle
-        if (clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(id), &id, nullptr) == CL_SUCCESS) {
-            const auto clblast_hold = lock_clblast();
-            set_cpu_parameters(id);
-        }
-    }
-
     const size_t dp = shape.dp;
     const size_t size = dp * dp;
     const size_t block = kBlockRows * dp;
@@ -134,30 +67,10 @@ void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffe
     };
     for (size_t first = 0; first < blocks; first += slab) {
         const size_t now = std::min(slab, blocks - first);
-        // Seen by columns a block is U^T (dp x 256): the products need no transposition.
-        if (routine == CovarianceRoutine::kSyrk) {
-            for (size_t b = 0; b < now; b++) {
-                make_residuals(first + b, 1);
-                const auto clblast_hold = lock_clblast();
-                check(device,
-                      clblast::Syrk<float>(clblast::Layout::kColMajor, clblast::Triangle::kUpper,
-                                           clblast::Transpose::kNo, dp, kBlockRows, 1.0f,
-                                           residual.handle(), 0, dp, 0.0f, product.handle(),
-                                           b * size, dp, &queue),
-                      "Syrk");
-                device.count_launch("clblast Syrk");
-            }
-        } else {
-            make_residuals(first, now);
-            const auto clblast_hold = lock_clblast();
-            check(device,
-                  clblast::GemmStridedBatched<float>(
-                          clblast::Layout::kColMajor, clblast::Transpose::kNo,
-                          clblast::Transpose::kYes, dp, dp, kBlockRows, 1.0f, residual.handle(), 0,
-                          dp, block, residual.handle(), 0, dp, block, 0.0f, product.handle(), 0, dp,
-                          size, now, &queue),
-                  "GemmStridedBatched");
-            device.count_launch("clblast GemmStridedBatched");
+        const size_t step = std::min(at_once, now);
+        for (size_t b = 0; b < now; b += step) {
+            make_residuals(first + b, step);
+            multiply(kernels, routine, residual, dp, product, b, step);
         }
         device.launch(add_products, size, kernels.work_group, product, int32_t(size), int32_t(now),
                       total);

@@ -7,16 +7,16 @@
 
 namespace faiss_vlc {
 
-/// Residual covariance on the device, exact: CLBlast multiplies float matrices of residuals
-/// (integers up to 254), 256 rows at a time so that every partial sum stays below 2^24, and a
-/// kernel adds the products up in 64 bits. faiss_vlc/train/stages/covariance.h specifies the
-/// result.
+/// Residual covariance on the device, exact: float matrices of residuals (integers up to 254) are
+/// multiplied, 256 rows at a time so that every partial sum stays below 2^24, and a kernel adds the
+/// products up in 64 bits. faiss_vlc/train/stages/covariance.h specifies the result.
 ///
+/// CLBlast multiplies, or a kernel of ours (kOwn) where this was built without it.
 /// CLBlast compiles all kernels of a routine when it is used first, which PoCL takes seconds for
 /// (it keeps them in its cache on disk). So CPUs use the routine with the fewest kernels, Syrk,
 /// block by block, with parameters that compile and run faster there; elsewhere all blocks of a
 /// slab go through one GemmStridedBatched.
-enum class CovarianceRoutine { kSyrk, kBatchedGemm };
+enum class CovarianceRoutine { kSyrk, kBatchedGemm, kOwn };
 
 CovarianceRoutine default_covariance_routine(const DeviceInfo& info);
 

@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <algorithm>
 #include <functional>
-#include <memory>
 #include <string>
 #include <typeinfo>
 #include <vector>
@@ -29,7 +28,8 @@
 #include <faiss_vlc/index/devices.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/storage/save.h>
-#include <faiss_vlc/vectors/vector_file.h>
+
+#include "layout.h"
 %}
 
 // FAISS's headers are read for their class names only; what SWIG does not understand there is
@@ -71,18 +71,22 @@ typedef uint64_t size_t;
 // An index that is returned gets the Python class of what it really is, ours and every one that the
 // faiss module has: SWIG's table of types is common to both modules and goes by C++ names.
 %{
-static PyObject* index_object(faiss::Index* index, int flags) {
-    if (!index) {
-        Py_RETURN_NONE;
-    }
+static swig_type_info* pointer_to(const std::type_info& type) {
     std::string name;
-    if (char* plain = abi::__cxa_demangle(typeid(*index).name(), nullptr, nullptr, nullptr)) {
+    if (char* plain = abi::__cxa_demangle(type.name(), nullptr, nullptr, nullptr)) {
         for (const char* c = plain; *c; c++) { // SWIG writes A< B >
             name += *c == '<' ? "< " : *c == '>' ? " >" : std::string(1, *c);
         }
         std::free(plain);
     }
-    swig_type_info* type = SWIG_TypeQuery((name + " *").c_str());
+    return SWIG_TypeQuery((name + " *").c_str());
+}
+
+static PyObject* index_object(faiss::Index* index, int flags) {
+    if (!index) {
+        Py_RETURN_NONE;
+    }
+    swig_type_info* type = pointer_to(typeid(*index));
     if (type && type->clientdata) {
         return SWIG_NewPointerObj(dynamic_cast<void*>(index), type, flags);
     }
@@ -171,37 +175,6 @@ faiss::Index* vlc_in_tree(faiss::Index* index, int i) {
     return i >= 0 && i < int(found.size()) ? found[i] : nullptr;
 }
 
-/// A file of vectors, or of labels, as the command reads it (vectors/vector_file.h).
-class VectorFile {
-public:
-    VectorFile(const std::string& path, int d, const std::string& dtype, const std::string& dataset) {
-        faiss_vlc::VectorFileOptions options;
-        options.d = d;
-        options.dtype = dtype;
-        options.dataset = dataset;
-        reader_ = faiss_vlc::open_vectors(path, options);
-    }
-    int64_t n() const { return reader_->n(); }
-    int d() const { return reader_->d(); }
-    /// The next rows, at most count, into float32 count x d; returns how many.
-    int64_t read(int64_t count, float* out) { return reader_->read(count, out); }
-
-private:
-    std::unique_ptr<faiss_vlc::VectorReader> reader_;
-};
-class LabelFile {
-public:
-    LabelFile(const std::string& path, const std::string& dataset)
-        : labels_(faiss_vlc::read_labels(path, dataset)) {}
-    int64_t n() const { return labels_.n; }
-    int d() const { return labels_.d; }
-    /// All of them into int64 n x d.
-    void copy(int64_t* out) const { std::copy(labels_.data.begin(), labels_.data.end(), out); }
-
-private:
-    faiss_vlc::Matrix<int64_t> labels_;
-};
-
 /// The sections that a file of the index has, "name bytes" a line.
 std::string section_lines(const faiss_vlc::IndexVLC* index) {
     std::string lines;
@@ -275,5 +248,59 @@ void train_distributed(faiss_vlc::IndexVLC* index, int64_t n, const float* x, in
 std::string compiled_with_faiss() {
     return std::to_string(FAISS_VERSION_MAJOR) + "." + std::to_string(FAISS_VERSION_MINOR) + "." +
             std::to_string(FAISS_VERSION_PATCH);
+}
+%}
+
+// For _layout.py. An "object" is memory that FAISS's accessors take for one.
+%exception layout_object {
+    $action
+}
+%inline %{
+/// "class field offset size kind" for each public field of FAISS's, as this was compiled, one a line.
+std::string layout_fields() {
+    std::string lines;
+    for (const faiss_vlc::layout::Field& field : faiss_vlc::layout::fields()) {
+        lines += std::string(field.owner) + " " + field.name + " " + std::to_string(field.offset) +
+                " " + std::to_string(field.size) + " " + field.kind + "\n";
+    }
+    return lines;
+}
+
+/// "class function number" for virtual functions.
+std::string layout_virtuals() {
+    std::string lines;
+    for (const faiss_vlc::layout::Virtual& one : faiss_vlc::layout::virtuals()) {
+        lines += std::string(one.owner) + " " + one.name + " " + std::to_string(one.slot) + "\n";
+    }
+    return lines;
+}
+
+/// The classes of both.
+std::string layout_classes() {
+    std::string lines;
+    for (const faiss_vlc::layout::Class& one : faiss_vlc::layout::classes()) {
+        lines += std::string(one.name) + "\n";
+    }
+    return lines;
+}
+
+/// What stands at an address, as FAISS's accessors of a class take it; None where FAISS has no such class.
+PyObject* layout_object(const std::string& name, size_t address) {
+    for (const faiss_vlc::layout::Class& one : faiss_vlc::layout::classes()) {
+        swig_type_info* type = name == one.name ? pointer_to(one.type) : nullptr;
+        if (type) {
+            return SWIG_NewPointerObj(reinterpret_cast<void*>(address), type, 0);
+        }
+    }
+    return SWIG_Py_Void();
+}
+
+/// The address of a table whose virtual functions note their number, which layout_entered() takes (-1: none).
+size_t layout_table() {
+    return reinterpret_cast<size_t>(faiss_vlc::layout::noting_table());
+}
+
+int layout_entered() {
+    return std::exchange(faiss_vlc::layout::entered(), -1);
 }
 %}

@@ -53,7 +53,7 @@ class Readme(unittest.TestCase):
 
     def test_every_command_is_known(self):
         met = {command[0] for block in commands() for command in block}
-        self.assertEqual(met, {"make", "python3", "venv/bin/pip", "vlc"})
+        self.assertEqual(met, {"make", "pip", "python3", "venv/bin/pip", "vlc"})
         self.assertEqual({name for name, _ in FENCE.findall(README)}, {"python", "cpp"})
 
     def test_make(self):
@@ -66,15 +66,35 @@ class Readme(unittest.TestCase):
             self.check(["make", "--dry-run", target], ROOT)
             self.assertRegex((ROOT / ".ci" / "run").read_text(encoding="utf-8"), rf"(?m)^make {target}$")
 
+    def test_wheel(self):
+        """It has the name that the script gives, which CI calls for that version and installs what it makes."""
+        (command,) = commands_of("pip")
+        script = (ROOT / "python_bindings" / "wheels" / "build.py").read_text(encoding="utf-8")
+        project = re.search(r"project\(faiss_vlc VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text("utf-8"))[1]
+        faiss_version = re.search(r"^version=(.+)$", (ROOT / ".ci" / "faiss_wheel").read_text("utf-8"), re.M)[1]
+        platform = re.search(r'^PLATFORM = "(.+)"$', script, re.M)[1]
+        self.assertIn("wheel.py-api=cp310", script)
+        self.assertIn("+faiss.{version}", script)
+        self.assertEqual(command, ["pip", "install",
+                                   f"faiss_vlc-{project}+faiss.{faiss_version}-cp310-abi3-{platform}.whl"])
+        self.assertIn(f"`python_bindings/wheels/build.py {faiss_version} ", README)
+        self.check([sys.executable, ROOT / "python_bindings" / "wheels" / "build.py", "--help"])
+
+    def test_package_lists(self):
+        named = set(re.findall(r"`(\w+)\.txt`", README))
+        self.assertEqual(named, {path.stem for path in (ROOT / ".ci" / "packages").glob("*.txt")})
+
     def test_venv_and_pip(self):
-        """Without the building, which takes minutes: .ci/faiss_wheel has pip do that."""
+        """Without the building, which takes minutes: the wheels' script has pip do that, and CI calls it."""
         for command in commands_of("python3"):
             self.assertEqual(command[1:3], ["-m", "venv"])
             self.check(["/usr/bin/" + command[0], *command[1:]])
         self.assertEqual(commands_of("venv/bin/pip"), [["venv/bin/pip", "install", "."]])
         self.check(["venv/bin/pip", "--version"])
         self.check(["venv/bin/python", "-c", "import faiss, numpy"]) # Debian's are seen
-        self.assertRegex((ROOT / ".ci" / "faiss_wheel").read_text(encoding="utf-8"), r"bin/pip\b.* install ")
+        script = (ROOT / "python_bindings" / "wheels" / "build.py").read_text(encoding="utf-8")
+        self.assertRegex(script, r'"pip", .*"wheel", ')
+        self.assertIn("python_bindings/wheels/build.py", (ROOT / ".ci" / "faiss_wheel").read_text(encoding="utf-8"))
         self.assertRegex((ROOT / ".ci" / "run").read_text(encoding="utf-8"), r"(?m)^\.ci/faiss_wheel$")
 
     @unittest.skipUnless((BUILD / "python").is_dir(), "this build has no Python package")

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <system_error>
 
@@ -193,9 +192,9 @@ void AtomicFile::create_temporary(bool exists) {
     }
     const int error = errno;
     if (exists && forbids(error)) {
-        std::error_code ignored;
-        const std::string folder = std::filesystem::temp_directory_path(ignored).string();
-        if (!folder.empty() && create_temporary(folder + "/", exists)) {
+        const char* named = std::getenv("TMPDIR");
+        const std::string folder = named && *named ? named : "/tmp";
+        if (create_temporary(folder + "/", exists)) {
             way_ = Way::in_place;
             return;
         }

@@ -1,6 +1,9 @@
 #include <faiss_vlc/train/dump.h>
 
-#include <filesystem>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include <faiss_vlc/lib/error.h>
@@ -22,17 +25,28 @@ std::vector<int64_t> widened(const std::vector<T>& values) {
     return std::vector<int64_t>(values.begin(), values.end());
 }
 
+/// With the folders above it; std::filesystem would ask for a newer libstdc++ than all else does.
+void create_folders(const std::string& path) {
+    int error = 0;
+    for (size_t end = 0; end != std::string::npos;) {
+        end = path.find('/', end + 1);
+        error = mkdir(path.substr(0, end).c_str(), 0777) == 0 ? 0 : errno;
+    }
+    struct stat found;
+    if (error == EEXIST && stat(path.c_str(), &found) == 0) {
+        error = S_ISDIR(found.st_mode) ? 0 : ENOTDIR;
+    }
+    if (error) {
+        fail("%s: cannot create the folder for intermediates: %s", path.c_str(),
+             std::strerror(error));
+    }
+}
+
 } // namespace
 
 Dump::Dump(const std::string& folder) : folder_(folder) {
-    if (folder_.empty()) {
-        return;
-    }
-    std::error_code error;
-    std::filesystem::create_directories(folder_, error);
-    if (error) {
-        fail("%s: cannot create the folder for intermediates: %s", folder_.c_str(),
-             error.message().c_str());
+    if (!folder_.empty()) {
+        create_folders(folder_);
     }
 }
 

@@ -36,25 +36,6 @@ const DTypeInfo& info_of(DType dtype) {
     fail("DType %d does not exist", static_cast<int>(dtype));
 }
 
-std::unique_ptr<VectorReader> open_any(const std::string& path, const VectorFileOptions& options,
-                                       vector_file::Content content) {
-    const std::string extension = vector_file::extension_of(path);
-    if (extension == ".hdf5" || extension == ".h5") {
-        return vector_file::open_hdf5(path, options, content);
-    }
-    return vector_file::open_flat(path, extension, options, content);
-}
-
-template <class T>
-Matrix<T> read_all(VectorReader& reader, int64_t max_rows) {
-    Matrix<T> matrix;
-    matrix.d = reader.d();
-    matrix.n = max_rows < 0 ? reader.n() : std::min(max_rows, reader.n());
-    matrix.data.resize(checked_count(matrix.n, uint64_t(matrix.d), sizeof(T), "values of a file"));
-    reader.read(matrix.n, matrix.data.data());
-    return matrix;
-}
-
 } // namespace
 
 const char* dtype_name(DType dtype) {
@@ -107,22 +88,6 @@ void VectorReader::seek(int64_t row) {
              static_cast<long long>(n_), static_cast<long long>(row));
     }
     next_ = row;
-}
-
-std::unique_ptr<VectorReader> open_vectors(const std::string& path,
-                                           const VectorFileOptions& options) {
-    return open_any(path, options, vector_file::Content::vectors);
-}
-
-Matrix<float> read_vectors(const std::string& path, const VectorFileOptions& options,
-                           int64_t max_rows) {
-    return read_all<float>(*open_vectors(path, options), max_rows);
-}
-
-Matrix<int64_t> read_labels(const std::string& path, const std::string& dataset) {
-    VectorFileOptions options;
-    options.dataset = dataset;
-    return read_all<int64_t>(*open_any(path, options, vector_file::Content::labels), -1);
 }
 
 namespace vector_file {

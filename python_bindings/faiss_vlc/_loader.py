@@ -66,6 +66,19 @@ def _hidden(path):
             f"own builds, as _swigfaiss.so is. What can be used of FAISS {FAISS_VERSION}: {_where_from(FAISS_VERSION)}.")
 
 
+def _prove_layout(extension, swigvlc):
+    """Raises ImportError unless FAISS's classes are those of the headers."""
+    from faiss_vlc import _layout
+    found = _layout.differences(extension, swigvlc)
+    if found:
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ImportError(
+            f"faiss_vlc {VERSION} was compiled with headers that are not those of {extension.__file__} (FAISS "
+            f"{faiss.__version__}): {'; '.join(found[:3])}{more}. Install FAISS {FAISS_VERSION} as faiss_vlc was built for "
+            f"({_where_from(FAISS_VERSION)}), or build faiss_vlc with this FAISS's own headers: "
+            "FAISS_INCLUDE_DIR=<their folder> pip install <the sources of faiss_vlc>")
+
+
 def load():
     """Binds our extension to FAISS's, or says why it can't."""
     check_version()
@@ -84,3 +97,4 @@ def load():
         raise ImportError(
             "faiss_vlc and the installed faiss were made by versions of SWIG that don't share types "
             f"(up to 4.3, and from 4.4 on): build faiss_vlc with the one that made {path}") from error
+    _prove_layout(extension, swigvlc)

@@ -1,5 +1,8 @@
 #include <opencl/covariance.h>
 
+#include <map>
+#include <string>
+
 #include <faiss_vlc/train/stages/assign.h>
 #include <faiss_vlc/train/stages/covariance.h>
 
@@ -29,6 +32,11 @@ void expect_equal(int work_group, CovarianceRoutine routine, const TestData& dat
     EXPECT_EQ(met, expected);
 }
 
+const std::map<CovarianceRoutine, std::string> kRoutines = {
+        {CovarianceRoutine::kSyrk, "clblast Syrk"},
+        {CovarianceRoutine::kBatchedGemm, "clblast GemmStridedBatched"},
+        {CovarianceRoutine::kOwn, "multiply_residuals"}};
+
 class OpenCLCovariance : public testing::TestWithParam<CovarianceRoutine> {};
 
 TEST_P(OpenCLCovariance, EqualsTheReference) {
@@ -45,9 +53,7 @@ TEST_P(OpenCLCovariance, EqualsTheReference) {
     expect_equal(64, GetParam(), TestData(600, 600, 384, 5, 1));
     EXPECT_GT(launched("residual_rows"), 0u);
     EXPECT_GT(launched("add_products"), 0u);
-    EXPECT_GT(launched(GetParam() == CovarianceRoutine::kSyrk ? "clblast Syrk"
-                                                              : "clblast GemmStridedBatched"),
-              0u);
+    EXPECT_GT(launched(kRoutines.at(GetParam())), 0u);
 }
 
 // Residuals as large as they get, all of one sign: partial sums come close to 2^24.
@@ -68,9 +74,11 @@ TEST_P(OpenCLCovariance, SlabsAddUp) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, OpenCLCovariance,
-                         testing::Values(CovarianceRoutine::kSyrk, CovarianceRoutine::kBatchedGemm),
+                         testing::Values(CovarianceRoutine::kSyrk, CovarianceRoutine::kBatchedGemm,
+                                         CovarianceRoutine::kOwn),
                          [](const auto& info) {
-                             return info.param == CovarianceRoutine::kSyrk ? "Syrk" : "BatchedGemm";
+                             const std::string& name = kRoutines.at(info.param);
+                             return name.substr(name.find(' ') + 1);
                          });
 
 } // namespace

@@ -1,0 +1,97 @@
+"""The import proves that FAISS's classes are as the headers say, and refuses what differs."""
+
+import unittest
+
+import faiss
+
+import faiss_vlc
+from faiss_vlc import _layout, _loader, swigvlc
+
+EXTENSION = _loader.faiss_extension()
+
+
+class Altered:
+    """Our extension with some lines of what it says of the headers changed, as other headers would."""
+
+    def __init__(self, which, old, new):
+        self.which, self.old, self.new = which, old, new
+
+    def __getattr__(self, name):
+        function = getattr(swigvlc, name)
+        if name != self.which:
+            return function
+        text = function()
+        assert text.count(self.old) == 1, (self.old, text.count(self.old))
+        return lambda: text.replace(self.old, self.new)
+
+
+def line_of(text, start):
+    (line,) = [line for line in text.splitlines() if line.startswith(start + " ")]
+    return line + "\n"
+
+
+class Layout(unittest.TestCase):
+    def differences(self, which, start, change):
+        line = line_of(getattr(swigvlc, which)(), start)
+        return _layout.differences(EXTENSION, Altered(which, line, change(line.split())))
+
+    def test_this_build_fits(self):
+        self.assertEqual(_layout.differences(EXTENSION, swigvlc), [])
+
+    def test_what_is_looked_at(self): # else the proof would be of nothing
+        fields = {tuple(line.split()[:2]) for line in swigvlc.layout_fields().splitlines()}
+        for owner, field in [("Index", "d"), ("Index", "metric_arg"), ("IndexIVF", "by_residual"), ("IndexIVF", "cp"),
+                             ("IndexIVF", "clustering_index"), ("IndexIVFPQ", "pq"), ("ClusteringParameters", "seed"),
+                             ("IndexIDMap", "id_map"), ("IndexHNSW", "storage"), ("IndexShards", "successive_ids"),
+                             ("DirectMap", "array"), ("InvertedLists", "nlist"), ("InvertedListScanner", "code_size"),
+                             ("SearchParametersIVF", "nprobe"), ("RangeSearchResult", "labels")]:
+            self.assertIn((owner, field), fields)
+            self.assertIn(field, _layout._accessors(getattr(faiss, owner)))
+        self.assertGreater(len(swigvlc.layout_virtuals().splitlines()), 50)
+
+    def test_a_field_elsewhere(self):
+        for owner, field, by in [("Index", "ntotal", 8), ("Index", "verbose", 1), ("Index", "metric_arg", -4),
+                                 ("IndexIVF", "invlists", 8), ("ClusteringParameters", "seed", 4),
+                                 ("IndexIVF", "direct_map", 8), ("IndexIVF", "cp", -8),
+                                 ("IndexIVF", "PARALLEL_MODE_NO_HEAP_INIT", 4), ("IndexIDMap", "id_map", 8),
+                                 ("SearchParametersIVF", "nprobe", 8), ("RangeSearchResult", "lims", -8)]:
+            with self.subTest(owner=owner, field=field):
+                found = self.differences("layout_fields", f"{owner} {field}", lambda words: " ".join(
+                    [*words[:2], str(int(words[2]) + by), *words[3:]]) + "\n") # noqa: B023
+                self.assertEqual(len(found), 1, found)
+                self.assertIn(f"{owner}.{field} lies elsewhere", found[0])
+
+    def test_a_field_of_another_size(self):
+        found = self.differences("layout_fields", "Index d", lambda words: " ".join([*words[:3], "8", "i"]) + "\n")
+        self.assertEqual(len(found), 1)
+        self.assertIn("Index.d lies elsewhere: not the 8 bytes", found[0])
+
+    def test_a_field_that_the_headers_lack(self):
+        found = self.differences("layout_fields", "ClusteringParameters seed", lambda words: "")
+        self.assertEqual(found, ["ClusteringParameters.seed is unknown to the headers"])
+
+    def test_another_virtual_function(self):
+        for owner, function in [("Index", "add"), ("IndexIVF", "encode_vectors"), ("InvertedLists", "get_ids"),
+                                ("IndexIVF", "search_preassigned"), ("IDSelector", "is_member")]:
+            with self.subTest(owner=owner, function=function):
+                found = self.differences("layout_virtuals", f"{owner} {function}", lambda words: " ".join(
+                    [*words[:2], str(int(words[2]) + 1)]) + "\n")
+                self.assertEqual(len(found), 1)
+                self.assertRegex(found[0], rf"{owner}.{function}\(\) is virtual function \d+ rather than \d+")
+
+    def test_a_virtual_function_that_faiss_lacks(self):
+        found = self.differences("layout_virtuals", "IndexIVF add_core", lambda words: "IndexIVF add_cores 20\n")
+        self.assertEqual(found, ["IndexIVF.add_cores() is only in the headers"])
+
+    def test_what_the_import_says(self):
+        line = line_of(swigvlc.layout_fields(), "IndexIVF nprobe")
+        with self.assertRaises(ImportError) as caught:
+            _loader._prove_layout(EXTENSION, Altered("layout_fields", line, ""))
+        for part in (f"are not those of {EXTENSION.__file__} (FAISS {faiss.__version__})",
+                     "IndexIVF.nprobe is unknown to the headers", f"Install FAISS {faiss_vlc.FAISS_VERSION}",
+                     "FAISS_INCLUDE_DIR="):
+            self.assertIn(part, str(caught.exception))
+
+
+if __name__ == "__main__":
+    unittest.main()
