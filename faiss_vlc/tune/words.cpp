@@ -218,6 +218,7 @@ bool BlockMeans::iterate() {
 Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_bytes,
                  int factor_bytes) {
     Model result = model;
+    result.fine_queries = false; // which levels have
     if (kind == WordAxes::own) {
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
