@@ -256,6 +256,7 @@ WordModel word_model(const Model& model, const Axes& axes, WordAxes kind, int co
                      int factor_bytes) {
     WordModel words{model, {}};
     Model& result = words.model;
+    result.fine_queries = false; // which levels have
     if (kind == WordAxes::own) {
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
