@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include <Eigen/Eigenvalues>
 
@@ -126,8 +127,9 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
     if (own) {
         return;
     }
+    packed_.reset(); // before there is another
     const int pairs = (d + 1) / 2;
-    packed_.assign(slot_axis_.size() * pairs * 2, 0);
+    auto packed = std::make_shared<std::vector<int8_t>>(slot_axis_.size() * pairs * 2, int8_t(0));
     inverse_norm_.assign(slot_axis_.size(), 0);
     for (int s = 0; s < slots(); s++) {
         const int axis = slot_axis_[s];
@@ -136,10 +138,11 @@ void Frame::arrange(const std::vector<int>& slot_axis) {
         }
         inverse_norm_[s] = inverse_norm(axis);
         for (int k = 0; k < d; k++) {
-            packed_[((size_t(s / 16) * pairs + k / 2) * 16 + s % 16) * 2 + k % 2] =
+            (*packed)[((size_t(s / 16) * pairs + k / 2) * 16 + s % 16) * 2 + k % 2] =
                     rows[size_t(axis) * d + k];
         }
     }
+    packed_ = std::move(packed);
 }
 
 Frame::Scaling Frame::scaling(int d, const float* x) {
@@ -178,7 +181,7 @@ void Frame::rotate(const int16_t* q, float unit, float* y) const {
     const auto rotate_tile = simd().rotate.tile;
     for (int t = 0; t < slots() / 16; t++) {
         int32_t sums[16];
-        rotate_tile(pairs, q, &packed_[size_t(t) * pairs * 32], sums);
+        rotate_tile(pairs, q, &(*packed_)[size_t(t) * pairs * 32], sums);
         for (int i = 0; i < 16; i++) {
             y[t * 16 + i] = float(sums[i]) * (unit * inverse_norm_[t * 16 + i]);
         }
@@ -202,7 +205,7 @@ void Frame::rotate_together(int count, const int16_t* const* q, const float* uni
         x[v] = q[from];
         sums[v] = reinterpret_cast<int32_t*>(y[from]);
     }
-    simd().rotate.together(n / 16, (d + 1) / 2, x, packed_.data(), sums);
+    simd().rotate.together(n / 16, (d + 1) / 2, x, packed_->data(), sums);
     for (int v = 0; v < count; v++) {
         for (int s = 0; s < n; s++) {
             int32_t sum;

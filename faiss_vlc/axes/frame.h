@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace faiss_vlc {
@@ -68,7 +69,8 @@ private:
 
     std::vector<int> slot_axis_;      ///< padded to a multiple of 16 with -1
     std::vector<float> inverse_norm_; ///< per slot, 0 where empty
-    std::vector<int8_t> packed_;      ///< tiles of 16 slots: pair of dimensions x 16 slots x 2
+    /// Tiles of 16 slots: pair of dimensions x 16 slots x 2. Copies of a frame share them.
+    std::shared_ptr<const std::vector<int8_t>> packed_;
 };
 
 } // namespace faiss_vlc

@@ -170,6 +170,21 @@ private:
     int code_size_;
 };
 
+/// Frees what finish() makes of large frames while a model waits.
+void put_away(Model& model) {
+    for (Frame& frame : model.frames) {
+        if (model.d > kExactDim) {
+            frame.arrange({});
+        }
+    }
+}
+
+void take_out(Model& model) {
+    if (model.d > kExactDim) {
+        model.finish();
+    }
+}
+
 /// The candidate of a model whose codes are settled.
 Candidate CodecTrial::judged(Model model) const {
     Candidate candidate;
@@ -235,7 +250,6 @@ Candidate CodecTrial::words(const Candidate& levels) const {
     const bool by_little = may_give_up && !trial_.given;
     WordLooks looks(sample_, anchors_, model_, axes_, code_size_, params_.seed);
     Candidate best;
-    WordModel best_words;
     double best_worth = -1;
     bool has_hope[2] = {false, false}; // turned axes, own ones
     for (const int factor_bytes : {2, 1, 0}) {
@@ -254,12 +268,12 @@ Candidate CodecTrial::words(const Candidate& levels) const {
                 }
             }
             WordModel words = looks.trained(factor_bytes, own);
-            Candidate candidate = judged(words.model);
+            Candidate candidate = judged(std::move(words.model));
             const double worth = double(candidate.found) * (factor_bytes > 0 ? kMore : 1.0);
             if (worth > best_worth) {
                 best_worth = worth;
                 best = std::move(candidate);
-                best_words = std::move(words);
+                put_away(best.model);
             }
         }
         if (by_little && best.found >= 0 &&
@@ -272,10 +286,16 @@ Candidate CodecTrial::words(const Candidate& levels) const {
     if (may_give_up && double(best.found) < enough) {
         return {};
     }
-    const WordRows rows(sample_, anchors_, kMaxVarianceRows, best_words);
-    train_words(rows, kMaxVarianceRows, kIterations, params_.seed, best_words);
-    Candidate trained = judged(std::move(best_words.model));
-    return trained.found > best.found ? std::move(trained) : std::move(best);
+    looks.forget_rows();
+    WordModel more{best.model, {}};
+    train_words(WordRows(sample_, anchors_, kMaxVarianceRows, more), kMaxVarianceRows, kIterations,
+                params_.seed, more);
+    Candidate trained = judged(std::move(more.model));
+    if (trained.found > best.found) {
+        return trained;
+    }
+    take_out(best.model);
+    return best;
 }
 
 int64_t CodecTrial::widely_found(const Candidate& candidate, const Trial& wide) const {
@@ -307,13 +327,21 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     if (trial.given && params.frame == FrameKind::principal && model.d <= kMostTurned) {
         axes.push_back(axes_by_queries(sample, anchors, trial, model));
     }
+    model.frames.clear(); // each candidate has its own
     const CodecTrial codecs(sample, anchors, trial, params, model, axes);
     Candidate chosen;
     if (codecs.allows_levels()) {
         chosen = codecs.levels();
     }
     if (codecs.allows_words()) {
+        const bool waits = chosen.found >= 0;
+        if (waits) {
+            put_away(chosen.model);
+        }
         Candidate words = codecs.words(chosen);
+        if (waits) {
+            take_out(chosen.model);
+        }
         if (chosen.found < 0 || (words.found >= 0 && codecs.prefers_words(chosen, words))) {
             chosen = std::move(words);
         }

@@ -36,7 +36,18 @@ double WordLooks::error_of(int factor_bytes, const Kind& kind) {
     WordModel words = untrained(factor_bytes, kind);
     const WordRows& rows = rows_for(words, kind);
     train_words(rows, kRows, kIterations, seed_, words);
-    return word_error(rows, kRows, kTestRows, words);
+    const double error = word_error(rows, kRows, kTestRows, words);
+    if (kind.kind == WordAxes::own && rows.are_large()) {
+        own_rows_.reset(); // they take little time to make again
+    }
+    return error;
+}
+
+void WordLooks::forget_rows() {
+    own_rows_.reset();
+    for (std::optional<WordRows>& rows : turned_rows_) {
+        rows.reset();
+    }
 }
 
 double WordLooks::error(int factor_bytes, bool own) {
@@ -75,6 +86,9 @@ WordModel WordLooks::trained(int factor_bytes, bool own) {
     WordModel words = untrained(factor_bytes, kind);
     const WordRows& rows = rows_for(words, kind);
     train_words(rows, kTrialRows, kTrialIterations, seed_, words);
+    if (own && rows.are_large()) {
+        own_rows_.reset(); // they take little time to make again
+    }
     return words;
 }
 

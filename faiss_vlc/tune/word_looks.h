@@ -25,6 +25,9 @@ public:
     /// words missed least when they were first looked at.
     WordModel trained(int factor_bytes, bool own);
 
+    /// Frees the rows.
+    void forget_rows();
+
 private:
     struct Kind {
         size_t axes; ///< their number

@@ -38,6 +38,8 @@ public:
     WordRows(const Sample& sample, const Anchors& anchors, int rows, WordModel& words);
 
     int size() const { return n_; }
+    /// Whether they take more than 128 MB.
+    bool are_large() const { return residual_.size() > size_t(32) << 20; }
     /// Where value() has the slots of a model in these axes; -1: it is an empty one.
     std::vector<int> columns(const WordModel& words) const;
     /// How many of at most `rows` a model's words are trained with.

@@ -139,6 +139,7 @@ TEST(HeldOut, ProductQuantizerFindsWhatFaissesDoes) {
     for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
         const int bytes = metric == faiss::METRIC_L2 ? 8 : 16;
         VLCParameters p = parameters(1, bytes);
+        p.codec = Codec::lattice; // whichever: the product quantizer knows nothing of it
         p.max_points_per_anchor = 6000;
         const Trained t(x, d, p, metric);
         faiss::IndexPQ pq(d, bytes, 8, metric);
