@@ -16,7 +16,7 @@ BUILD = cmake --preset release -DFAISS_VLC_TESTS=ON && cmake --build --preset re
 # TESTS="save_test lists_test" builds and runs those alone.
 EMPTY :=
 CHOSEN = $(if $(TESTS),-R '^($(subst $(EMPTY) ,|,$(strip $(TESTS))))$$')
-COUNTED = assign_bench reduce_bench update_bench encode_bench rank_bench scan_bench
+COUNTED = assign_bench reduce_bench update_bench encode_bench rank_bench scan_bench words_bench
 
 SOURCES = git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cl'
 

@@ -22,7 +22,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = pathlib.Path(os.environ.get("VLC_BUILD", ROOT / "build" / "release"))
 FIGURES = ROOT / "benchmarks" / "instructions.json"
 STAGES = {"assign": ["portable"], "reduce": ["portable"], "update": ["portable"],
-          "encode": ["portable", "avx2"], "rank": ["portable", "avx2"], "scan": ["portable", "avx2"]}
+          "encode": ["portable", "avx2"], "rank": ["portable", "avx2"], "scan": ["portable", "avx2"],
+          "words": ["portable", "avx2"]}
 MOST = 1.05
 
 

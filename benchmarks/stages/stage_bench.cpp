@@ -144,6 +144,11 @@ const faiss_vlc::IndexVLC& sample_index() {
     return dynamic_cast<const faiss_vlc::IndexVLC&>(*index);
 }
 
+const faiss_vlc::IndexVLC& sample_index_of_words() {
+    static const std::unique_ptr<faiss::Index> index(faiss_vlc::read_index(VLC_STAGE_WORDS));
+    return dynamic_cast<const faiss_vlc::IndexVLC&>(*index);
+}
+
 Training::Training(const std::string& device, int64_t rows) {
     const auto x = sample_rows("base.npy", rows);
     faiss_vlc::VLCParameters params;

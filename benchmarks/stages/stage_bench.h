@@ -40,6 +40,8 @@ private:
 faiss_vlc::Matrix<float> sample_rows(const char* name, int64_t most);
 /// IndexVLC of the sample: 256 lists, 32 bytes.
 const faiss_vlc::IndexVLC& sample_index();
+/// The same of 16 bytes, with codes of words.
+const faiss_vlc::IndexVLC& sample_index_of_words();
 
 /// An engine that holds the sample and 256 anchors, one assign, reduce and update behind it.
 struct Training {

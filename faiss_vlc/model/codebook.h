@@ -16,7 +16,7 @@ struct Codebook {
     /// stay below 2^28.
     static int limit(const Layout& layout);
 
-    float unit = 1;             ///< in lattice units, times Model::code_scale
+    float unit = 1;               ///< in lattice units, times Model::code_scale
     AlignedVector<int16_t> words; ///< per pair of slots 256 words x 2 components; empty slots are 0
 
     // derived

@@ -121,7 +121,7 @@ TEST(ListMajor, BatchesAreTheSameAsSingleQueries) {
             omp_set_num_threads(t);
             for (const idx_t n : {20, 21, 33, 40}) {
                 const SearchScope scope{*index.model, index.lists()};
-                ASSERT_GT(size_for(n, t, 18, 9, scope), 1);
+                ASSERT_EQ(size_for(n, t, 18, 9, scope) > 1, !index.model->layout.has_words());
                 faiss::indexIVF_stats.reset();
                 const Results batch = search(index, 9, nullptr,
                                              {queries().begin(), queries().begin() + n * kDim});
