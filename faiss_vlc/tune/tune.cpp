@@ -121,6 +121,23 @@ TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t 
     return record;
 }
 
+/// Whether components often have the same value as in another row: words can hold such values
+/// exactly, but not what is left of them when their lists' anchors are taken off.
+bool repeats_values(const Sample& sample) {
+    constexpr int64_t kPairs = 512;
+    constexpr double kOften = 0.3;
+    const Shape& shape = sample.shape;
+    const int64_t pairs = std::min(kPairs, shape.n - sample.first_kept - 1);
+    int64_t equal = 0;
+    for (int64_t i = 0; i < pairs; i++) {
+        const float *x = sample.vector(shape.n - 1 - i), *y = sample.vector(shape.n - 2 - i);
+        for (int k = 0; k < shape.d; k++) {
+            equal += x[k] == y[k];
+        }
+    }
+    return double(equal) > kOften * double(pairs * shape.d);
+}
+
 /// A model with its estimator, and what that is chosen by.
 struct Candidate {
     Model model;
@@ -152,9 +169,9 @@ public:
 
 private:
     Candidate judged(Model model) const;
-    /// Words of little training, in the vectors' own axes or in those others in which they miss
-    /// least.
-    Model quick_words(int factor_bytes, bool own, double& least_error) const;
+    /// Words of little training in axes of this kind; for principal ones also dealt, where these
+    /// miss less.
+    Model quick_words(int factor_bytes, WordAxes kind, double& least_error) const;
     int64_t widely_found(const Candidate& candidate, const Trial& wide) const;
 
     const Sample& sample_;
@@ -204,13 +221,13 @@ Candidate CodecTrial::levels() const {
     return best;
 }
 
-Model CodecTrial::quick_words(int factor_bytes, bool own, double& least_error) const {
+Model CodecTrial::quick_words(int factor_bytes, WordAxes kind, double& least_error) const {
     constexpr int kRows = 4096, kTestRows = 2048, kIterations = 3;
     Model best;
     double least = std::numeric_limits<double>::infinity();
-    const auto consider = [&](const Axes& axes, WordAxes kind) {
+    const auto consider = [&](const Axes& axes, WordAxes one) {
         check_interrupt();
-        Model model = word_model(model_, axes, kind, code_size_ - factor_bytes, factor_bytes);
+        Model model = word_model(model_, axes, one, code_size_ - factor_bytes, factor_bytes);
         train_words(sample_, anchors_, kRows, kIterations, params_.seed, model);
         const double error = word_error(sample_, anchors_, kRows, kTestRows, model);
         if (error < least) {
@@ -218,8 +235,8 @@ Model CodecTrial::quick_words(int factor_bytes, bool own, double& least_error) c
             best = std::move(model);
         }
     };
-    if (own) {
-        consider(axes_.front(), WordAxes::own);
+    if (kind != WordAxes::principal) {
+        consider(axes_.front(), kind);
     } else {
         for (const Axes& axes : axes_) {
             consider(axes, WordAxes::principal);
@@ -243,9 +260,12 @@ Candidate CodecTrial::words(const Candidate& levels) const {
         if (code_bytes < 1 || (best_worth >= 0 && code_bytes > model_.d)) {
             continue;
         }
-        for (const bool own : {true, false}) {
+        for (const WordAxes kind : {WordAxes::own, WordAxes::principal, WordAxes::whole}) {
+            if (kind == WordAxes::whole && (factor_bytes > 0 || !repeats_values(sample_))) {
+                continue;
+            }
             double error = 0;
-            Model model = quick_words(factor_bytes, own, error);
+            Model model = quick_words(factor_bytes, kind, error);
             if (may_give_up && !trial_.given && error > kHopeless * levels.missed) {
                 continue;
             }

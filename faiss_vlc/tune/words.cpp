@@ -218,7 +218,8 @@ bool BlockMeans::iterate() {
 Model word_model(const Model& model, const Axes& axes, WordAxes kind, int code_bytes,
                  int factor_bytes) {
     Model result = model;
-    if (kind == WordAxes::own) {
+    result.whole_words = kind == WordAxes::whole;
+    if (kind == WordAxes::own || kind == WordAxes::whole) {
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
     } else {

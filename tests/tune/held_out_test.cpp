@@ -278,6 +278,30 @@ TEST(HeldOut, EqualEstimatesShareTheirPlaces) {
     EXPECT_EQ(found_by(trial, terms, model), 5 + 2 + 5);    // 2.5 for five places
 }
 
+// 256 words hold eight zeros and ones exactly, but not what lists' anchors make of them.
+TEST(HeldOut, WordsAreOfWholeVectorsWhereValuesRepeat) {
+    const int d = 64, n = 4000;
+    Random random(10);
+    std::vector<float> share(size_t(10) * d);
+    for (float& s : share) {
+        s = float(random.unit());
+    }
+    std::vector<float> x(size_t(n) * d);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = random.unit() < share[i / d % 10 * d + i % d] ? 1.0f : 0.0f;
+    }
+    const Trained t(x, d, parameters(16, 8), faiss::METRIC_L2);
+    EXPECT_TRUE(t.model.whole_words);
+    EXPECT_EQ(t.model.layout.factor_bytes, 0);
+    EXPECT_GT(double(t.model.recall.estimated), 0.85 * double(t.model.recall.sought));
+    const Trained products(x, d, parameters(16, 8), faiss::METRIC_INNER_PRODUCT);
+    EXPECT_GT(double(products.model.recall.estimated), 0.8 * double(products.model.recall.sought));
+    for (float& v : x) {
+        v += float(0.1 * random.normal());
+    }
+    EXPECT_FALSE(Trained(x, d, parameters(16, 8), faiss::METRIC_L2).model.whole_words);
+}
+
 TEST(HeldOut, IsTheSameWithAnyThreads) {
     const std::vector<float> x = clustered(2000, 20, 30, 5);
     HeldOutRecall one, other;
