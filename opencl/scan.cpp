@@ -156,7 +156,7 @@ ScanStage::ScanStage(const SearchKernels& kernels, const Model& model)
 
     const Derived& derived = model.derived();
     std::vector<float> anchors = derived.anchor_lattice;
-    if (model.grid == AnchorGrid::int8) {
+    if (anchors.empty()) {
         anchors.assign(model.anchors8.begin(), model.anchors8.end());
     }
     std::vector<records::GammaStep> gammas;

@@ -50,6 +50,7 @@ Json code_of(const IndexVLC& index) {
     if (layout.has_words()) {
         json["blocks"] = layout.blocks();
         json["axes"] = index.model->frames[0].own ? "own" : "principal";
+        json["of"] = index.model->whole_words ? "vectors" : "residuals";
         return json;
     }
     std::vector<int> by_width(kMaxWidth + 1);
@@ -207,8 +208,8 @@ void print_index(const Json& json) {
                code["bytes"].get<int>(), code["factor_bytes"].get<int>(),
                code["id_bytes"].get<int>(), code["bits_per_dimension"].get<double>());
         if (code.contains("blocks")) {
-            printf(" words of 8 bits for %d blocks of %s axes", code["blocks"].get<int>(),
-                   code["axes"].get<std::string>().c_str());
+            printf(" words of 8 bits for %d blocks of %s axes, of %s", code["blocks"].get<int>(),
+                   code["axes"].get<std::string>().c_str(), code["of"].get<std::string>().c_str());
         }
         const Json by_bits = code.value("dimensions_by_bits", Json::object());
         for (const auto& item : by_bits.items()) {

@@ -10,10 +10,10 @@ Derived::Derived(const Model& model) : ranks(model) {
     if (model.routing.used()) {
         routes = RankTables(model.m, model.routing.dp(), model.routing.anchors.data());
     }
-    if (model.grid == AnchorGrid::float16) {
+    if (model.grid == AnchorGrid::float16 || model.whole_words) {
         const int d = model.d, pad = model.dp();
         anchor_lattice.assign(size_t(model.m) * pad, 0);
-        for (int j = 0; j < model.m; j++) {
+        for (int j = 0; j < model.m && !model.whole_words; j++) {
             for (int k = 0; k < d; k++) {
                 anchor_lattice[size_t(j) * pad + k] =
                         half_to_float(model.anchors16[size_t(j) * d + k]);
@@ -59,8 +59,8 @@ void Derived::rotate_anchors(const Model& model) {
         rescue.run([&] {
             std::vector<float> a(d);
             for (int k = 0; k < d; k++) {
-                a[k] = model.grid == AnchorGrid::int8 ? float(model.anchors8[size_t(j) * pad + k])
-                                                      : anchor_lattice[size_t(j) * pad + k];
+                a[k] = anchor_lattice.empty() ? float(model.anchors8[size_t(j) * pad + k])
+                                              : anchor_lattice[size_t(j) * pad + k];
             }
             model.frame_of(j).rotate(a.data(), &anchor_rotated[size_t(j) * n]);
         });

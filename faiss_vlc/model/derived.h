@@ -12,9 +12,11 @@ namespace faiss_vlc {
 /// What search and encoding read of a model, computed once from what is stored.
 struct Derived {
     RankTables ranks;
-    RankTables routes;                 ///< what vectors are assigned by, if the model routes
-    std::vector<float> anchor_lattice; ///< m x dp in lattice coordinates, grid float16 only
-    std::vector<float> anchor_rotated; ///< m x slots
+    RankTables routes; ///< what vectors are assigned by, if the model routes
+    /// m x dp in lattice coordinates: where codes start from, if that is not anchors8: the anchors
+    /// of grid float16, or 0 for whole words.
+    std::vector<float> anchor_lattice;
+    std::vector<float> anchor_rotated; ///< m x slots: the same in the lists' frames
     std::vector<float> step;           ///< frames x slots: sigma * step of the width, 0 where empty
     std::vector<float> inverse_step;   ///< frames x slots, 0 where empty
     std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1

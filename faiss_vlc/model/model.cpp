@@ -57,8 +57,8 @@ bool Model::same_as(const Model& other) const {
                        same_axes) &&
             layout.code_bytes == other.layout.code_bytes && layout.codec == other.layout.codec &&
             layout.factor_bytes == other.layout.factor_bytes &&
-            layout.block_axis == other.layout.block_axis && codebook.unit == other.codebook.unit &&
-            codebook.words == other.codebook.words &&
+            layout.block_axis == other.layout.block_axis && whole_words == other.whole_words &&
+            codebook.unit == other.codebook.unit && codebook.words == other.codebook.words &&
             std::equal(layout.fields.begin(), layout.fields.end(), other.layout.fields.begin(),
                        other.layout.fields.end(), same_field) &&
             std::equal(std::begin(estimator.gamma), std::end(estimator.gamma),
@@ -81,13 +81,13 @@ size_t Model::memory() const {
 }
 
 float Model::anchor_distance(const float* q, int j) const {
-    return grid == AnchorGrid::int8
+    return derived_.anchor_lattice.empty()
                    ? simd().scan.anchor_distance(dp(), q, &anchors8[size_t(j) * dp()])
                    : canonical_l2(dp(), q, &derived_.anchor_lattice[size_t(j) * dp()]);
 }
 
 float Model::anchor_dot(const float* q, int j) const {
-    if (grid == AnchorGrid::float16) {
+    if (!derived_.anchor_lattice.empty()) {
         return canonical_dot(dp(), q, &derived_.anchor_lattice[size_t(j) * dp()]);
     }
     const int8_t* a = &anchors8[size_t(j) * dp()];
@@ -103,7 +103,7 @@ float Model::anchor_dot(const float* q, int j) const {
 void Model::anchor(int j, float* out) const {
     for (int k = 0; k < d; k++) {
         const float a = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * dp() + k])
-                                                 : derived_.anchor_lattice[size_t(j) * dp() + k];
+                                                 : half_to_float(anchors16[size_t(j) * d + k]);
         out[k] = a / lattice.scale + lattice.mean[k];
     }
 }
@@ -139,8 +139,8 @@ void Model::decode(int j, const uint8_t* code, float* out) const {
     decode_residual(j, code, residual.data());
     const int pad = dp();
     for (int k = 0; k < d; k++) {
-        out[k] = grid == AnchorGrid::int8 ? float(anchors8[size_t(j) * pad + k])
-                                          : derived_.anchor_lattice[size_t(j) * pad + k];
+        out[k] = derived_.anchor_lattice.empty() ? float(anchors8[size_t(j) * pad + k])
+                                                 : derived_.anchor_lattice[size_t(j) * pad + k];
     }
     frame_of(j).rotate_back_add(residual.data(), out);
     for (int k = 0; k < d; k++) {

@@ -50,6 +50,7 @@ public:
     Layout layout;
     std::vector<float> sigma; ///< levels: frames x axes, deviation of residual * sqrt(E) / |r|
     Codebook codebook;        ///< words
+    bool whole_words = false; ///< words are of vectors, not of residuals: codes start from 0
     Estimator estimator;
     /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
     /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
@@ -96,7 +97,8 @@ public:
         routing.used() ? routing.scale_row(x, out) : lattice.scale_row(x, out);
     }
 
-    /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0).
+    /// |q - a_j|^2 and <q, a_j> for q in lattice coordinates (float dp, padding 0); for whole words
+    /// with 0 in the place of the anchor.
     float anchor_distance(const float* q, int j) const;
     float anchor_dot(const float* q, int j) const;
 
@@ -108,7 +110,7 @@ public:
     float code_scale(int j, const uint8_t* code) const;
     /// A packed code's residual in list j's frame: out gets float slots.
     void decode_residual(int j, const uint8_t* code, float* out) const;
-    /// Decodes a packed code of list j: a_j + R^T r^, in the data's units.
+    /// Decodes a packed code of list j: a_j (or 0) + R^T r^, in the data's units.
     void decode(int j, const uint8_t* code, float* out) const;
 
     /// The same training: codes of one are codes of the other.

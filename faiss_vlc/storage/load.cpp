@@ -122,8 +122,11 @@ Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
 
 void read_words(ByteReader r, uint32_t code_size, Model& model) {
     const uint32_t code_bytes = r.u32();
-    const uint32_t factor_bytes = r.u32();
-    expect(factor_bytes <= uint32_t(kFactorBytes), r, "factor bytes", factor_bytes, "0, 1 or 2");
+    const uint32_t factors = r.u32();
+    expect(factors <= kWholeWords, r, "factor bytes", factors,
+           "0, 1 or 2, or 3: none, and words of whole vectors");
+    model.whole_words = factors == kWholeWords;
+    const uint32_t factor_bytes = model.whole_words ? 0 : factors;
     const uint32_t most = uint32_t(model.d) + kFactorBytes;
     expect(code_bytes >= 1 && code_bytes <= most, r, "code bytes", code_bytes, "1 to d + 2");
     expect(code_bytes + factor_bytes == code_size, r, "code bytes", code_bytes,

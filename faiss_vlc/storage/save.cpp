@@ -59,7 +59,7 @@ std::vector<uint8_t> words_section(const Model& model) {
     const Layout& layout = model.layout;
     ByteWriter w;
     w.u32(uint32_t(layout.code_bytes));
-    w.u32(uint32_t(layout.factor_bytes));
+    w.u32(model.whole_words ? kWholeWords : uint32_t(layout.factor_bytes));
     w.u32(uint32_t(layout.axes));
     w.f32(model.codebook.unit);
     std::vector<int> axis = layout.slot_axis();

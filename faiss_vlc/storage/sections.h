@@ -33,6 +33,9 @@ constexpr char kIds[] = "ids";
 constexpr char kCodes[] = "codes";
 } // namespace section
 
+/// In section words, in the place of the factor bytes: none, and words of vectors, not residuals.
+constexpr uint32_t kWholeWords = 3;
+
 inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
     known.insert(known.end(),

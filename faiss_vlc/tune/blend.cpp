@@ -215,6 +215,26 @@ void estimate_all(const Trial& trial, const Terms& terms, const Model& model, co
 
 namespace {
 
+/// How many of the true neighbours have the smallest estimates, in 1/64. Rows of one code may have
+/// equal estimates: they share the places that are left for them.
+int64_t found_64ths(const std::vector<float>& estimate, int neighbours,
+                    std::vector<float>& sorted) {
+    sorted = estimate;
+    std::nth_element(sorted.begin(), sorted.begin() + neighbours - 1, sorted.end());
+    const float bound = sorted[neighbours - 1];
+    int below = 0, level = 0; // of the true ones
+    for (int c = 0; c < neighbours; c++) {
+        below += estimate[c] < bound;
+        level += estimate[c] == bound;
+    }
+    if (level == 0) {
+        return int64_t(64) * below;
+    }
+    const auto places = std::count(sorted.begin(), sorted.begin() + neighbours, bound);
+    const auto all = places + std::count(sorted.begin() + neighbours, sorted.end(), bound);
+    return int64_t(64) * below + int64_t(64) * level * places / all;
+}
+
 /// How many of the true neighbours the estimate finds, over all queries.
 int64_t found(const Trial& trial, const Terms& terms, const Model& model, const Estimator& e) {
     int64_t total = 0;
@@ -222,18 +242,13 @@ int64_t found(const Trial& trial, const Terms& terms, const Model& model, const 
 #pragma omp parallel for schedule(static) reduction(+ : total)
     for (size_t q = 0; q < trial.queries.size(); q++) {
         rescue.run([&] {
-            std::vector<float> estimate;
+            std::vector<float> estimate, sorted;
             estimate_all(trial, terms, model, e, q, estimate);
-            std::vector<float> sorted = estimate;
-            std::nth_element(sorted.begin(), sorted.begin() + trial.neighbours - 1, sorted.end());
-            const float bound = sorted[trial.neighbours - 1];
-            for (int c = 0; c < trial.neighbours; c++) {
-                total += estimate[c] <= bound;
-            }
+            total += found_64ths(estimate, trial.neighbours, sorted);
         });
     }
     rescue.rethrow();
-    return total;
+    return total / 64;
 }
 
 /// The same with these terms, as far as the parameters leave them open.

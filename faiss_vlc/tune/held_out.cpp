@@ -126,6 +126,46 @@ int64_t found_on_lattice(const Sample& sample, const Trial& trial, const Truth& 
     return total;
 }
 
+/// The terms' distances of queries from the lists of their candidates, by rows: queries x base.
+/// Those of whole words are distances from 0.
+std::vector<float> list_distances(const Anchors& anchors, const Trial& wide, const Terms& terms,
+                                  const Model& model) {
+    const size_t n = wide.base.size(), queries = wide.queries.size();
+    std::vector<float> distance(queries * n);
+    Model of_residuals;
+    if (model.whole_words) {
+        of_residuals = model;
+        of_residuals.whole_words = false;
+        of_residuals.finish();
+    }
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (size_t q = 0; q < queries; q++) {
+        rescue.run([&] {
+            std::vector<float> of_list;
+            if (model.whole_words) {
+                const bool products = model.metric == faiss::METRIC_INNER_PRODUCT;
+                std::vector<float> x(model.dp(), 0);
+                for (int k = 0; k < model.d; k++) {
+                    const float mean = products ? 0 : model.lattice.mean[k];
+                    x[k] = (wide.queries[q][k] - mean) * model.lattice.scale;
+                }
+                for (int j = 0; j < model.m; j++) {
+                    of_list.push_back(products ? -of_residuals.anchor_dot(x.data(), j)
+                                               : of_residuals.anchor_distance(x.data(), j));
+                }
+            }
+            for (size_t c = 0; c < n; c++) {
+                const int32_t row = wide.candidate[q * n + c];
+                distance[q * n + row] = of_list.empty() ? terms.list_distance[q * n + c]
+                                                        : of_list[anchors.label[wide.base[row]]];
+            }
+        });
+    }
+    rescue.rethrow();
+    return distance;
+}
+
 /// Which lists the default nprobe reaches for each query: queries x m.
 std::vector<uint8_t> probed_lists(const Trial& trial, const Model& model) {
     std::vector<uint8_t> probed(trial.queries.size() * model.m, 0);
@@ -197,7 +237,7 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
     const size_t n = wide.base.size(), queries = wide.queries.size();
     Estimator plain = model.estimator;
     plain.t1 = plain.t2 = plain.c = 0;
-    std::vector<float> list_distance(queries * n);
+    const std::vector<float> list_distance = list_distances(anchors, wide, terms, model);
     int64_t in_lists = 0, decoded = 0, estimated = 0, in_probed = 0;
     Rescue rescue;
 #pragma omp parallel for schedule(static) reduction(+ : in_lists, decoded, estimated, in_probed)
@@ -219,7 +259,6 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
             in_probed += count(false);
             for (size_t c = 0; c < n; c++) {
                 estimate[c] = truth.distance[q * n + row[c]];
-                list_distance[q * n + row[c]] = terms.list_distance[q * n + c];
             }
             in_lists += count(false);
         });

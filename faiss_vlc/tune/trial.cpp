@@ -19,6 +19,10 @@ constexpr int kCandidates = 256; ///< per query: farther ones hardly get among t
 static_assert(kMaxTrialQueries + kMaxBase <= kKeptRows && kMaxVarianceRows <= kKeptRows,
               "vectors beyond are not kept");
 
+float square_of(float v) {
+    return v * v;
+}
+
 /// The rows that queries are compared with, in lattice units.
 class TrialBase {
 public:
@@ -29,11 +33,15 @@ public:
         scale(rows);
     }
 
-    /// The `count` nearest of the base to a sample row, nearest first.
-    /// of those on the lattice; the others are compared exactly, as they may lie far beyond it
+    /// The `count` nearest of the base to a row, nearest first. on_lattice: a sample row, for which
+    /// the first kTrueNeighbours are right and the others may be only nearly the nearest; what may
+    /// lie far beyond the lattice is compared exactly.
     void nearest(const float* x, bool on_lattice, int count, int32_t* found) const;
 
 private:
+    using Near = std::pair<float, int32_t>; ///< distance, row of the base
+    std::vector<Near> compare(const float* row, const float* x, bool on_lattice, int count) const;
+    void measure(const float* x, Near* rows, int count) const;
     void pack(const std::vector<int64_t>& rows);
     void scale(const std::vector<int64_t>& rows);
     std::vector<float> scaled(const float* x) const;
@@ -93,41 +101,64 @@ void TrialBase::scale(const std::vector<int64_t>& rows) {
     rescue.rethrow();
 }
 
-/// The nearest on the int8 lattice (inner products: exactly), then ordered exactly.
-void TrialBase::nearest(const float* row, bool on_lattice, int count, int32_t* found) const {
+/// Distances from the rows: on the int8 lattice, with those of the nearest exact, or else in an
+/// exact order. Inner products are exact.
+std::vector<TrialBase::Near> TrialBase::compare(const float* row, const float* x, bool on_lattice,
+                                                int count) const {
     const int d = sample_.shape.d;
-    const std::vector<float> query = scaled(row);
-    const float* x = query.data();
-    std::vector<std::pair<float, int32_t>> order(n_);
-    if (inner_product_) {
-        for (int i = 0; i < n_; i++) {
-            order[i] = {-canonical_dot(d, x, &base_[size_t(i) * d]), i};
-        }
-    } else if (!on_lattice) {
+    std::vector<Near> order(n_);
+    if (inner_product_ || !on_lattice) {
         for (int i = 0; i < n_; i++) {
             // without |x|^2, in which differences would vanish
-            order[i] = {square_[i] - 2 * canonical_dot(d, x, &base_[size_t(i) * d]), i};
+            const float dot = canonical_dot(d, x, &base_[size_t(i) * d]);
+            order[i] = {inner_product_ ? -dot : square_[i] - 2 * dot, i};
         }
-    } else {
-        std::vector<int32_t> scores(tiles() * 16);
-        std::vector<int8_t> query8(sample_.shape.dp);
-        sample_.lattice.encode_row(row, query8.data());
-        const AnchorTiles base{tiles(), groups(), packed_.data(), sums_.data(), norm_.data()};
-        simd().rank.tiles(base, query8.data(), -2, scores.data());
-        for (int i = 0; i < n_; i++) {
-            order[i] = {float(scores[i]), i};
-        }
+        return order;
+    }
+    std::vector<int32_t> scores(tiles() * 16);
+    std::vector<int8_t> query8(sample_.shape.dp);
+    sample_.lattice.encode_row(row, query8.data());
+    const AnchorTiles base{tiles(), groups(), packed_.data(), sums_.data(), norm_.data()};
+    simd().rank.tiles(base, query8.data(), -2, scores.data());
+    int32_t own = 0;
+    for (int k = 0; k < d; k++) {
+        own += query8[k] * query8[k];
+    }
+    for (int i = 0; i < n_; i++) {
+        order[i] = {float(scores[i] + own), i};
     }
     std::nth_element(order.begin(), order.begin() + count - 1, order.end());
-    order.resize(count);
-    for (auto& [distance, i] : order) {
-        const float* y = &base_[size_t(i) * d];
-        if (!inner_product_ && !on_lattice) {
-            break; // exact already
-        }
-        distance = inner_product_ ? -canonical_dot(d, x, y) : canonical_l2(d, x, y);
+    const float last = order[count - 1].first;
+    measure(x, order.data(), count);
+    const int sought = std::min(kTrueNeighbours, count);
+    std::nth_element(order.begin(), order.begin() + sought - 1, order.begin() + count);
+    // rounding moves each of the two by up to sqrt(d) / 2; clamping brings them together at most
+    const float off = std::sqrt(float(d));
+    if (std::sqrt(last) - off < std::sqrt(order[sought - 1].first)) { // a nearer one may be left
+        const float farthest = std::max_element(order.begin(), order.begin() + count)->first;
+        const float bound = square_of(std::sqrt(farthest) + off);
+        const auto rest = std::partition(order.begin() + count, order.end(),
+                                         [&](const Near& near) { return near.first <= bound; });
+        measure(x, &order[count], int(rest - order.begin()) - count);
+        order.erase(rest, order.end());
+    } else {
+        order.resize(count);
     }
-    std::sort(order.begin(), order.end());
+    return order;
+}
+
+/// Makes distances on the lattice exact ones.
+void TrialBase::measure(const float* x, Near* rows, int count) const {
+    const int d = sample_.shape.d;
+    for (Near* row = rows; row != rows + count; row++) {
+        row->first = canonical_l2(d, x, &base_[size_t(row->second) * d]);
+    }
+}
+
+void TrialBase::nearest(const float* row, bool on_lattice, int count, int32_t* found) const {
+    const std::vector<float> query = scaled(row);
+    std::vector<Near> order = compare(row, query.data(), on_lattice, count);
+    std::partial_sort(order.begin(), order.begin() + count, order.end());
     for (int i = 0; i < count; i++) {
         found[i] = order[i].second;
     }

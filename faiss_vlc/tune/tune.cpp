@@ -126,6 +126,23 @@ TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t 
     return record;
 }
 
+/// Whether components often have the same value as in another row: words can hold such values
+/// exactly, but not what is left of them when their lists' anchors are taken off.
+bool repeats_values(const Sample& sample) {
+    constexpr int64_t kPairs = 512;
+    constexpr double kOften = 0.3;
+    const Shape& shape = sample.shape;
+    const int64_t pairs = std::min(kPairs, shape.n - sample.first_kept - 1);
+    int64_t equal = 0;
+    for (int64_t i = 0; i < pairs; i++) {
+        const float *x = sample.vector(shape.n - 1 - i), *y = sample.vector(shape.n - 2 - i);
+        for (int k = 0; k < shape.d; k++) {
+            equal += x[k] == y[k];
+        }
+    }
+    return double(equal) > kOften * double(pairs * shape.d);
+}
+
 /// A model with its estimator, and what that is chosen by.
 struct Candidate {
     Model model;
@@ -251,23 +268,27 @@ Candidate CodecTrial::words(const Candidate& levels) const {
     WordLooks looks(sample_, anchors_, model_, axes_, code_size_, params_.seed);
     Candidate best;
     double best_worth = -1;
-    bool has_hope[2] = {false, false}; // turned axes, own ones
+    bool has_hope[2] = {false, false}; // own axes, turned ones
+    const bool repeats = repeats_values(sample_);
     for (const int factor_bytes : {2, 1, 0}) {
         const int code_bytes = code_size_ - factor_bytes;
         if (code_bytes < 1 || (best_worth >= 0 && code_bytes > model_.d)) {
             continue;
         }
-        for (const bool own : {true, false}) {
+        for (const WordAxes kind : {WordAxes::own, WordAxes::principal, WordAxes::whole}) {
             check_interrupt();
+            if (kind == WordAxes::whole && (factor_bytes > 0 || !repeats)) {
+                continue;
+            }
             // one byte of factors less misses less, none at all has another scale
-            const bool known = has_hope[own] && factor_bytes > 0;
-            if (by_little && !known) {
-                has_hope[own] = looks.error(factor_bytes, own) <= kHopeless * levels.missed;
-                if (!has_hope[own]) {
+            bool& hope = has_hope[kind == WordAxes::principal];
+            if (by_little && !(hope && factor_bytes > 0)) {
+                hope = looks.error(factor_bytes, kind) <= kHopeless * levels.missed;
+                if (!hope) {
                     continue;
                 }
             }
-            WordModel words = looks.trained(factor_bytes, own);
+            WordModel words = looks.trained(factor_bytes, kind);
             Candidate candidate = judged(std::move(words.model));
             const double worth = double(candidate.found) * (factor_bytes > 0 ? kMore : 1.0);
             if (worth > best_worth) {
@@ -276,7 +297,7 @@ Candidate CodecTrial::words(const Candidate& levels) const {
                 put_away(best.model);
             }
         }
-        if (by_little && best.found >= 0 &&
+        if (by_little && !repeats && best.found >= 0 &&
             double(best.found) < kHopelesslyFew * double(levels.found)) {
             return {};
         }

@@ -22,9 +22,14 @@ WordModel WordLooks::untrained(int factor_bytes, const Kind& kind) const {
     return word_model(model_, axes_[kind.axes], kind.kind, code_size_ - factor_bytes, factor_bytes);
 }
 
+std::optional<WordRows>& WordLooks::place_of(const Kind& kind) {
+    return kind.kind == WordAxes::own     ? own_rows_
+           : kind.kind == WordAxes::whole ? whole_rows_
+                                          : turned_rows_[kind.axes];
+}
+
 const WordRows& WordLooks::rows_for(WordModel& words, const Kind& kind) {
-    std::optional<WordRows>& rows =
-            kind.kind == WordAxes::own ? own_rows_ : turned_rows_[kind.axes];
+    std::optional<WordRows>& rows = place_of(kind);
     if (!rows) {
         rows.emplace(sample_, anchors_, kTrialRows, words);
     }
@@ -37,22 +42,29 @@ double WordLooks::error_of(int factor_bytes, const Kind& kind) {
     const WordRows& rows = rows_for(words, kind);
     train_words(rows, kRows, kIterations, seed_, words);
     const double error = word_error(rows, kRows, kTestRows, words);
-    if (kind.kind == WordAxes::own && rows.are_large()) {
-        own_rows_.reset(); // they take little time to make again
-    }
+    forget_large(kind);
     return error;
+}
+
+/// Rows in the vectors' own axes take little time to make again.
+void WordLooks::forget_large(const Kind& kind) {
+    std::optional<WordRows>& rows = place_of(kind);
+    if ((kind.kind == WordAxes::own || kind.kind == WordAxes::whole) && rows->are_large()) {
+        rows.reset();
+    }
 }
 
 void WordLooks::forget_rows() {
     own_rows_.reset();
+    whole_rows_.reset();
     for (std::optional<WordRows>& rows : turned_rows_) {
         rows.reset();
     }
 }
 
-double WordLooks::error(int factor_bytes, bool own) {
-    if (own) {
-        return error_of(factor_bytes, {0, WordAxes::own});
+double WordLooks::error(int factor_bytes, WordAxes axes) {
+    if (axes != WordAxes::principal) {
+        return error_of(factor_bytes, {0, axes});
     }
     if (turned_) {
         return error_of(factor_bytes, *turned_);
@@ -78,17 +90,16 @@ double WordLooks::error(int factor_bytes, bool own) {
     return least;
 }
 
-WordModel WordLooks::trained(int factor_bytes, bool own) {
-    if (!own && !turned_) {
-        error(factor_bytes, own);
+WordModel WordLooks::trained(int factor_bytes, WordAxes axes) {
+    const bool turns = axes == WordAxes::principal;
+    if (turns && !turned_) {
+        error(factor_bytes, axes);
     }
-    const Kind kind = own ? Kind{0, WordAxes::own} : *turned_;
+    const Kind kind = turns ? *turned_ : Kind{0, axes};
     WordModel words = untrained(factor_bytes, kind);
     const WordRows& rows = rows_for(words, kind);
     train_words(rows, kTrialRows, kTrialIterations, seed_, words);
-    if (own && rows.are_large()) {
-        own_rows_.reset(); // they take little time to make again
-    }
+    forget_large(kind);
     return words;
 }
 

@@ -257,7 +257,8 @@ WordModel word_model(const Model& model, const Axes& axes, WordAxes kind, int co
     WordModel words{model, {}};
     Model& result = words.model;
     result.fine_queries = false; // which levels have
-    if (kind == WordAxes::own) {
+    result.whole_words = kind == WordAxes::whole;
+    if (kind == WordAxes::own || kind == WordAxes::whole) {
         result.frames = {Frame::own_axes(model.d)};
         std::fill(result.group.begin(), result.group.end(), uint8_t(0));
     } else {

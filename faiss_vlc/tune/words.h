@@ -13,6 +13,7 @@ namespace faiss_vlc {
 /// The axes that words are for.
 enum class WordAxes {
     own,       ///< the vectors' own, in their order: where neighbouring ones belong together
+    whole,     ///< the same, and words of vectors, not of residuals: where values are few
     principal, ///< by falling variance
     dealt,     ///< principal ones, dealt out so that blocks have like products of variances
 };

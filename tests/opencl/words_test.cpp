@@ -70,6 +70,7 @@ void expect_same_words(IndexVLC& index, idx_t k, size_t nprobe, const std::vecto
 constexpr auto kOwn = WordAxes::own;
 constexpr auto kPrincipal = WordAxes::principal;
 constexpr auto kDealt = WordAxes::dealt;
+constexpr auto kWhole = WordAxes::whole;
 
 } // namespace
 
@@ -92,6 +93,7 @@ TEST(OpenCLWords, EqualsTheCpu) {
             {20, 10, 2, 5, 1, kPrincipal}, {5, 9, 1, 8, 0, kOwn}, // bytes beyond the axes
             {64, 12, 1, 64, 1, kOwn},      {70, 12, 1, 33, 2, kPrincipal},
             {1, 3, 1, 1, 2, kPrincipal},   {130, 7, 1, 60, 0, kDealt},
+            {24, 20, 1, 6, 0, kWhole},     {9, 5, 1, 3, 0, kWhole},
     };
     for (const Case& c : cases) {
         for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {

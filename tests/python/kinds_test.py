@@ -21,14 +21,13 @@ import kinds_worker  # noqa: E402
 
 ROWS, QUERIES, LISTS = 4000, 150, 16
 MARGIN = 0.01
-# 30 towns in 16 lists are another kind: the full set has two lists a town.
-MORE_LISTS = {"places": 32}
+# By what words of whole vectors find more than IVFPQ.
+MORE = {"ratings": 0.03, "zero_one": 0.2, "one_hot": 0.03}
 # What is reached where MARGIN is not: (with all lists, with 4, beside decoded vectors).
 REACHED = {
     "lognormal": (0.06, 0.06, 0.08),  # estimates lose what the decoded vectors have; 2,000 rows are few to train with
     "long_rows": (0.02, 0.03, MARGIN),
     "moved_100": (0.02, MARGIN, 0.04),  # the queries have to be known in training: see `by queries`
-    "ratings": (0.02, 0.02, MARGIN),
     "sift_moved": (0.10, 0.11, MARGIN),  # as moved_100
 }
 
@@ -46,13 +45,13 @@ class Kinds(unittest.TestCase):
 
     def check(self, name):
         kind = kinds.make(name, ROWS, QUERIES)
-        kind.lists = MORE_LISTS.get(name, LISTS)
+        kind.lists = LISTS
         exact = kinds.distances(kind, kind.base)
         key = f"VLC{kind.lists}b{kind.bytes}"
         ours = kinds_worker.measure(kind, key, exact)
         theirs = kinds_worker.measure(kind, f"IVF{kind.lists},PQ{kind.bytes}np", exact, iterations=12)
         in_all, in_4, beside_decoded = REACHED.get(name, (MARGIN, MARGIN, MARGIN))
-        self.floor(ours["all"], theirs["all"], in_all, f"{name}, all lists")
+        self.floor(ours["all"], theirs["all"], -MORE.get(name, -in_all), f"{name}, all lists")
         self.floor(ours["nprobe"][4], theirs["nprobe"][4], in_4, f"{name}, 4 lists")
         self.floor(ours["all"], ours["decoded"], beside_decoded, f"{name}, beside decoded")
         if kind.own is not None:

@@ -118,6 +118,8 @@ def read_words(index, part, lists):
     count = min(code_bytes, axes)
     ends = [(b + 1) * axes // count for b in range(count)]
     of_axis = np.searchsorted(ends, np.arange(axes), side="right")
+    if index.factor_bytes == 3:
+        index.factor_bytes, index.base, index.whole = 0, np.zeros_like(index.anchors), True
     index.step = np.full((len(index.frame), axes), unit, np.float64)
     for here, block in lists:
         v = here.stop - here.start
@@ -139,6 +141,7 @@ def read(payload):
     index.mean = np.frombuffer(part["lattice"], "<f4", d, 4)
     grid = struct.unpack_from("<I", part["anchors"])[0]
     index.anchors = np.frombuffer(part["anchors"], "<f2" if grid else "i1", m * d, 4).reshape(m, d).astype(np.float64)
+    index.base, index.whole = index.anchors, False
     index.rank_scale = 1.0
     if "routing" in part:
         index.rank_scale = 2.0 ** max(0, np.floor(np.log2(127 / np.abs(index.anchors).max())))
@@ -183,7 +186,7 @@ def decode(payload):
         here = index.list_of == j
         f = index.frame_of[j]
         residual = index.level[here] * index.step[f] * index.scaled[here, None]
-        lattice = index.anchors[j] + residual @ index.frame[f]
+        lattice = index.base[j] + residual @ index.frame[f]
         out[here] = lattice / index.scale + index.mean
     return out[np.argsort(index.ids)]
 
@@ -225,7 +228,7 @@ def search(payload, query, k, rounded):
         else:
             share = 1 + index.t2 * (1 / g - 1)
         f = index.frame_of[j]
-        w = index.step[f] * (index.frame[f] @ (q - index.anchors[j] if index.metric == 1 else q))
+        w = index.step[f] * (index.frame[f] @ (q - index.base[j] if index.metric == 1 else q))
         if rounded and not index.words:
             unit = np.abs(w).max() / 127
             w = np.rint(w / unit) * unit
@@ -234,11 +237,11 @@ def search(payload, query, k, rounded):
         decoded_square = ((index.level[here] * index.step[f]) ** 2).sum(1) * scaled**2
         if index.factor_bytes == 0:
             if index.metric == 1:
-                distance = (((q - index.anchors[j]) ** 2).sum() + decoded_square - 2 * dot) / index.scale**2
+                distance = (((q - index.base[j]) ** 2).sum() + decoded_square - 2 * dot) / index.scale**2
             else:
-                distance = (q @ (index.mean * index.scale) + q @ index.anchors[j] + dot) / index.scale**2
+                distance = (q @ (index.mean * index.scale) + q @ index.base[j] + dot) / index.scale**2
         elif index.metric == 1:
-            to_anchor = ((q - index.anchors[j]) ** 2).sum()
+            to_anchor = ((q - index.base[j]) ** 2).sum()
             if index.factor_bytes == 1:
                 usual = index.kappa * index.energy
                 excess = decoded_square / np.maximum(scaled, 1e-30) - usual * scaled
@@ -248,7 +251,7 @@ def search(payload, query, k, rounded):
             estimate = np.where(index.far[here], to_anchor + square * g - 2 * dot, estimate)
             distance = np.maximum((np.sqrt(to_anchor) - length) ** 2, estimate) / index.scale**2
         else:
-            norm, to_anchor = np.linalg.norm(q), -(q @ index.anchors[j])
+            norm, to_anchor = np.linalg.norm(q), -(q @ index.base[j])
             penalty = index.c * miss * norm * square / np.sqrt(index.energy)
             estimate = np.maximum(to_anchor - norm * length, to_anchor + penalty - share * dot)
             distance = (q @ (index.mean * index.scale) - estimate) / index.scale**2
@@ -273,6 +276,8 @@ def check_search(stem, absolute=0.0):
     with open(stem + ".vlc", "rb") as f:
         payload = f.read()
     queries, labels, distances = (np.load(f"{stem}_{part}.npy") for part in ("queries", "labels", "distances"))
+    if read(payload).whole:  # the rounded query is multiplied with vectors, not with residuals
+        absolute = 5e-4
     for query, label, distance in zip(queries, labels, distances):
         ids, values = search(payload, query, len(label), rounded=True)
         # a component of the query may round the other way, as the library rotates with integers

@@ -67,7 +67,9 @@ TEST(Save, WordsRoundTripKeepsResultsAndBytes) {
                 EXPECT_EQ(loaded->code_size, size_t(words.code_bytes + words.factor_bytes));
                 EXPECT_EQ(loaded->parameters.codec, Codec::block);
                 EXPECT_TRUE(loaded->model->same_as(*index->model));
-                EXPECT_EQ(loaded->model->frames[0].own, words.axes == WordAxes::own);
+                const bool whole = words.axes == WordAxes::whole;
+                EXPECT_EQ(loaded->model->whole_words, whole);
+                EXPECT_EQ(loaded->model->frames[0].own, words.axes == WordAxes::own || whole);
                 EXPECT_EQ(loaded->model->codebook.words, index->model->codebook.words);
                 EXPECT_EQ(loaded->model->codebook.norms, index->model->codebook.norms);
                 std::vector<float> a(d), b(d);

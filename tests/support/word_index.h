@@ -23,10 +23,10 @@ struct Words {
 };
 
 /// One of each kind.
-inline const Words kWordKinds[] = {{3, 2, WordAxes::own},       {4, 1, WordAxes::principal},
-                                   {2, 0, WordAxes::dealt},     {6, 0, WordAxes::own},
-                                   {7, 1, WordAxes::own},       {5, 2, WordAxes::dealt},
-                                   {1, 0, WordAxes::principal}, {6, 2, WordAxes::principal}};
+inline const Words kWordKinds[] = {
+        {3, 2, WordAxes::own},       {4, 1, WordAxes::principal}, {2, 0, WordAxes::dealt},
+        {6, 0, WordAxes::own},       {7, 1, WordAxes::own},       {5, 2, WordAxes::dealt},
+        {1, 0, WordAxes::principal}, {6, 2, WordAxes::principal}, {5, 0, WordAxes::whole}};
 
 /// An empty index of such codes, trained quickly on x.
 inline std::unique_ptr<IndexVLC> word_index(const Words& words, int d, int m,

@@ -18,6 +18,7 @@
 #include <faiss_vlc/query/query.h>
 #include <faiss_vlc/train/anneal.h>
 #include <faiss_vlc/train/reference_engine.h>
+#include <faiss_vlc/tune/steps.h>
 #include <faiss_vlc/tune/tune.h>
 
 #include <tests/support/unit_test.h>
@@ -231,6 +232,75 @@ TEST(HeldOut, WarnsOfACoarseLatticeWhereItCostsRecall) {
     }
     EXPECT_NEAR(recall[1], recall[0], 0.1);
     EXPECT_LT(recall[2], recall[0] - 0.3);
+}
+
+// Hundreds of rows lie on each point of the lattice that has any.
+TEST(HeldOut, NeighboursAreExactWhereTheLatticeIsCoarse) {
+    const int d = 3, n = 4000, groups = 5;
+    Random random(9);
+    const std::vector<float> centre = random.normals(size_t(groups) * d, 100.0f);
+    std::vector<float> x = random.normals(size_t(n) * d, 0.5f);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] += centre[i / d % groups * d + i % d];
+    }
+    const Trained t(x, d, parameters(8, 3), faiss::METRIC_L2);
+    const Trial trial = make_trial(t.sample, t.model);
+    ASSERT_GT(trial.base.size(), size_t(trial.candidates));
+    int64_t right = 0;
+    for (size_t q = 0; q < trial.queries.size(); q++) {
+        const std::set<int> wanted = neighbours(t, trial.queries[q]);
+        for (int c = 0; c < 10; c++) {
+            right += int64_t(wanted.count(trial.candidate[q * trial.candidates + c]));
+        }
+    }
+    EXPECT_GE(double(right), 0.995 * 10 * double(trial.queries.size())); // floats
+}
+
+// Else the fewer codes there are, the better they would look.
+TEST(HeldOut, EqualEstimatesShareTheirPlaces) {
+    Trial trial;
+    const float query = 0;
+    trial.queries = {&query, &query};
+    trial.neighbours = 10;
+    trial.candidates = 20;
+    Model model;
+    model.layout.factor_bytes = 0;
+    Terms terms;
+    terms.square.assign(40, 0);
+    terms.dot.assign(40, 0);
+    terms.gamma.assign(40, -1);
+    terms.list_distance.assign(40, 1);
+    EXPECT_EQ(found_by(trial, terms, model), 10); // half of 20
+    for (int c = 0; c < 20; c++) {
+        terms.list_distance[c] = float(c); // the first query's
+    }
+    EXPECT_EQ(found_by(trial, terms, model), 15);
+    std::fill_n(terms.list_distance.begin() + 5, 10, 5.0f); // five true ones and five others
+    EXPECT_EQ(found_by(trial, terms, model), 5 + 2 + 5);    // 2.5 for five places
+}
+
+// 256 words hold eight zeros and ones exactly, but not what lists' anchors make of them.
+TEST(HeldOut, WordsAreOfWholeVectorsWhereValuesRepeat) {
+    const int d = 64, n = 4000;
+    Random random(10);
+    std::vector<float> share(size_t(10) * d);
+    for (float& s : share) {
+        s = float(random.unit());
+    }
+    std::vector<float> x(size_t(n) * d);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = random.unit() < share[i / d % 10 * d + i % d] ? 1.0f : 0.0f;
+    }
+    const Trained t(x, d, parameters(16, 8), faiss::METRIC_L2);
+    EXPECT_TRUE(t.model.whole_words);
+    EXPECT_EQ(t.model.layout.factor_bytes, 0);
+    EXPECT_GT(double(t.model.recall.estimated), 0.85 * double(t.model.recall.sought));
+    const Trained products(x, d, parameters(16, 8), faiss::METRIC_INNER_PRODUCT);
+    EXPECT_GT(double(products.model.recall.estimated), 0.8 * double(products.model.recall.sought));
+    for (float& v : x) {
+        v += float(0.1 * random.normal());
+    }
+    EXPECT_FALSE(Trained(x, d, parameters(16, 8), faiss::METRIC_L2).model.whole_words);
 }
 
 TEST(HeldOut, IsTheSameWithAnyThreads) {
