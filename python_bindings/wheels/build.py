@@ -100,7 +100,7 @@ def build(version, headers, python, out, work):
     run(tools, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
         "-w", work / "raw", *[f"--config-settings={one}" for one in settings], folder, FAISS_INCLUDE_DIR=str(headers))
     (raw,) = (work / "raw").glob("*.whl")
-    run(tools, "-m", "auditwheel", "repair", "--plat", PLATFORM, "--strip", "--exclude", "faiss_vlc_link.so",
+    run(tools, "-m", "auditwheel", "repair", "--plat", PLATFORM, "--only-plat", "--strip", "--exclude", "faiss_vlc_link.so",
         "--exclude", "_swigfaiss*", "-w", work / "repaired", raw, PATH=f"{binaries}:{os.environ['PATH']}")
     (wheel,) = (work / "repaired").glob("*.whl")
     out.mkdir(parents=True, exist_ok=True)

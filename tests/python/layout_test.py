@@ -40,7 +40,7 @@ class Layout(unittest.TestCase):
 
     def test_what_is_looked_at(self): # else the proof would be of nothing
         fields = {tuple(line.split()[:2]) for line in swigvlc.layout_fields().splitlines()}
-        for owner, field in [("Index", "d"), ("Index", "metric_arg"), ("IndexIVF", "by_residual"), ("IndexIVF", "cp"),
+        for owner, field in [("Index", "d"), ("Index", "metric_arg"), ("IndexIVF", "direct_map"), ("IndexIVF", "cp"),
                              ("IndexIVF", "clustering_index"), ("IndexIVFPQ", "pq"), ("ClusteringParameters", "seed"),
                              ("IndexIDMap", "id_map"), ("IndexHNSW", "storage"), ("IndexShards", "successive_ids"),
                              ("DirectMap", "array"), ("InvertedLists", "nlist"), ("InvertedListScanner", "code_size"),
