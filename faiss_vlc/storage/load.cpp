@@ -235,15 +235,16 @@ AddedRows read_added(ByteReader r) {
 
 /// What is there of it: nothing depends on it.
 void read_training(const SectionReader& sections, TrainingRecord& record) {
-    if (sections.has(section::kTraining)) {
-        ByteReader r = sections.read(section::kTraining);
-        record.n = r.i64();
-        record.iterations = r.i32();
-        record.seed = r.u32();
-        record.energy_train = r.f32();
-        record.energy_held = r.f32();
-        r.expect_end();
+    if (!sections.has(section::kTraining)) {
+        return; // nor is the energy of use then
     }
+    ByteReader training = sections.read(section::kTraining);
+    record.n = training.i64();
+    record.iterations = training.i32();
+    record.seed = training.u32();
+    record.energy_train = training.f32();
+    record.energy_held = training.f32();
+    training.expect_end();
     if (sections.has(section::kEnergy)) {
         ByteReader r = sections.read(section::kEnergy);
         expect(record.iterations >= 1, r, "iterations", record.iterations,

@@ -185,6 +185,7 @@ TEST(MoreParameters, IdentifyARunAndItsCheckpoints) {
     state.anchor.resize(size_t(sample.shape.m) * sample.shape.dp);
     state.bias.resize(sample.shape.m);
     state.label.resize(sample.shape.n);
+    state.energy = {1};
     write_checkpoint(path, state);
     EXPECT_EQ(read_checkpoint(path, sample, params, more::table()).iteration, 1);
     other.dummy = 0.75f;
