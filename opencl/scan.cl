@@ -267,8 +267,8 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
             half_sum += (v.s0 + v.s1 + v.s2 + v.s3) * (int)(field.mask & 255);
 #if PLANES == 2
             const float4 left = (w - convert_float4(v)) / FINE_UNIT;
-            const int4 fine = (int4)(round_even(left.s0), round_even(left.s1),
-                                     round_even(left.s2), round_even(left.s3));
+            const int4 fine = (int4)(round_even(left.s0), round_even(left.s1), round_even(left.s2),
+                                     round_even(left.s3));
             query8[(n_fields + f) * QUERIES + q] = as_uint(convert_char4(fine));
             fine_sum += (fine.s0 + fine.s1 + fine.s2 + fine.s3) * (int)(field.mask & 255);
 #endif
@@ -333,7 +333,8 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                         const uint level = (word[i] >> field.shift) & field.mask;
 #pragma unroll
                         for (int r = 0; r < QUERIES; r++) {
-                            acc[i * QUERIES + r] = dot_unsigned(level, own[r], acc[i * QUERIES + r]);
+                            acc[i * QUERIES + r] =
+                                    dot_unsigned(level, own[r], acc[i * QUERIES + r]);
                         }
                     }
                 }
@@ -357,8 +358,8 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                 for (int r = 0; r < QUERIES; r++) {
                     if (r < in_task) {
                         const Meeting m = meetings[r];
-                        keys[m.target + v] =
-                                distance_key(m, factors, dot2[i * QUERIES + r], unit, inner_product);
+                        keys[m.target + v] = distance_key(m, factors, dot2[i * QUERIES + r], unit,
+                                                          inner_product);
                     }
                 }
             }

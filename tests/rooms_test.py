@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOST_FILES = 20 # in a folder, where opencl/ is left out: its stems belong together
 MANY_FILES = {"faiss_vlc/docs/decisions"} # one for each decision
 CODE = (".h", ".cpp")
-BESIDE_ROOMS = {"clients", "data", "examples", "fuzz", "python", "sanitizer_suppressions", "support"} # in tests/
+BESIDE_ROOMS = {"clients", "data", "examples", "fuzz", "python", "report", "sanitizer_suppressions", "support"} # in tests/
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 README_LINES = 5 # of the heading and what follows it
 

@@ -23,13 +23,16 @@ void assign_to_anchors(const Model& model, int64_t n, const float* x, int64_t* l
         int32_t labels[kChunk];
 #pragma omp for schedule(static) nowait
         for (int64_t first = 0; first < n; first += kChunk) {
-            const int count = int(std::min(kChunk, n - first));
-            for (int i = 0; i < count; i++) {
-                model.to_assign(x + (first + i) * model.d, &x8[size_t(i) * dp]);
-            }
-            AnchorRanking::assign(model, count, x8.data(), labels);
-            AnchorRanking::assign_off_lattice(model, count, x + first * model.d, x8.data(), labels);
-            std::copy_n(labels, count, list_nos + first);
+            rescue.run([&] { // nothing may leave a loop that threads share
+                const int count = int(std::min(kChunk, n - first));
+                for (int i = 0; i < count; i++) {
+                    model.to_assign(x + (first + i) * model.d, &x8[size_t(i) * dp]);
+                }
+                AnchorRanking::assign(model, count, x8.data(), labels);
+                AnchorRanking::assign_off_lattice(model, count, x + first * model.d, x8.data(),
+                                                  labels);
+                std::copy_n(labels, count, list_nos + first);
+            });
         }
     });
     rescue.rethrow();

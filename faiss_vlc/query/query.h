@@ -107,10 +107,10 @@ private:
     std::unique_ptr<AnchorRanking> own_ranking_;
     AnchorRanking& ranking_;
     std::vector<int64_t> order_;
-    float norm_ = 0;      ///< |q|, inner products
-    float base_ = 0;      ///< <q, mean> in squared lattice units, inner products
-    float dot_scale_ = 0; ///< of the query itself, inner products
-    int frame_ = -1;      ///< that the query's side is prepared for, inner products
+    float norm_ = 0;                     ///< |q|, inner products
+    float base_ = 0;                     ///< <q, mean> in squared lattice units, inner products
+    float dot_scale_ = 0;                ///< of the query itself, inner products
+    int frame_ = -1;                     ///< that the query's side is prepared for, inner products
     std::unique_ptr<LevelQuery> levels_; ///< null: codes of words
     std::unique_ptr<WordTables> own_words_;
     WordTables* words_;       ///< null: codes of levels

@@ -30,8 +30,8 @@ WordTables::Scale WordTables::scale() const {
     return {range > 0 ? table_room(layout.blocks(), layout.has_few_blocks()) / range : 0.0f, base};
 }
 
-/// Sets residual_; returns its largest component, or the codebook's unit if that is more: a query may
-/// have no residual in the list.
+/// Sets residual_; returns its largest component, or the codebook's unit if that is more: a query
+/// may have no residual in the list.
 float WordTables::set_residual(const float* y, const float* base) {
     float lane[kLanes] = {};
     const auto visit = [&](int s, int i) {

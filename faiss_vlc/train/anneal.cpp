@@ -30,6 +30,7 @@ Annealing::Annealing(Engine& engine, const Sample& sample, const VLCParameters& 
     } else {
         resume();
     }
+    state_.energy.reserve(size_t(params_.iterations)); // the loop allocates nothing
     state_.run = params_.checkpoint.empty() ? 0 : run_identity(sample_, params_);
 }
 

@@ -220,7 +220,7 @@ TEST(SaveDamage, ForgedWordsAreNamed) {
     EXPECT_TRUE(refused(with(good, "words", 0, uint32_t(0)), "code bytes"));
     EXPECT_TRUE(refused(with(good, "words", 0, uint32_t(4)), "code bytes"));
     EXPECT_TRUE(refused(with(good, "words", 4, uint32_t(1)), "code bytes"));
-    EXPECT_TRUE(refused(with(good, "words", 4, uint32_t(3)), "factor bytes"));
+    EXPECT_TRUE(refused(with(good, "words", 4, uint32_t(4)), "factor bytes"));
     EXPECT_TRUE(refused(with(good, "index", 40, uint32_t(4)), "code bytes"));
     // they agree, but not with d; and they agree when their sum overflows
     const Bytes huge = with(good, "index", 40, uint32_t(0x7fffffff));

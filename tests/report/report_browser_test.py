@@ -16,6 +16,7 @@ import urllib.parse
 import faiss
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))
 from python_fixture import BASE, QUERIES, make
 from faiss_vlc import report
 from faiss_vlc.report import measure

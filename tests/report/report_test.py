@@ -1,6 +1,6 @@
 """`python -m faiss_vlc report`: what its page says is true, and what it is given wrongly is an error.
 
-tests/python/report_browser_test.py looks at the page in a browser."""
+report_browser_test.py beside it looks at the page in a browser."""
 
 import contextlib
 import html.parser
@@ -19,6 +19,8 @@ import faiss
 import numpy as np
 
 import faiss_vlc
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))
 from python_fixture import BASE, D, IVFPQ, QUERIES, make
 from faiss_vlc import report
 from faiss_vlc.report import contents, facts, measure
