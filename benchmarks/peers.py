@@ -87,6 +87,7 @@ def machine():
         "flags": [f for f in ("avx2", "avx512bw", "avx512_vnni", "avx512vbmi", "avx512_bf16", "amx_int8")
                   if f in flags],
         "cores": len(os.sched_getaffinity(0)),
+        "machine_cores": os.cpu_count(),
         "memory_gib": round(memory / 2**20),
         "commit": commit.stdout.strip() + ("+" if dirty.stdout.strip() else ""),
         "date": time.strftime("%Y-%m-%d"),

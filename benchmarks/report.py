@@ -12,7 +12,8 @@ import peers
 
 HEAD = """# Measured
 
-First the answers, then the tables behind them.
+First the answers, then the tables behind them. Codes changed on 2026-11-30. Tables of earlier days, which are
+those of adding, of growing sets and of all peers on `sift20k`, are of the codes before. Anchors did not change.
 """
 
 BEHIND = """## How to read the tables
@@ -35,7 +36,8 @@ def heading(results):
     lines.append("")
     for facts, commits in machines.items():
         facts = json.loads(facts)
-        lines.append(f"{facts['cores']} cores of {facts['cpu']}, {', '.join(facts['flags'])}, "
+        of = facts.get("machine_cores", facts["cores"])
+        lines.append(f"{facts['cores']}{f' of {of}' * (of != facts['cores'])} cores of {facts['cpu']}, {', '.join(facts['flags'])}, "
                      f"{facts['memory_gib']} GiB; commit {', '.join(dict.fromkeys(commits))}.")
     return lines
 
@@ -133,7 +135,9 @@ def search_section(results):
 
 def disturbed(result, mode):
     """Whether other processes took more cores than the measurement left free."""
-    free = result["machine"]["cores"] - 1 if mode.startswith("one") else 0
+    machine = result["machine"]
+    used = 1 if mode.startswith("one") else machine["cores"]
+    free = machine.get("machine_cores", machine["cores"]) - used
     return result["modes"][mode].get("others", 0) > free + 0.25
 
 
@@ -366,7 +370,7 @@ def kinds_answer(results):
                                   f"{share(better['all'])}, {share(better['4'])}" if better else ""])
     return ["### Does it hold on vectors that are not ordinary?", "",
             f"On {count_of_sets - len(worse)} of {count_of_sets} kinds it finds as much as an IVFPQ of as many bytes, or more, with",
-            "every list probed and with 4. Differences below .01 don't count, and a code of IndexVLC has 3 bytes at least.",
+            "every list probed and with 4. Differences below .01 don't count.",
             "The table has the others: IndexVLC's recall@10 / IVFPQ's. The last column is IndexVLC's where training knew",
             "queries of that kind.", "",
             *(f"{index} finds more with every list probed on {sum(found)} of the {len(found)} kinds that it was measured on."
