@@ -41,6 +41,9 @@ CovarianceRoutine default_covariance_routine(const DeviceInfo& info) {
 void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& sample,
                        const Buffer& anchor8, const Buffer& label, const int32_t* rows,
                        int64_t count, CovarianceRoutine routine, int64_t* sums) {
+    if (!kHasClblast) {
+        routine = CovarianceRoutine::kOwn;
+    }
     Device& device = *kernels.device;
     Kernel& residual_rows = kernels.get("residual_rows");
     Kernel& add_products = kernels.get("add_products");

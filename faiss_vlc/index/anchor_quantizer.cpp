@@ -47,6 +47,9 @@ void correct_off_lattice(const Model& model, int64_t n, const float* x, const in
     for (int64_t i = 0; i < n; i++) {
         count += OffLattice::may_be(dp, x8 + i * dp);
     }
+    if (count == 0) {
+        return;
+    }
     Rescue rescue;
 #pragma omp parallel for schedule(dynamic) if (count > kFew)
     for (int64_t first = 0; first < n; first += kChunk) {

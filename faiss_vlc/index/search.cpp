@@ -279,6 +279,10 @@ Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const Sear
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
         return scan_nearest(scope, group[q], probes, group.lists(q), size_t(batch.k), top);
     };
+    if (int64_t(left.size()) == batch.n) { // by all threads
+        scanned += search_all(scope, batch, rank, scan).scanned;
+        left.clear();
+    }
     for (const int64_t i : left) {
         scanned += search_all(scope, batch.part(i, 1), rank, scan).scanned;
     }

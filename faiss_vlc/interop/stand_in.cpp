@@ -45,8 +45,8 @@ bool stands_in_for_ivfpq() {
 
 std::string vlc_for_ivfpq(const std::string& description) {
     static const std::regex ivfpq(
-            "(^|[,(])(?:OPQ[0-9]+(?:_[0-9]+)?,)?IVF([0-9]+)([kM]?)(?:_HNSW[0-9]*)?"
-            ",PQ([0-9]{1,6})(?:x([0-9]{1,2}))?(?:np|fsr?(?:_[0-9]+)?)?(?=$|[,)])");
+            "(^|[,(])(?:OPQ[0-9]{1,9}(?:_[0-9]{1,9})?,)?IVF([0-9]{1,9})([kM]?)(?:_HNSW[0-9]{0,9})?"
+            ",PQ([0-9]{1,6})(?:x([0-9]{1,2}))?(?:np|fsr?(?:_[0-9]{1,9})?)?(?=$|[,)])");
     std::string built, rest = description;
     for (std::smatch match; std::regex_search(rest, match, ivfpq); rest = match.suffix()) {
         built += match.prefix();

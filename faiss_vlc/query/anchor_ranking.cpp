@@ -134,13 +134,16 @@ void AnchorRanking::assign_off_lattice(const Model& model, int rows, const float
                                        const int8_t* x, int32_t* label) {
     const RankTables& anchors = assign_tables(model);
     const int d = model.assign_dims(), dp = padded_dim(d);
-    std::vector<float> u(d);
+    std::vector<float> u;
     RoundedQuery rounded(dp);
-    std::vector<int32_t> scores(anchors.padded()), spare(scores.size());
+    std::vector<int32_t> scores, spare; // of all anchors: made if a row needs them
     for (int i = 0; i < rows; i++) {
         if (!OffLattice::may_be(dp, x + size_t(i) * dp)) {
             continue;
         }
+        u.resize(d);
+        scores.resize(anchors.padded());
+        spare.resize(anchors.padded());
         model.to_assign_unrounded(row + size_t(i) * model.d, u.data());
         rounded.off = OffLattice::of(d, u.data());
         if (rounded.off.is()) {

@@ -139,7 +139,7 @@ std::vector<TrialBase::Near> TrialBase::compare(const float* row, const float* x
         const float bound = square_of(std::sqrt(farthest) + off);
         const auto rest = std::partition(order.begin() + count, order.end(),
                                          [&](const Near& near) { return near.first <= bound; });
-        measure(x, &order[count], int(rest - order.begin()) - count);
+        measure(x, order.data() + count, int(rest - order.begin()) - count);
         order.erase(rest, order.end());
     } else {
         order.resize(count);

@@ -304,7 +304,7 @@ Candidate CodecTrial::words(const Candidate& levels) const {
     }
     const double all = double(trial_.queries.size()) * trial_.neighbours;
     const double enough = double(levels.found) + (clearly(levels.model) - kMostGain) * all;
-    if (may_give_up && double(best.found) < enough) {
+    if (best.found < 0 || (may_give_up && double(best.found) < enough)) {
         return {};
     }
     looks.forget_rows();

@@ -33,10 +33,18 @@ def _vlc_for(quantizer, d, nlist, m, nbits=8, metric=faiss.METRIC_L2, *_):
     return index
 
 
+_MOST_LISTS, _MOST_BYTES = 1 << 20, 99999
+
+
 def _can_be_vlc(kind, args):
+    if len(args) < 4 or args[0] is None:
+        return False
+    size = (args[3] * (args[4] if len(args) > 4 else 8) + 7) // 8
+    if not (1 <= args[2] <= _MOST_LISTS and 1 <= size <= _MOST_BYTES):
+        return False
     metric = args[5] if len(args) > 5 else faiss.METRIC_L2
     own_invlists = kind is not faiss.IndexIVFPQ or len(args) < 7 or args[6]
-    return len(args) >= 4 and metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT) and own_invlists
+    return metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT) and own_invlists
 
 
 def _new_for(kind):

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -312,6 +313,16 @@ class Measures(Folder):
         self.assertEqual((code.words, code.axes.sum()), (True, D))
         self.assertEqual(len(code.reach), 16 - code.factor_bytes)
         self.assertTrue((code.reach > 0).all())
+
+    def test_whole_words_have_no_factors(self):
+        index = faiss_vlc.IndexVLC(64, faiss_vlc.VLCParameters(m=16, bytes=8, device="reference"))
+        index.train((np.random.default_rng(1).random((4000, 64)) < 0.1).astype("float32"))
+        index.add((np.random.default_rng(2).random((1000, 64)) < 0.1).astype("float32"))
+        self.assertEqual(struct.unpack_from("<II", facts.section(index, "words")), (8, facts.WHOLE_WORDS))
+        code = facts.code_of(index)
+        self.assertEqual((code.factor_bytes, len(code.reach)), (0, 8))
+        spent = facts.bytes_of(index, facts.swigvlc.payload_size(index), code)
+        self.assertEqual(spent["codes"], 8000)
 
 
 class Errors(Folder):

@@ -11,6 +11,8 @@ import numpy as np
 
 from faiss_vlc import _plug, swigvlc
 
+WHOLE_WORDS = 3 # in the place of factor bytes: none, and words are of vectors
+
 
 class ReportError(Exception):
     """What went wrong, in words for whoever called the report."""
@@ -107,6 +109,8 @@ def code_of(vlc: Any) -> Code:
     if not words:
         return Code(False, 2, bits=bits_of_axes(vlc.d, section(vlc, "layout")))
     code_bytes, factor_bytes, axes, unit = struct.unpack_from("<IIIf", words)
+    if factor_bytes == WHOLE_WORDS:
+        factor_bytes = 0
     component = np.frombuffer(words, "<i2", axes * 256, 16).reshape(axes, 256).astype(np.float64)
     blocks = min(code_bytes, axes)
     ends = np.arange(blocks + 1) * axes // blocks
