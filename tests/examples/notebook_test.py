@@ -1,12 +1,18 @@
-"""The cells of the notebooks here run one after the other, in a folder of their own. What they draw is not shown."""
+"""The cells of the notebooks here run one after the other, in a folder of their own. What they draw is not shown.
+Skipped without matplotlib."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
 import pathlib
 import sys
 import tempfile
+
+if importlib.util.find_spec("matplotlib") is None:
+    print("skipped: the notebook draws with matplotlib, which is not installed")
+    sys.exit(77)
 
 os.environ["MPLBACKEND"] = "Agg"
 HERE = pathlib.Path(__file__).resolve().parent
