@@ -37,9 +37,11 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     int work_group = 64; ///< 64, 128 or 256 work-items
 
     // The sample
-    uint32_t seed = 1234;            ///< of the sample's order and every random choice
-    int max_points_per_anchor = 256; ///< training vectors beyond m times this are left out
-    float held_out = 0.1f;           ///< share of the sample kept for stopping and tuning
+    uint32_t seed = 1234; ///< of the sample's order and every random choice
+    /// Training vectors beyond m times this are left out. If it is 256, as many as 16,384 (of more
+    /// than 1024 dimensions 2^24 values) are used in any case; another number is meant as it is.
+    int max_points_per_anchor = 256;
+    float held_out = 0.1f; ///< share of the sample kept for stopping and tuning
 
     // The annealing loop
     int iterations = 15; ///< at most

@@ -60,7 +60,7 @@ Matrix<float> training_set(const Arguments& a, const VLCParameters& parameters, 
         return read_all(a.train);
     }
     const int64_t m = parameters.m > 0 ? parameters.m : choose_anchors(emb.n(), emb.n());
-    const int64_t useful = m * parameters.max_points_per_anchor;
+    const int64_t useful = most_rows(m, emb.d(), parameters);
     const int64_t most = std::max(39 * m, kMaxSampleFloats / emb.d());
     Matrix<float> sample = sample_rows(emb, std::min({emb.n(), useful, most}), parameters.seed);
     emb.rewind();

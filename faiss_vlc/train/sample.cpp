@@ -37,7 +37,7 @@ Shape shape_for(int64_t vectors, int d, const VLCParameters& params) {
     shape.d = d;
     shape.dp = padded_dim(d);
     shape.neighbours = params.neighbours;
-    shape.n = std::min<int64_t>(vectors, int64_t(shape.m) * params.max_points_per_anchor);
+    shape.n = std::min(vectors, most_rows(shape.m, d, params));
     shape.n = std::min<int64_t>(shape.n, INT32_MAX); // rows and counts are int32
     const int64_t held = int64_t(double(shape.n) * params.held_out);
     shape.n_train = std::max<int64_t>(shape.n - held, shape.m);
@@ -128,6 +128,13 @@ private:
 int choose_anchors(int64_t n, int64_t n_train) {
     const int64_t wanted = 4 * int64_t(isqrt(uint64_t(n)));
     return int(std::clamp<int64_t>(std::min(wanted, n_train / 39), 1, 1 << 18));
+}
+
+int64_t most_rows(int64_t m, int d, const VLCParameters& params) {
+    constexpr int64_t kLeastRows = 16384, kLeastValues = 1 << 24; // as many as fit into both
+    const int64_t rows = m * params.max_points_per_anchor;
+    const bool is_set = params.max_points_per_anchor != VLCParameters().max_points_per_anchor;
+    return is_set ? rows : std::max(rows, std::min(kLeastRows, kLeastValues / d));
 }
 
 Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params,

@@ -49,6 +49,10 @@ constexpr int64_t kKeptRows = 33 * 1024;
 /// training vectors for each.
 int choose_anchors(int64_t n, int64_t n_train);
 
+/// How many rows a sample for m anchors has at most: max_points_per_anchor for each. Where that is
+/// left as it is, few anchors have more, as codebooks and choices are made by the sample as well.
+int64_t most_rows(int64_t m, int d, const VLCParameters& params);
+
 /// Draws and quantizes the sample. Throws if there are fewer vectors than anchors. Of several
 /// processes each gives vectors of its own: the sample is that of all of them, in order. by_length:
 /// vectors may be routed by direction and length, if their lengths differ much.

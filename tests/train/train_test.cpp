@@ -47,6 +47,25 @@ TEST(DrawSample, TakesEachRowOnceAndTheSameAgain) {
     EXPECT_EQ(draw(x, 5, params).shape.n_train, 1000);
 }
 
+// Few anchors don't leave codebooks few rows, unless somebody wants that.
+TEST(DrawSample, HasEnoughRowsForFewAnchors) {
+    VLCParameters params;
+    params.m = 4;
+    const int64_t n = 20000;
+    const std::vector<float> x = clustered(n, 2, 10, 1);
+    EXPECT_EQ(draw(x, 2, params).shape.n, 16384);
+    EXPECT_EQ(draw({x.begin(), x.begin() + 2000 * 2}, 2, params).shape.n, 2000); // all there are
+    params.max_points_per_anchor = 100;
+    EXPECT_EQ(draw(x, 2, params).shape.n, 400);
+    params.max_points_per_anchor = 300;
+    EXPECT_EQ(draw(x, 2, params).shape.n, 1200);
+    params = VLCParameters();
+    EXPECT_EQ(most_rows(100, 2, params), 25600);
+    EXPECT_EQ(most_rows(4, 1024, params), 16384);
+    EXPECT_EQ(most_rows(4, 16384, params), 1024);
+    EXPECT_EQ(most_rows(10, 16384, params), 2560);
+}
+
 TEST(ChooseAnchors, GrowsWithTheRoot) {
     EXPECT_EQ(choose_anchors(1000000, 1000000), 4000);
     EXPECT_EQ(choose_anchors(10000, 10000), 256); // 39 vectors each
