@@ -110,6 +110,11 @@ void place(faiss::Index*& node, std::vector<Token>& tokens) {
 
 /// Refuses what FAISS's own factory crashes at.
 void check_codes(const char* description) {
+    constexpr size_t kLongest = 1000; // std::regex calls itself for each character
+    if (const size_t length = std::strlen(description); length > kLongest) {
+        fail("index_factory: expected a description of at most %zu characters, got %zu", kLongest,
+             length);
+    }
     // FAISS 1.7.3 divides by them
     static const std::regex no_codes("PQ0+([^0-9]|$)");
     if (std::regex_search(description, no_codes)) {

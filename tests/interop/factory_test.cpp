@@ -124,6 +124,16 @@ TEST(Factory, TokensWhereNothingFitsAreRefused) {
                        "METRIC_L2"));
 }
 
+// They would use up the stack.
+TEST(Factory, EndlessDescriptionsAreRefused) {
+    for (const char* start : {"VLC4", "IVF8,Flat", "IVF4,PQ2x4"}) {
+        const std::string bad = start + std::string(2000000, '1');
+        EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad.c_str()); },
+                           "at most 1000 characters, got " + std::to_string(bad.size())))
+                << start;
+    }
+}
+
 TEST(Factory, EverythingElseIsFaiss) {
     const IndexPtr flat(faiss_vlc::index_factory(16, "IVF8,Flat", faiss::METRIC_INNER_PRODUCT));
     EXPECT_EQ(typeid(*flat), typeid(faiss::IndexIVFFlat));
