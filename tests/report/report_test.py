@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree as ElementTree
 
 import faiss
@@ -307,6 +308,12 @@ class Measures(Folder):
         self.assertEqual(facts.section_sizes(vlc), {section["name"]: section["bytes"] for section in info["sections"]})
         widths = {str(width): int(count) for width, count in zip(*np.unique(bits, return_counts=True))}
         self.assertEqual(widths, info["code"]["dimensions_by_bits"])
+
+    def test_energies_that_are_no_numbers(self):
+        record = struct.pack("<qiIff", 1000, 5, 1, float("nan"), 2.0)
+        with unittest.mock.patch.object(facts, "section", lambda vlc, name: record):
+            with self.assertRaisesRegex(facts.ReportError, "section training: expected finite energies, got nan and 2.0"):
+                facts.training_of(None)
 
     def test_blocks_of_words(self):
         code = facts.code_of(self.parts("VLC16b16block").vlc)

@@ -142,6 +142,8 @@ def training_of(vlc: Any) -> Training | None:
     if not record:
         return None
     vectors, iterations, _, energy, held = struct.unpack("<qiIff", record)
+    if not np.isfinite([energy, held]).all():
+        raise ReportError(f"section training: expected finite energies, got {energy} and {held}")
     return Training(vectors, iterations, energy, held, np.frombuffer(section(vlc, "energy"), "<f4"))
 
 
