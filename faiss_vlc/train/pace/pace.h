@@ -14,7 +14,8 @@ enum class Pace : int32_t {
 
 /// Of a negative step: the one with which fewer rows are scanned for rows that were left out. Two
 /// small trainings of the sample's local rows on the engine tell. The same on every engine and in
-/// all processes. Of another step, or of a sample that is too small to tell: the usual one.
+/// all processes. Of another step, of a sample that is too small to tell, or where there are more
+/// than about 120 processes, each of which needs a block of local rows: the usual one.
 Pace choose_pace(Engine& engine, const Sample& sample, const VLCParameters& params);
 
 /// The parameters with the pace's step in place of a negative one, and what goes with it: a size
