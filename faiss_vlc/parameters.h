@@ -55,12 +55,13 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     float random_bias = 0.0f; ///< amplitude of the random bias at the start, in mean energies
     Robust robust = Robust::huber; ///< what is done about outliers
     float kappa = 3.0f;            ///< outliers are kappa median distances away, or farther
-    float step = 1.5f;             ///< times the way to its mean that an anchor goes, 0.1 to 1.9
-    float max_step = 32.0f;        ///< of an anchor's component in one iteration, lattice units
-    float merge_fraction = 0.25f;  ///< see maintain.h
-    float split_factor = 4.0f;     ///< see maintain.h
-    float maintain_until = 0.7f;   ///< share of the iterations in which anchors merge and split
-    float stop_changes = 0.001f;   ///< stops when fewer vectors than this share change their anchor
+    float step = -1; ///< times the way to its mean that an anchor goes, 0.1 to 1.9; negative:
+                     ///< chosen, 1.5 or, without size_bias and annealing, 1.25
+    float max_step = 32.0f;       ///< of an anchor's component in one iteration, lattice units
+    float merge_fraction = 0.25f; ///< see maintain.h
+    float split_factor = 4.0f;    ///< see maintain.h
+    float maintain_until = 0.7f;  ///< share of the iterations in which anchors merge and split
+    float stop_changes = 0.001f;  ///< stops when fewer vectors than this share change their anchor
 
     // Choices made on held-out vectors; a value fixes them
     float tilt = -1;        ///< bits go by variance^(1 + tilt); negative: chosen

@@ -123,8 +123,8 @@ auto loop_entries() {
                       "Outliers are kappa median distances away, or farther")
                     .within(between(0.1, 1000)),
             parameter("step", &P::step, file(2, 2), loop(10),
-                      "Times the way to its mean that an anchor goes")
-                    .within(between(0.1, 1.9)),
+                      "Times the way to its mean that an anchor goes; -1: chosen")
+                    .within(between(0.1, 1.9, " or -1", {-1})),
             parameter("max_step", &P::max_step, file(1, 17), loop(11),
                       "At most, of an anchor's component in one iteration, in lattice units")
                     .within(above(0, 127)),

@@ -7,6 +7,7 @@
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/train/dump.h>
+#include <faiss_vlc/train/pace/pace.h>
 
 namespace faiss_vlc {
 
@@ -21,17 +22,23 @@ int64_t mean_energy(int64_t sum, int64_t n) {
 
 Annealing::Annealing(Engine& engine, const Sample& sample, const VLCParameters& params)
     : engine_(engine), sample_(sample), shape_(sample.shape8()), params_(params),
-      schedule_(shape_, params), moves_(sample.shape.m),
+      schedule_(shape_, params_), moves_(sample.shape.m),
       dist_(std::min(sample.shape.n, kTypicalRows)), count_(sample.shape.m),
       near_label_(sample.shape.m), near_dist_(sample.shape.m), energy_(sample.shape.m) {
+    if (params.resume.empty()) {
+        state_.pace = choose_pace(engine, sample, params);
+    } else {
+        state_ = read_checkpoint(params.resume, sample, params);
+    }
+    params_ = with_pace(params, state_.pace);
     engine_.begin(shape_, sample_.x8.data());
-    if (params_.resume.empty()) {
+    if (params.resume.empty()) {
         start();
     } else {
         resume();
     }
     state_.energy.reserve(size_t(params_.iterations)); // the loop allocates nothing
-    state_.run = params_.checkpoint.empty() ? 0 : run_identity(sample_, params_);
+    state_.run = params_.checkpoint.empty() ? 0 : run_identity(sample_, params);
 }
 
 void Annealing::start() {
@@ -48,7 +55,6 @@ void Annealing::start() {
 }
 
 void Annealing::resume() {
-    state_ = read_checkpoint(params_.resume, sample_, params_);
     engine_.set_anchors(std::exchange(state_.anchor, {}).data());
     engine_.set_bias(std::exchange(state_.bias, {}).data());
     engine_.set_labels(std::exchange(state_.label, {}).data());

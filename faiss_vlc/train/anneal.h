@@ -15,11 +15,12 @@
 namespace faiss_vlc {
 
 /// The annealing loop, a step at a time: iterate() until is_over() or should_stop(), then settle().
-/// Engine, sample and parameters have to live on. Nothing allocates in proportion to n or m once it
+/// Engine and sample have to live on. Nothing allocates in proportion to n or m once it
 /// has begun, but for save() and settle().
 class Annealing {
 public:
     /// Begins on the engine: at the first rows, or where the checkpoint of params.resume was left.
+    /// First it chooses step and size bias where they are negative, see pace.h.
     Annealing(Engine& engine, const Sample& sample, const VLCParameters& params);
 
     /// Iterations done, those before a checkpoint included.
@@ -51,7 +52,7 @@ private:
     Engine& engine_;
     const Sample& sample_;
     const Shape shape_;
-    const VLCParameters& params_;
+    VLCParameters params_; ///< with the pace that was chosen
     Schedule schedule_;
     Checkpoint state_; ///< before the next iteration; without anchors, biases and labels
 

@@ -64,6 +64,7 @@ void write_checkpoint(const std::string& path, const Checkpoint& state) {
     writer.i32(state.patience);
     writer.i32(state.merges);
     writer.i32(state.splits);
+    writer.i32(int32_t(state.pace));
     SectionWriter sections;
     sections.add("checkpoint", kRequired, writer.take());
     sections.add("anchor", kRequired, state.anchor.data(), state.anchor.size() * 4);
@@ -91,10 +92,13 @@ Checkpoint read_checkpoint(const std::string& path, const Sample& sample,
     state.patience = reader.i32();
     state.merges = reader.i32();
     state.splits = reader.i32();
+    const int32_t pace = reader.i32();
     reader.expect_end();
     if (state.run != run_identity(sample, params, table)) {
         fail("%s: the checkpoint of another run: data or parameters differ", path.c_str());
     }
+    expect_within(path, "pace", std::vector<int32_t>{pace}, 0, 1);
+    state.pace = Pace(pace);
     const Shape shape = sample.shape8();
     const uint64_t anchors = checked_mul(shape.m, shape.dp, "components of the anchors");
     const int32_t* anchor = sections.view<int32_t>("anchor", anchors);

@@ -6,6 +6,7 @@
 
 #include <faiss_vlc/container/byte_io.h>
 #include <faiss_vlc/model/parameter_table.h>
+#include <faiss_vlc/train/pace/pace.h>
 #include <faiss_vlc/train/sample.h>
 
 namespace faiss_vlc {
@@ -16,6 +17,7 @@ struct Checkpoint {
     int32_t iteration = 0;
     int64_t temperature = 0, first_energy = 0, best_held = 0;
     int32_t patience = 0, merges = 0, splits = 0;
+    Pace pace = Pace::usual;
     std::vector<int32_t> anchor, bias, label;
     /// Of each iteration: mean squared distance of training rows to the nearest anchor as it found
     /// them, on the lattice.

@@ -5,6 +5,7 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/integer_math.h>
+#include <faiss_vlc/train/pace/local_rows.h>
 
 namespace faiss_vlc {
 
@@ -159,6 +160,10 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     sample.first_kept = std::max<int64_t>(0, shape.n - kKeptRows);
     sample.x = drawing.vectors(sample.first_kept, shape.n);
     drawing.encode_all();
+    sample.share = own_share(processes);
+    if (params.step < 0) {
+        sample.local8 = local_rows(sample, processes);
+    }
     return sample;
 }
 

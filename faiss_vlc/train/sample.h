@@ -19,10 +19,12 @@ struct Sample {
     int64_t first_kept = 0;    ///< from this row on the vectors themselves are kept
     std::vector<float> x;      ///< (n - first_kept) x d
     Lattice lattice;
-    Routing routing;           ///< if lengths differ much; without anchors
-    std::vector<int8_t> x8;    ///< rows x dp: of n rows, or of those that this process holds; on
-                               ///< the routing's lattice if it is used
-    std::vector<int8_t> head8; ///< the first 2 m rows, if there are several processes
+    Routing routing;            ///< if lengths differ much; without anchors
+    std::vector<int8_t> x8;     ///< rows x dp: of n rows, or of those that this process holds; on
+                                ///< the routing's lattice if it is used
+    std::vector<int8_t> head8;  ///< the first 2 m rows, if there are several processes
+    Share share;                ///< what this process holds of the rows
+    std::vector<int8_t> local8; ///< see local_rows.h; none unless a pace is to be chosen
 
     /// Queries that the caller gave, as vectors of d components; empty: none.
     std::vector<float> queries;

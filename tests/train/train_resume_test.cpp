@@ -124,6 +124,7 @@ TEST(Resume, RefusesForgedStates) {
     EXPECT_TRUE(refused("energy", [](Checkpoint& c) { c.best_held = INT64_MIN; }));
     EXPECT_TRUE(refused("without gain", [](Checkpoint& c) { c.patience = INT32_MAX; }));
     EXPECT_TRUE(refused("merges", [](Checkpoint& c) { c.merges = INT32_MAX; }));
+    EXPECT_TRUE(refused("pace", [](Checkpoint& c) { c.pace = Pace(2); }));
     EXPECT_TRUE(refused("splits", [](Checkpoint& c) { c.splits = -1; }));
     EXPECT_TRUE(refused("anchor", [](Checkpoint& c) { c.anchor[3] = INT32_MAX; }));
     EXPECT_TRUE(refused("anchor", [](Checkpoint& c) { c.anchor[3] = -kMaxAnchor - 1; }));

@@ -1,0 +1,206 @@
+#include <faiss_vlc/train/pace/pace.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/interrupt.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/model/rank_tables.h>
+#include <faiss_vlc/train/anneal.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+constexpr int64_t kTrialQueries = 512;
+constexpr int64_t kLeastRows = 2048; ///< a trial of fewer says little
+constexpr int64_t kLeastAnchors = 16;
+constexpr int kTrialIterations = 8;
+constexpr int kTrueNeighbours = 10;
+
+constexpr float kCold = 0.001f; ///< of the mean energy: a row counts for its nearest anchor alone
+
+/// A small training: the sample's local rows but the last ones, which are its queries.
+class PaceTrial {
+public:
+    explicit PaceTrial(const Sample& sample);
+
+    /// Whether there is enough to tell one pace from another.
+    bool tells() const;
+    /// Finds the true neighbours; once, before scanned().
+    void find_neighbours();
+    /// Rows in the lists that are read until .9, .95 and .99 of the true neighbours are found, with
+    /// anchors trained so.
+    std::vector<double> scanned(Engine& engine, VLCParameters params) const;
+
+private:
+    const int8_t* query(int64_t q) const { return &all_[size_t(rows_ + q) * local_.shape.dp]; }
+    std::vector<int32_t> train(Engine& engine, const VLCParameters& params,
+                               std::vector<int8_t>& anchors8) const;
+
+    const std::vector<int8_t>& all_;
+    int64_t rows_; ///< that train
+    int64_t queries_ = 0;
+    Sample local_;
+    std::vector<int32_t> neighbours_; ///< queries x kTrueNeighbours
+};
+
+PaceTrial::PaceTrial(const Sample& sample) : all_(sample.local8) {
+    const Shape whole = sample.shape8();
+    const int64_t all = int64_t(all_.size()) / whole.dp;
+    queries_ = std::min(kTrialQueries, all / 8);
+    rows_ = all - queries_;
+    Shape& shape = local_.shape;
+    shape = whole;
+    shape.n = shape.n_train = rows_;
+    shape.m = int(rows_ * whole.m / whole.n_train);
+    local_.lattice = sample.lattice;
+    local_.share = sample.share;
+    if (!tells()) {
+        return;
+    }
+    const auto row = [&](int64_t i) { return all_.begin() + i * shape.dp; };
+    local_.head8.assign(row(0), row(std::min<int64_t>(rows_, 2 * int64_t(shape.m))));
+    for (int64_t first = 0; first < rows_; first += kRowBlock) {
+        if (sample.share.holds(first)) {
+            local_.x8.insert(local_.x8.end(), row(first), row(std::min(rows_, first + kRowBlock)));
+        }
+    }
+}
+
+bool PaceTrial::tells() const {
+    return rows_ >= std::max(kLeastRows, local_.share.count * kRowBlock) &&
+           local_.shape.m >= kLeastAnchors;
+}
+
+void PaceTrial::find_neighbours() {
+    const int dp = local_.shape.dp;
+    neighbours_.resize(size_t(queries_) * kTrueNeighbours);
+    const RankTables base(int(rows_), dp, all_.data());
+    Rescue rescue;
+#pragma omp parallel
+    rescue.run([&] {
+        std::vector<int32_t> scores(base.padded());
+        std::vector<std::pair<int32_t, int32_t>> order(rows_);
+#pragma omp for schedule(static) nowait
+        for (int64_t q = 0; q < queries_; q++) {
+            simd().rank.tiles(base.tiles(base.norm), query(q), -2, scores.data());
+            for (int64_t i = 0; i < rows_; i++) {
+                order[i] = {scores[i], int32_t(i)};
+            }
+            std::nth_element(order.begin(), order.begin() + kTrueNeighbours - 1, order.end());
+            for (int i = 0; i < kTrueNeighbours; i++) {
+                neighbours_[q * kTrueNeighbours + i] = order[i].second;
+            }
+        }
+    });
+    rescue.rethrow();
+}
+
+/// Returns the list of each row.
+std::vector<int32_t> PaceTrial::train(Engine& engine, const VLCParameters& params,
+                                      std::vector<int8_t>& anchors8) const {
+    Annealing annealing(engine, local_, params);
+    while (!annealing.is_over() && (annealing.iterations() == 0 || !annealing.should_stop())) {
+        check_interrupt();
+        annealing.iterate();
+    }
+    const Shape& shape = local_.shape;
+    engine.quantize(AnchorGrid::int8);
+    engine.set_bias(std::vector<int32_t>(shape.m, 0).data());
+    engine.assign();
+    std::vector<int32_t> anchor(size_t(shape.m) * shape.dp), label(rows_);
+    engine.get_anchors(anchor.data());
+    engine.get_labels(label.data());
+    anchors8.resize(anchor.size());
+    std::transform(anchor.begin(), anchor.end(), anchors8.begin(),
+                   [](int32_t component) { return int8_t(round_anchor(component)); });
+    return label;
+}
+
+std::vector<double> PaceTrial::scanned(Engine& engine, VLCParameters params) const {
+    params.iterations = std::min(params.iterations, kTrialIterations);
+    params.checkpoint_every = 0;
+    params.checkpoint.clear();
+    params.resume.clear();
+    std::vector<int8_t> anchors8;
+    const std::vector<int32_t> label = train(engine, params, anchors8);
+    const int m = local_.shape.m;
+    std::vector<int64_t> size(m, 0), found(m, 0), read(m, 0); // read, found: by rank
+    for (const int32_t list : label) {
+        size[list]++;
+    }
+    const RankTables anchors(m, local_.shape.dp, anchors8.data());
+    std::vector<int32_t> scores(anchors.padded()), rank(m);
+    std::vector<std::pair<int32_t, int32_t>> order(m);
+    for (int64_t q = 0; q < queries_; q++) {
+        simd().rank.tiles(anchors.tiles(anchors.norm), query(q), -2, scores.data());
+        for (int j = 0; j < m; j++) {
+            order[j] = {scores[j], j};
+        }
+        std::sort(order.begin(), order.end());
+        for (int r = 0; r < m; r++) {
+            rank[order[r].second] = r;
+            read[r] += size[order[r].second];
+        }
+        for (int i = 0; i < kTrueNeighbours; i++) {
+            found[rank[label[neighbours_[q * kTrueNeighbours + i]]]]++;
+        }
+    }
+    std::vector<double> scanned;
+    for (const double share : {0.9, 0.95, 0.99}) {
+        double wanted = share * double(queries_ * kTrueNeighbours), sum = 0;
+        for (int r = 0; r < m && wanted > 0; r++) {
+            const double more = double(found[r]);
+            sum += double(read[r]) * (more > wanted ? wanted / more : 1.0);
+            wanted -= more;
+        }
+        scanned.push_back(sum);
+    }
+    return scanned;
+}
+
+} // namespace
+
+VLCParameters with_pace(const VLCParameters& params, Pace pace) {
+    if (params.step >= 0) {
+        return params;
+    }
+    VLCParameters chosen = params;
+    chosen.step = 1.5f;
+    if (pace == Pace::plain) {
+        const VLCParameters standard;
+        chosen.step = 1.25f;
+        if (params.size_bias == standard.size_bias) {
+            chosen.size_bias = 0;
+        }
+        if (params.start_temperature == standard.start_temperature &&
+            params.end_temperature == standard.end_temperature) {
+            chosen.start_temperature = chosen.end_temperature = kCold;
+        }
+    }
+    return chosen;
+}
+
+Pace choose_pace(Engine& engine, const Sample& sample, const VLCParameters& params) {
+    if (params.step >= 0) {
+        return Pace::usual;
+    }
+    PaceTrial trial(sample);
+    if (!trial.tells()) {
+        return Pace::usual;
+    }
+    trial.find_neighbours();
+    const std::vector<double> usual = trial.scanned(engine, with_pace(params, Pace::usual));
+    const std::vector<double> plain = trial.scanned(engine, with_pace(params, Pace::plain));
+    double share = 0;
+    for (size_t i = 0; i < usual.size(); i++) {
+        share += plain[i] / std::max(1.0, usual[i]);
+    }
+    return share < double(usual.size()) ? Pace::plain : Pace::usual;
+}
+
+} // namespace faiss_vlc
