@@ -31,11 +31,16 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
                       __builtin_cpu_supports("avx512vnni"));
     EXPECT_EQ(find_simd("avx512_vbmi") != nullptr,
               find_simd("avx512") && __builtin_cpu_supports("avx512vbmi"));
+    if (find_simd("amx")) { // the kernel may refuse it
+        EXPECT_TRUE(find_simd("avx512_vbmi"));
+        EXPECT_STREQ(levels().back()->name, "amx");
+    }
     EXPECT_EQ(find_simd("neon"), nullptr);
 #else
     EXPECT_EQ(find_simd("avx2"), nullptr);
     EXPECT_EQ(find_simd("avx512"), nullptr);
     EXPECT_EQ(find_simd("avx512_vbmi"), nullptr);
+    EXPECT_EQ(find_simd("amx"), nullptr);
 #endif
     EXPECT_EQ(find_simd(""), nullptr);
 }
@@ -54,7 +59,7 @@ TEST(Levels, AreWhole) {
                     own.words.few_entries && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
                     own.encode.levels);
-        EXPECT_TRUE(own.nearest.rows && own.nearest.words);
+        EXPECT_TRUE(own.nearest.rows && own.nearest.classes && own.nearest.words);
     }
 }
 
