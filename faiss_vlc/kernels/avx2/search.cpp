@@ -130,20 +130,30 @@ int select_within(int n, const int32_t* scores, int32_t bound, uint64_t* found) 
     return count;
 }
 
+/// numeric.h's add_lanes of 16 lanes.
+float add_lanes(__m256 low, __m256 high) {
+    const __m256 eight = _mm256_add_ps(low, high);
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/// sum += (q - a)^2 of 8 components.
+void add_square(__m256& sum, const float* q, const int8_t* a) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a));
+    const __m256 anchor = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+    const __m256 u = _mm256_sub_ps(_mm256_loadu_ps(q), anchor);
+    sum = _mm256_add_ps(sum, _mm256_mul_ps(u, u));
+}
+
 float anchor_distance(int dp, const float* q, const int8_t* a) {
-    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    // one after the other, not an array: that would stay in memory
+    __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
     for (int k = 0; k < dp; k += 16) {
-        for (int h = 0; h < 2; h++) {
-            const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a + k + h * 8));
-            const __m256 anchor = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-            const __m256 u = _mm256_sub_ps(_mm256_loadu_ps(q + k + h * 8), anchor);
-            sum[h] = _mm256_add_ps(sum[h], _mm256_mul_ps(u, u));
-        }
+        add_square(low, q + k, a + k);
+        add_square(high, q + k + 8, a + k + 8);
     }
-    float lane[kLanes];
-    _mm256_storeu_ps(lane, sum[0]);
-    _mm256_storeu_ps(lane + 8, sum[1]);
-    return add_lanes(lane);
+    return add_lanes(low, high);
 }
 
 float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
@@ -174,16 +184,55 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
     return largest;
 }
 
-/// Bytes of 8 vectors of a row, zero-extended to 4 bytes each.
-__m256i load_lanes(const uint8_t* row, int lanes, int first) {
-    if (lanes == 4) {
-        return load(row + first * 4);
+/// Bytes of 8 vectors of a row of L lanes, zero-extended to 4 bytes each.
+template <int L>
+__m256i load_lanes(const uint8_t* row) {
+    if (L == 4) {
+        return load(row);
     }
-    if (lanes == 2) {
-        return _mm256_cvtepu16_epi32(
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + first * 2)));
+    if (L == 2) {
+        return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
     }
-    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)));
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row)));
+}
+
+/// Sums of products of 2 B halves of blocks with R planes.
+template <int B, int R>
+struct Sums {
+    __m256i total[2 * B][R];
+    __m256i pairs[2 * B][R]; ///< of 16 bits
+};
+
+/// Adds a field of L lanes of all halves.
+template <int L, int B, int R>
+inline __attribute__((always_inline)) void
+add_field(const Field& f, const uint8_t* row, int64_t stride, const __m256i* x, Sums<B, R>& sums) {
+    if (f.width == 8) {
+        const __m256i nibble = _mm256_set1_epi8(15);
+        for (int h = 0; h < 2 * B; h++) {
+            const __m256i codes = load_lanes<L>(row + h / 2 * stride + h % 2 * 8 * L);
+            const __m256i low = _mm256_and_si256(codes, nibble);
+            const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+            for (int q = 0; q < R; q++) {
+                __m256i& sum = sums.total[h][q];
+                sum = _mm256_add_epi32(sum, widen(_mm256_maddubs_epi16(low, x[q])));
+                sum = _mm256_add_epi32(
+                        sum, _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, x[q])), 4));
+            }
+        }
+        return;
+    }
+    const __m256i mask = _mm256_set1_epi32(int(f.mask));
+    const __m128i shift = _mm_cvtsi32_si128(f.shift);
+#pragma GCC unroll 8
+    for (int h = 0; h < 2 * B; h++) {
+        const __m256i codes = load_lanes<L>(row + h / 2 * stride + h % 2 * 8 * L);
+        const __m256i level = _mm256_srl_epi16(_mm256_and_si256(codes, mask), shift);
+        for (int q = 0; q < R; q++) {
+            sums.pairs[h][q] =
+                    _mm256_add_epi16(sums.pairs[h][q], _mm256_maddubs_epi16(level, x[q]));
+        }
+    }
 }
 
 /// `B` blocks of `count` vectors at once for Q queries, with P planes each, in halves of 8 vectors:
@@ -202,45 +251,33 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         }
     }
     const int64_t stride = int64_t(layout.code_size()) * count;
-    __m256i total[2 * B][R], pairs[2 * B][R];
+    Sums<B, R> sums;
     for (int h = 0; h < 2 * B; h++) {
         for (int q = 0; q < R; q++) {
-            total[h][q] = pairs[h][q] = _mm256_setzero_si256();
+            sums.total[h][q] = sums.pairs[h][q] = _mm256_setzero_si256();
         }
     }
-    for (size_t i = 0; i < layout.fields.size(); i++) {
-        const Field& f = layout.fields[i];
+    const size_t n = layout.fields.size();
+    const Field* fields = layout.fields.data();
+    for (size_t i = 0; i < n; i++) {
+        const Field& f = fields[i];
         const uint8_t* row = blocks + int64_t(f.offset) * count;
-        const __m256i mask = _mm256_set1_epi32(int(f.mask >> f.shift));
-        const __m128i shift = _mm_cvtsi32_si128(f.shift);
         __m256i x[R];
         for (int q = 0; q < R; q++) {
             x[q] = _mm256_set1_epi32(int(planes[q][i]));
         }
-        for (int h = 0; h < 2 * B; h++) {
-            const __m256i codes = load_lanes(row + h / 2 * stride, f.lanes, h % 2 * 8);
-            if (f.width == 8) {
-                const __m256i nibble = _mm256_set1_epi8(15);
-                const __m256i low = _mm256_and_si256(codes, nibble);
-                const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
-                for (int q = 0; q < R; q++) {
-                    __m256i& sum = total[h][q];
-                    sum = _mm256_add_epi32(sum, widen(_mm256_maddubs_epi16(low, x[q])));
-                    sum = _mm256_add_epi32(
-                            sum, _mm256_slli_epi32(widen(_mm256_maddubs_epi16(high, x[q])), 4));
-                }
-                continue;
-            }
-            const __m256i level = _mm256_and_si256(_mm256_srl_epi16(codes, shift), mask);
-            for (int q = 0; q < R; q++) {
-                pairs[h][q] = _mm256_add_epi16(pairs[h][q], _mm256_maddubs_epi16(level, x[q]));
-            }
+        if (f.lanes == 4) {
+            add_field<4>(f, row, stride, x, sums);
+        } else if (f.lanes == 2) {
+            add_field<2>(f, row, stride, x, sums);
+        } else {
+            add_field<1>(f, row, stride, x, sums);
         }
         if (f.widen) {
             for (int h = 0; h < 2 * B; h++) {
                 for (int q = 0; q < R; q++) {
-                    total[h][q] = _mm256_add_epi32(total[h][q], widen(pairs[h][q]));
-                    pairs[h][q] = _mm256_setzero_si256();
+                    sums.total[h][q] = _mm256_add_epi32(sums.total[h][q], widen(sums.pairs[h][q]));
+                    sums.pairs[h][q] = _mm256_setzero_si256();
                 }
             }
         }
@@ -249,38 +286,47 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
     for (int q = 0; q < Q; q++) {
         shared[q] = avx2::shared_of(*lists[q], bounds[q]);
     }
+#pragma GCC unroll 8
     for (int h = 0; h < 2 * B; h++) {
         const uint8_t* last_row = blocks + h / 2 * stride + int64_t(layout.code_bytes) * count;
         const avx2::Factors factors = avx2::load_factors(last_row + h % 2 * 16);
         for (int q = 0; q < Q; q++) {
-            const __m256i* sums = total[h] + q * P;
+            const __m256i* own = sums.total[h] + q * P;
             float* to = distances[q] + at + h * 8;
             const uint64_t some =
-                    P == 2 ? avx2::put_fine_distances(*lists[q], shared[q], factors, sums[0],
-                                                      sums[P - 1], to)
-                           : avx2::put_distances(*lists[q], shared[q], factors, sums[0], to);
+                    P == 2 ? avx2::put_fine_distances(*lists[q], shared[q], factors, own[0],
+                                                      own[P - 1], to)
+                           : avx2::put_distances(*lists[q], shared[q], factors, own[0], to);
             within[q] |= (B == 1 ? some & (((1u << count) - 1) >> h * 8) : some) << (at + 8 * h);
         }
     }
 }
 
-/// `B` whole blocks at once, as long as there are so many.
+/// B whole blocks at once, as long as there are so many, then half as many. Returns the first
+/// vector that is left.
+template <int B, int Q, int P>
+int scan_whole(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
+               float* const* distances, uint64_t* within, int first = 0) {
+    const int64_t code_size = lists[0]->layout->code_size();
+    for (; first + 16 * B <= count; first += 16 * B) {
+        scan_some<B, Q, P>(lists, blocks + first * code_size, 16, bounds, distances, within, first);
+    }
+    if constexpr (B > 1) {
+        first = scan_whole<B / 2, Q, P>(lists, blocks, count, bounds, distances, within, first);
+    }
+    return first;
+}
+
 template <int B, int Q, int P = 1>
 void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
               float* const* distances, uint64_t* within) {
-    const int code_size = lists[0]->layout->code_size();
     for (int q = 0; q < Q; q++) {
         within[q] = 0;
     }
-    int first = 0;
-    for (; first + 16 * B <= count; first += 16 * B) {
-        scan_some<B, Q, P>(lists, blocks + int64_t(first) * code_size, 16, bounds, distances,
-                           within, first);
-    }
-    for (; first < count; first += 16) {
-        scan_some<1, Q, P>(lists, blocks + int64_t(first) * code_size,
-                           count - first < 16 ? count - first : 16, bounds, distances, within,
-                           first);
+    const int first = scan_whole<B, Q, P>(lists, blocks, count, bounds, distances, within);
+    if (first < count) {
+        scan_some<1, Q, P>(lists, blocks + int64_t(first) * lists[0]->layout->code_size(),
+                           count - first, bounds, distances, within, first);
     }
 }
 
@@ -288,7 +334,7 @@ uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, flo
                      float* distance) {
     const ListScan* lists = &list;
     uint64_t within;
-    scan_for<2, 1>(&lists, blocks, count, &bound, &distance, &within);
+    scan_for<4, 1>(&lists, blocks, count, &bound, &distance, &within);
     return within;
 }
 
