@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include <faiss_vlc/codec/estimator.h>
+
 namespace faiss_vlc {
 
 struct ListScan;
@@ -99,6 +101,13 @@ struct Simd {
         /// max|w|), 0 if all are. Returns max|w|.
         float (*quantize_query)(int n, const float* y, const float* b, const float* step, float* w,
                                 int8_t* q8);
+
+        /// sum_i q8_i most_i over n components (a multiple of 16), of which most are 0 to 255.
+        int32_t (*half)(int n, const int8_t* q8, const int16_t* most);
+
+        /// Estimator::tables of these scales.
+        void (*tables)(const Estimator::Steps& steps, const Estimator::Scales& by, float* add,
+                       float* mul);
 
         /// Distances (float, room for count rounded up to 16) of count <= kScanBatch vectors of a
         /// list from the start of a block on, see list_scan.h: only the last block may be one of

@@ -118,7 +118,12 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_
         bound = minima_[n - 1];
     }
     const int count = simd().rank.select_within(padded, scores.data(), bound, found_.data());
-    std::partial_sort(found_.begin(), found_.begin() + n, found_.begin() + count);
+    int sorted = count;
+    if (count > n + n / 2) {
+        std::nth_element(found_.begin(), found_.begin() + n, found_.begin() + count);
+        sorted = n;
+    }
+    std::sort(found_.begin(), found_.begin() + sorted); // faster than std::partial_sort
     order.resize(n);
     for (int i = 0; i < n; i++) {
         order[i] = int64_t(uint32_t(found_[i]));
