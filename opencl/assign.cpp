@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <faiss_vlc/train/stages/host_loops.h>
 #include <opencl/assign_tensor.h>
 
 namespace faiss_vlc {
@@ -57,11 +58,30 @@ void AssignStage::assign(const Buffer& rows, const Buffer& row_constant, const A
                         n, anchors.m, neighbours, skip_own, label, dist);
         return;
     }
+    if (kernels_.dot.by_loops && !skip_own) {
+        assign_by_loops(rows, row_constant, anchors, n, dp, neighbours, label, dist);
+        return;
+    }
     const size_t items = (size_t(n) + kernels_.dot.rows - 1) / kernels_.dot.rows;
     kernels_.device->launch(assign_, items, kernels_.work_group, rows, row_constant,
                             anchors.packed.bytes, anchors.packed.start, anchors.constants,
                             anchors.norm, int32_t(n), int32_t(anchors.m), int32_t(dp),
                             int32_t(neighbours), int32_t(skip_own), label, dist);
+}
+
+void AssignStage::assign_by_loops(const Buffer& rows, const Buffer& row_constant,
+                                  const Anchors& anchors, int n, int dp, int neighbours,
+                                  Buffer& label, Buffer& dist) {
+    Device& device = *kernels_.device;
+    const MappedBuffer x = device.map(rows), square = device.map(row_constant);
+    const MappedBuffer packed = device.map(anchors.packed.bytes);
+    const MappedBuffer offset = device.map(anchors.constants), norm = device.map(anchors.norm);
+    const MappedBuffer labels = device.map(label), dists = device.map(dist);
+    assign_rows_by_loops(
+            n, x.as<int8_t>(), square.as<int32_t>(),
+            {anchors.m, dp, packed.as<int8_t>(), offset.as<int32_t>(), norm.as<int32_t>()},
+            {neighbours, labels.as<int32_t>(), dists.as<int32_t>()});
+    device.count_launch("assign");
 }
 
 void AssignStage::take_first(const Buffer& values, int n, int neighbours, Buffer& first) {

@@ -50,6 +50,8 @@ public:
 private:
     static constexpr int kMaxGroups = 64;
 
+    void assign_by_loops(const Buffer& rows, const Buffer& row_constant, const Anchors& anchors,
+                         int n, int dp, int neighbours, Buffer& label, Buffer& dist);
     bool by_tensor_cores() const { return kernels_.dot.program != Program::kGeneral; }
 
     KernelSet kernels_;

@@ -168,6 +168,34 @@ void Device::read(const Buffer& buffer, void* data, size_t bytes, size_t offset)
           "clEnqueueReadBuffer", "");
 }
 
+MappedBuffer::MappedBuffer(MappedBuffer&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(handle_, other.handle_);
+    std::swap(data_, other.data_);
+}
+
+MappedBuffer::~MappedBuffer() {
+    if (data_ && !device_->in_child()) {
+        clEnqueueUnmapMemObject(device_->queue(), handle_, data_, 0, nullptr, nullptr);
+    }
+}
+
+MappedBuffer Device::map(const Buffer& buffer) {
+    const auto hold = lock();
+    cl_int code = CL_SUCCESS;
+    MappedBuffer mapped;
+    mapped.device_ = shared_from_this();
+    mapped.handle_ = buffer.handle_;
+    mapped.data_ =
+            clEnqueueMapBuffer(state_->queue(), buffer.handle_, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE,
+                               0, buffer.bytes_, 0, nullptr, nullptr, &code);
+    if (code != CL_SUCCESS) {
+        mapped.data_ = nullptr;
+    }
+    check(code, "clEnqueueMapBuffer", "");
+    return mapped;
+}
+
 HostMemory Device::allocate_host(uint64_t bytes, const char* what) {
     const auto hold = lock();
     HostMemory memory;

@@ -91,6 +91,27 @@ private:
     void* data_ = nullptr;
 };
 
+/// A buffer as the host sees it, from Device::map until it goes; kernels must not use the buffer
+/// meanwhile. Move-only.
+class MappedBuffer {
+public:
+    MappedBuffer(MappedBuffer&& other) noexcept;
+    MappedBuffer& operator=(MappedBuffer&& other) = delete;
+    ~MappedBuffer();
+
+    template <class T>
+    T* as() const {
+        return static_cast<T*>(data_);
+    }
+
+private:
+    friend class Device;
+    MappedBuffer() = default;
+    std::shared_ptr<Device> device_;
+    _cl_mem* handle_ = nullptr; ///< the buffer's, which lives on
+    void* data_ = nullptr;
+};
+
 /// A compiled kernel. Owned by its Device and valid as long as the Device is.
 class Kernel {
 public:
@@ -145,6 +166,9 @@ public:
     /// Blocking transfers; `offset` in bytes into the buffer.
     void write(Buffer& buffer, const void* data, size_t bytes, size_t offset = 0);
     void read(const Buffer& buffer, void* data, size_t bytes, size_t offset = 0);
+    /// All of a buffer, after what is enqueued. Costs nothing where the device's memory is the
+    /// host's.
+    MappedBuffer map(const Buffer& buffer);
     /// Memory for transfers; what it holds must not change or go before finish().
     HostMemory allocate_host(uint64_t bytes, const char* what);
     /// Enqueues transfers to and from it; offset into the host's memory.
@@ -185,6 +209,7 @@ public:
 private:
     friend class Buffer;
     friend class HostMemory;
+    friend class MappedBuffer;
     friend std::vector<std::shared_ptr<Device>> open_devices(const std::string& spec);
     struct State;
     explicit Device(std::unique_ptr<State> state);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/train/stages/host_loops.h>
 #include <opencl/assign_tensor.h>
 
 namespace faiss_vlc {
@@ -12,6 +13,8 @@ namespace {
 
 constexpr Dot kVnni{"vnni", "-DHOST -DDOT_VNNI", 6};
 constexpr Dot kAvx2{"avx2", "-DHOST -DDOT_AVX2", 4};
+// Kernels do the rest, and pack anchors as the loops want them.
+constexpr Dot kHost{"host", "-DHOST -DDOT_AVX2", 4, Program::kGeneral, true};
 constexpr Dot kPortableHost{"portable", "-DHOST -DDOT_PORTABLE", 4};
 constexpr Dot kPortable{"portable", "-DDOT_PORTABLE", 4};
 constexpr Dot kPortableGpu{"portable", "-DDOT_PORTABLE", 2}; // three vectors of registers per row
@@ -45,12 +48,19 @@ std::vector<Dot> usable_dots(const Device& device) {
     std::vector<Dot> dots;
 #if defined(__x86_64__)
     if (runs_on_this_cpu(device.info())) {
+        const bool has_tiles = loops_beat_kernels();
+        if (has_tiles) {
+            dots.push_back(kHost);
+        }
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni") &&
             takes_assembly(device.info())) {
             dots.push_back(kVnni);
         }
         if (__builtin_cpu_supports("avx2")) {
             dots.push_back(kAvx2);
+            if (!has_tiles) {
+                dots.push_back(kHost);
+            }
         }
     }
 #endif

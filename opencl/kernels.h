@@ -11,6 +11,7 @@ namespace faiss_vlc {
 
 /// How the assign kernel multiplies bytes; all give the same integers:
 ///   vnni         inline assembly for x86-64 CPUs, by PoCL if its version compiles that
+///   host         not by kernels: this CPU's loops (VLC_SIMD), where PoCL runs on it
 ///   avx2         builtins of PoCL's compiler, for x86-64 CPUs
 ///   wgmma, mma   NVIDIA's tensor cores, compute capability 9.0; 8.0 and later
 ///   dp4a         NVIDIA's 4-way product, 6.1 and later
@@ -21,6 +22,7 @@ struct Dot {
     const char* option;                  ///< of the general program
     int rows;                            ///< that one of its work-items takes
     Program program = Program::kGeneral; ///< that assigns
+    bool by_loops = false;               ///< train/stages/host_loops.h assigns rows instead
 
     /// Whether the general program has the kernels whose work-group is one work-item (HOST).
     bool on_host() const { return std::strstr(option, "HOST") != nullptr; }

@@ -43,6 +43,17 @@ void NearStage::score_anchors(int begin, int count, const AnchorBuffers& anchors
                       int32_t(begin), int32_t(count), m, padded, dp, scores_);
         return;
     }
+    if (kernels_.dot.by_loops) {
+        const MappedBuffer anchors8 = device.map(anchors.anchor8), norm = device.map(anchors.norm);
+        const MappedBuffer packed = device.map(packed_), scores = device.map(scores_);
+        const AnchorView view{m, dp, anchors8.as<int8_t>(), norm.as<int32_t>()};
+        if (begin == 0) {
+            by_loops_.begin(view);
+        }
+        by_loops_.score(view, packed.as<int8_t>(), begin, count, padded, scores.as<int32_t>());
+        device.count_launch("score_anchors");
+        return;
+    }
     const int64_t row_blocks = (int64_t(count) + kernels_.dot.rows - 1) / kernels_.dot.rows;
     const int64_t tiles = padded / 16;
     const int64_t share = kernels_.dot.on_host()
@@ -109,6 +120,22 @@ void NearStage::sort_rows(int n, const Buffer& previous) {
     device.launch(scatter_, n, group, previous, int32_t(n), row_count_, order_);
 }
 
+void NearStage::assign_by_loops(const Buffer& rows, const Buffer& row_constant,
+                                const AnchorBuffers& anchors, Buffer& label, Buffer& dist) {
+    Device& device = *kernels_.device;
+    const MappedBuffer x = device.map(rows), square = device.map(row_constant);
+    const MappedBuffer first = device.map(first_row_), order = device.map(order_);
+    const MappedBuffer anchors8 = device.map(anchors.anchor8), norm = device.map(anchors.norm);
+    const MappedBuffer bias = device.map(anchors.bias), list = device.map(list_);
+    const MappedBuffer labels = device.map(label), dists = device.map(dist);
+    assign_near_by_loops(
+            {x.as<int8_t>(), square.as<int32_t>(), first.as<int32_t>(), order.as<int32_t>()},
+            {shape_.m, shape_.dp, anchors8.as<int8_t>(), norm.as<int32_t>(), bias.as<int32_t>()},
+            length_, list.as<int32_t>(),
+            {shape_.neighbours, labels.as<int32_t>(), dists.as<int32_t>()});
+    device.count_launch("assign_near_packed");
+}
+
 void NearStage::assign(int n, const Buffer& rows, const Buffer& row_constant,
                        const AnchorBuffers& anchors, const Buffer& previous, Buffer& label,
                        Buffer& dist) {
@@ -120,6 +147,10 @@ void NearStage::assign(int n, const Buffer& rows, const Buffer& row_constant,
     const int32_t dp = shape_.dp;
     const int32_t stride = near_stride(length_);
     const int32_t neighbours = shape_.neighbours;
+    if (kernels_.dot.by_loops) {
+        assign_by_loops(rows, row_constant, anchors, label, dist);
+        return;
+    }
     if (kernels_.dot.on_host()) {
         const size_t local = (size_t(stride) + kOverread) * (dp + 8);
         const auto& info = kernels_.device->info();

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/stages/host_loops.h>
 #include <opencl/assign.h>
 #include <opencl/update.h>
 
@@ -24,6 +25,8 @@ public:
 
 private:
     void score_anchors(int begin, int count, const AnchorBuffers& anchors);
+    void assign_by_loops(const Buffer& rows, const Buffer& row_constant,
+                         const AnchorBuffers& anchors, Buffer& label, Buffer& dist);
     void sort_rows(int n, const Buffer& previous);
 
     KernelSet kernels_;
@@ -39,6 +42,7 @@ private:
     int length_ = 0;
     int list_stride_ = 0; ///< that list_ has room for
     int batch_ = 0;       ///< anchors scored at once
+    NearScores by_loops_; ///< instead, see Dot
     Buffer packed_, start_, scores_, list_;
     Buffer row_count_, first_row_, first_segment_, order_;
 };

@@ -26,6 +26,7 @@
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/train.h>
 #include <faiss_vlc/index/devices.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/storage/save.h>
 
@@ -229,6 +230,15 @@ std::string device_lines() {
     std::string lines;
     for (const faiss_vlc::DeviceInfo& device : faiss_vlc::list_devices()) {
         lines += device.name + " (" + device.platform + ")\n";
+    }
+    return lines;
+}
+
+/// The level of instructions in use, then all that this machine has, one a line.
+std::string simd_lines() {
+    std::string lines = std::string(faiss_vlc::simd().name) + "\n";
+    for (const char* const* level = faiss_vlc::simd_levels(); *level; level++) {
+        lines += std::string(*level) + "\n";
     }
     return lines;
 }

@@ -5,6 +5,7 @@
 
 #include <faiss_vlc/container/format.h>
 #include <faiss_vlc/index/devices.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 
@@ -270,6 +271,10 @@ Json run_devices() {
                         {"max_work_group", device.max_work_group}});
     }
     json["devices"] = list;
+    json["simd"] = simd().name;
+    for (const char* const* level = simd_levels(); *level; level++) {
+        json["simd_levels"].push_back(*level);
+    }
     return json;
 }
 
@@ -285,16 +290,22 @@ void print_devices(const Json& json) {
                device["platform"].get<std::string>().c_str(),
                device["version"].get<std::string>().c_str());
     }
+    std::string levels;
+    for (const Json& level : json["simd_levels"]) {
+        levels += (levels.empty() ? "" : ", ") + level.get<std::string>();
+    }
+    printf("SIMD       %s, of %s\n", json["simd"].get<std::string>().c_str(), levels.c_str());
 }
 
 } // namespace
 
 void add_info_command(CLI::App& app, Job& job) {
-    auto* command = app.add_subcommand("info", "Describe an index, or list the OpenCL devices");
+    auto* command = app.add_subcommand("info", "Describe an index, or list what this machine has");
     auto a = std::make_shared<Arguments>();
     auto* what = command->add_option_group("what");
     what->add_option("--idx", a->index, "The index")->type_name("FILE");
-    what->add_flag("--devices", a->devices, "List the devices that --device can name");
+    what->add_flag("--devices", a->devices,
+                   "List the devices that --device can name, and the levels of VLC_SIMD");
     what->require_option(1);
     add_json_option(*command, job);
     command->callback([a, &job] {

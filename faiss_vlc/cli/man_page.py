@@ -42,7 +42,7 @@ def main(program, out):
             page += [".TP", f".B {escaped(option)}", escaped(does) or "\\&"]
     page += [".SH ENVIRONMENT", ".TP", ".B VLC_DEVICE", "auto, reference, opencl:<part of a name> or opencl-all[:<part of a name>]: what trains.",
              ".TP", ".B VLC_OPENCL_DOT", "portable: plain OpenCL C, for an OpenCL compiler that fails on more.",
-             ".TP", ".B VLC_SIMD", "portable, avx2 or avx512: what searches."]
+             ".TP", ".B VLC_SIMD", "portable, avx2, avx512, avx512_vbmi or amx: the instructions to use."]
     pathlib.Path(out).write_text("\n".join(page) + "\n", encoding="utf-8")
 
 

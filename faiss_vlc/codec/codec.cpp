@@ -229,6 +229,7 @@ Layout Layout::from_fields(int code_bytes, std::vector<Field> fields) {
         bound += reach;
         f.widen = i + 1 == fields.size() || bound + next > 32767;
         bound = f.widen ? 0 : bound;
+        f.is_usual = f.lanes == 4 && f.width < 8 && !f.widen;
     }
     layout.fields = std::move(fields);
     return layout;

@@ -20,9 +20,10 @@ struct Field {
     int row = 0;   ///< index of the row
 
     // derived, for scanning
-    int offset = 0;     ///< of the row's bytes in a vector's packed code
-    uint32_t mask = 0;  ///< the field's bits in each of 4 bytes
-    bool widen = false; ///< 16-bit sums of products may overflow beyond this field
+    int offset = 0;        ///< of the row's bytes in a vector's packed code
+    uint32_t mask = 0;     ///< the field's bits in each of 4 bytes
+    bool widen = false;    ///< 16-bit sums of products may overflow beyond this field
+    bool is_usual = false; ///< has 4 lanes of less than 8 bits, and not to widen: most have
 };
 
 /// How a vector is coded: each axis by levels, or several axes at once by a word of a codebook.

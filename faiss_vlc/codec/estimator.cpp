@@ -106,17 +106,21 @@ Estimator::Steps Estimator::steps(bool inner_product) const {
     return steps;
 }
 
+Estimator::Scales Estimator::scales(bool inner_product, float list_distance, float query_norm,
+                                    float length, float dot_scale) const {
+    const float penalty = inner_product ? product_penalty(query_norm)
+                                        : c * std::min(list_distance, most_distance) /
+                                                  (energy > 0 ? energy : 1.0f);
+    return {length * length, penalty, (inner_product ? 1.0f : 2.0f) * dot_scale};
+}
+
 void Estimator::tables(const Steps& steps, float list_distance, float query_norm, float spread,
                        float dot_scale, float* add, float* mul) const {
-    const float length = length_unit(spread);
-    const float unit = length * length;
-    const float penalty = steps.inner_product ? product_penalty(query_norm)
-                                              : c * std::min(list_distance, most_distance) /
-                                                        (energy > 0 ? energy : 1.0f);
-    const float scale = (steps.inner_product ? 1.0f : 2.0f) * dot_scale;
+    const Scales by =
+            scales(steps.inner_product, list_distance, query_norm, length_unit(spread), dot_scale);
     for (int i = 0; i < kGammaSteps; i++) {
-        add[i] = unit * (steps.own[i] + penalty * steps.miss[i]);
-        mul[i] = scale * steps.share[i];
+        add[i] = by.square * (steps.own[i] + by.penalty * steps.miss[i]);
+        mul[i] = by.dot * steps.share[i];
     }
 }
 

@@ -122,6 +122,16 @@ struct Estimator {
     /// c |q| / sqrt(E), which inner products take times e |r|^2.
     float product_penalty(float query_norm) const;
 
+    /// What makes the tables of one list of them.
+    struct Scales {
+        float square;  ///< |r|^2 of l = 1
+        float penalty; ///< of what is missed
+        float dot;
+    };
+    /// length: length_unit(); the others as tables() takes them.
+    Scales scales(bool inner_product, float list_distance, float query_norm, float length,
+                  float dot_scale) const;
+
     /// The tables of one list: distance = D + l (l add[gamma] - mul[gamma] dot2), where dot2 is
     /// the integer sum of list_scan.h and dot_scale turns it into <q - a, r^> / l.
     /// query_norm is |q|, for inner products only.

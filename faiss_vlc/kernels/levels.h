@@ -43,6 +43,10 @@ namespace avx512_vbmi {
 void patch_words(Simd& simd);
 } // namespace avx512_vbmi
 
+namespace amx {
+void patch_nearest(Simd& simd);
+} // namespace amx
+
 namespace neon { // compilers vectorise portable/encode.cpp for it
 void patch_search(Simd& simd);
 void patch_words(Simd& simd);

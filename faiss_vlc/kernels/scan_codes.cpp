@@ -51,6 +51,22 @@ uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, floa
 
 } // namespace
 
+void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
+                   int32_t* const* scores) {
+    const Simd::Rank& rank = simd().rank;
+    if (rank.many && count >= kTogether) {
+        rank.many(anchors, count, x, factor, scores);
+        return;
+    }
+    int q = 0;
+    for (; q + kTogether <= count; q += kTogether) {
+        rank.together(anchors, x + q, factor, scores + q);
+    }
+    for (; q < count; q++) {
+        rank.tiles(anchors, x[q], factor, scores[q]);
+    }
+}
+
 uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
                     float* distance) {
     if (list.layout->has_words()) {

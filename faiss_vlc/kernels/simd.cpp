@@ -8,6 +8,11 @@
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+#if defined(FAISS_VLC_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/lib/error.h>
@@ -15,6 +20,31 @@
 namespace faiss_vlc {
 
 namespace {
+
+#if defined(FAISS_VLC_AMX)
+
+/// Whether the processor has tiles of 16 x 64 bytes and their products of int8, and the kernel lets
+/// this process use them, which has to be asked for. Asking again changes nothing.
+bool may_use_tiles() {
+    constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25; // leaf 7, edx
+    constexpr unsigned kExtendedStates = 1u << 27;         // leaf 1, ecx: xgetbv works
+    constexpr unsigned kTileStates = 3u << 17;             // of xcr0: the kernel keeps tiles
+    constexpr long kRequest = 0x1023, kTileData = 18;      // ARCH_REQ_XCOMP_PERM
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTile) == 0 || (d & kInt8) == 0 ||
+        !__get_cpuid(1, &a, &b, &c, &d) || (c & kExtendedStates) == 0) {
+        return false;
+    }
+    unsigned low = 0, high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & kTileStates) != kTileStates || !__get_cpuid_count(0x1d, 1, &a, &b, &c, &d)) {
+        return false;
+    }
+    const bool as_expected = (b & 0xffff) == 64 && b >> 16 >= 8 && (c & 0xffff) >= 16;
+    return as_expected && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
+#endif
 
 /// All levels of this build's processor, better ones later.
 const Level kLevels[] = {
@@ -51,6 +81,9 @@ const Level kLevels[] = {
          }},
         {"avx512_vbmi", [] { return bool(__builtin_cpu_supports("avx512vbmi")); }, "avx512",
          avx512_vbmi::patch_words},
+#if defined(FAISS_VLC_AMX)
+        {"amx", may_use_tiles, "avx512_vbmi", amx::patch_nearest},
+#endif
 #elif defined(__aarch64__)
         {"neon",
          [] {

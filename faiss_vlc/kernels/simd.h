@@ -2,15 +2,18 @@
 
 #include <cstdint>
 
+#include <faiss_vlc/codec/estimator.h>
+
 namespace faiss_vlc {
 
 struct ListScan;
 struct WordsView;
 struct ValueRange;
 
-constexpr int kScanBatch = 64;   ///< vectors scanned at once
-constexpr int kTogether = 4;     ///< queries ranked or rotated at once
-constexpr int kScanTogether = 2; ///< queries that scan at once: registers hold no more sums
+constexpr int kScanBatch = 64;    ///< vectors scanned at once
+constexpr int kTogether = 4;      ///< queries ranked or rotated at once
+constexpr int kManyTogether = 16; ///< queries ranked at once, if a level has a loop for that
+constexpr int kScanTogether = 2;  ///< queries that scan at once: registers hold no more sums
 
 /// A score and its index as one number that sorts by score, then by index.
 static inline uint64_t rank_key(int32_t score, int index) {
@@ -66,6 +69,10 @@ struct Simd {
         void (*together)(const AnchorTiles& anchors, const int8_t* const* x, int32_t factor,
                          int32_t* const* scores);
 
+        /// The same for 1 to kManyTogether vectors; null where that is no faster.
+        void (*many)(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
+                     int32_t* const* scores);
+
         /// minima[g] = the least of scores[g], scores[g + groups], ...; n and groups are multiples
         /// of 16.
         void (*group_minima)(int n, const int32_t* scores, int groups, int32_t* minima);
@@ -94,6 +101,13 @@ struct Simd {
         /// max|w|), 0 if all are. Returns max|w|.
         float (*quantize_query)(int n, const float* y, const float* b, const float* step, float* w,
                                 int8_t* q8);
+
+        /// sum_i q8_i most_i over n components (a multiple of 16), of which most are 0 to 255.
+        int32_t (*half)(int n, const int8_t* q8, const int16_t* most);
+
+        /// Estimator::tables of these scales.
+        void (*tables)(const Estimator::Steps& steps, const Estimator::Scales& by, float* add,
+                       float* mul);
 
         /// Distances (float, room for count rounded up to 16) of count <= kScanBatch vectors of a
         /// list from the start of a block on, see list_scan.h: only the last block may be one of
@@ -169,6 +183,13 @@ struct Simd {
         /// pads the last tile has the offset INT32_MAX.
         void (*rows)(const AnchorTiles& anchors, int rows, const int8_t* x, int32_t* label);
 
+        /// Of each row (4 groups bytes each) the best anchor of each class j mod 16, as
+        /// train/stages/assign.h has them: score[16 r + class] = the smallest offsets[j] - 2 <x,
+        /// a_j>, tile[16 r + class] = j / 16 of the first that has it. INT32_MAX and 0 where a
+        /// class has no anchor.
+        void (*classes)(const AnchorTiles& anchors, int rows, const int8_t* const* x,
+                        int32_t* score, int32_t* tile);
+
         /// The word of one block (see Codebook) with the smallest norm - 2 <x, word>, the first of
         /// equal ones, of each of `rows` rows (`width` int16, even), and that difference.
         void (*words)(const BlockWords& block, int rows, const int16_t* x, uint8_t* word,
@@ -195,9 +216,13 @@ struct Simd {
 uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
                     float* distance);
 
+/// Rank::tiles for at most kManyTogether vectors, by whichever loop is the fastest.
+void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
+                   int32_t* const* scores);
+
 /// The level in use, chosen once: the best that the CPU has, or the one that VLC_SIMD names
-/// (portable | avx2 | avx512 | avx512_vbmi on x86-64, portable | neon on 64-bit ARM); a level that
-/// the CPU lacks is an error.
+/// (portable | avx2 | avx512 | avx512_vbmi | amx on x86-64, portable | neon on 64-bit ARM); a level
+/// that the CPU lacks is an error.
 const Simd& simd();
 /// A level by name, or null if this CPU or build lacks it.
 const Simd* find_simd(const char* name);

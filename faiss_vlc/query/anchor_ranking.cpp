@@ -33,6 +33,13 @@ void score_off_lattice(const RankTables& ranks, const std::vector<int32_t>& offs
 
 } // namespace
 
+int AnchorRanking::at_once(const Model& model) {
+    constexpr int kMostScores = 1 << 20; // kept for each thread
+    const bool many =
+            simd().rank.many && model.derived().ranks.padded() * kManyTogether <= kMostScores;
+    return many ? kManyTogether : kTogether;
+}
+
 AnchorRanking::AnchorRanking(const Model& model, int most)
     : model_(model), scored_(most), spare_(model.derived().ranks.padded()), found_(spare_.size()) {
     for (Scored& scored : scored_) {
@@ -43,27 +50,20 @@ AnchorRanking::AnchorRanking(const Model& model, int most)
 
 void AnchorRanking::score(int count, const RoundedQuery* const* queries) {
     const RankTables& ranks = model_.derived().ranks;
-    const AnchorTiles anchors = ranks.tiles(ranks.offset);
-    const int8_t* x[kTogether];
-    int32_t* scores[kTogether];
-    bool together = count == kTogether;
+    const int8_t* x[kManyTogether];
+    int32_t* scores[kManyTogether];
+    int together = 0;
     for (int q = 0; q < count; q++) {
-        x[q] = queries[q]->x.data();
-        scores[q] = scored_[q].score.data();
-        scored_[q].query = queries[q];
-        together = together && !queries[q]->off.is();
-    }
-    if (together) {
-        simd().rank.together(anchors, x, rank_factor(model_), scores);
-    } else {
-        for (int q = 0; q < count; q++) {
-            if (queries[q]->off.is()) {
-                score_off_lattice(ranks, ranks.offset, *queries[q], scored_[q].score, spare_);
-            } else {
-                simd().rank.tiles(anchors, x[q], rank_factor(model_), scores[q]);
-            }
+        Scored& scored = scored_[q];
+        scored.query = queries[q];
+        if (queries[q]->off.is()) {
+            score_off_lattice(ranks, ranks.offset, *queries[q], scored.score, spare_);
+        } else {
+            x[together] = queries[q]->x.data();
+            scores[together++] = scored.score.data();
         }
     }
+    rank_together(ranks.tiles(ranks.offset), together, x, rank_factor(model_), scores);
     for (int q = 0; q < count; q++) {
         add_reach(scored_[q]);
     }
@@ -118,7 +118,12 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_
         bound = minima_[n - 1];
     }
     const int count = simd().rank.select_within(padded, scores.data(), bound, found_.data());
-    std::partial_sort(found_.begin(), found_.begin() + n, found_.begin() + count);
+    int sorted = count;
+    if (count > n + n / 2) {
+        std::nth_element(found_.begin(), found_.begin() + n, found_.begin() + count);
+        sorted = n;
+    }
+    std::sort(found_.begin(), found_.begin() + sorted); // faster than std::partial_sort
     order.resize(n);
     for (int i = 0; i < n; i++) {
         order[i] = int64_t(uint32_t(found_[i]));

@@ -23,11 +23,14 @@ struct RoundedQuery {
 /// Holds scratch of the size of all anchors; one per thread.
 class AnchorRanking {
 public:
-    /// Keeps the scores of at most `most` <= kTogether queries.
+    /// How many queries of a group to score together: more gain nothing.
+    static int at_once(const Model& model);
+
+    /// Keeps the scores of at most `most` <= kManyTogether queries.
     explicit AnchorRanking(const Model& model, int most = 1);
 
     /// Scores all anchors for count <= most queries, each another one, for the nearest() that
-    /// follows. kTogether of them take less time than one by one.
+    /// follows. From kTogether on they take less time than one by one.
     void score(int count, const RoundedQuery* const* queries);
 
     /// Sets `order` to the n best anchors of a query (at most m), best first: by int8 distance, or

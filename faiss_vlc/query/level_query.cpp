@@ -10,11 +10,7 @@ LevelQuery::LevelQuery(const Model& model)
       fine_(model.fine_queries ? model.slots() + 4 : 0) {}
 
 int32_t LevelQuery::half_of(const int8_t* plane) const {
-    int32_t half = 0;
-    for (int s = 0; s < model_.slots(); s++) {
-        half += plane[s] * model_.derived().levels_less_one[s];
-    }
-    return half;
+    return simd().scan.half(model_.slots(), plane, model_.derived().levels_less_one.data());
 }
 
 /// What the plane left of the weighted components.

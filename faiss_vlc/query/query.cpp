@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
@@ -224,7 +225,8 @@ const ListScan& Query::list(int j) {
         scan_.length_unit = norm_ * length;
         scan_.far_add = 0;
         scan_.far_mul = dot_scale_ * scale * unit;
-        model.estimator.tables(steps_, 0, norm_, spread, scan_.far_mul, scan_.add, scan_.mul);
+        simd().scan.tables(steps_, model.estimator.scales(true, 0, norm_, length, scan_.far_mul),
+                           scan_.add, scan_.mul);
         return scan_;
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
@@ -234,7 +236,9 @@ const ListScan& Query::list(int j) {
     scan_.length_unit = length;
     scan_.far_add = length * length;
     scan_.far_mul = 2.0f * dot_scale;
-    model.estimator.tables(steps_, scan_.list_distance, 0, spread, dot_scale, scan_.add, scan_.mul);
+    simd().scan.tables(steps_,
+                       model.estimator.scales(false, scan_.list_distance, 0, length, dot_scale),
+                       scan_.add, scan_.mul);
     return scan_;
 }
 

@@ -13,7 +13,8 @@ int QueryGroup::size_for(int64_t n, int threads) {
 }
 
 QueryGroup::QueryGroup(const Model& model, int size)
-    : model_(model), ranking_(model, std::min(size, kTogether)),
+    : model_(model), ranked_at_once_(AnchorRanking::at_once(model)),
+      ranking_(model, std::min(size, ranked_at_once_)),
       words_(model.layout.has_words() ? std::make_unique<WordTables>(model) : nullptr),
       is_set_(size), lists_(size) {
     for (int q = 0; q < size; q++) {
@@ -31,12 +32,13 @@ void QueryGroup::set(int n, const float* x) {
 void QueryGroup::rank(int probes) {
     probes_ = probes;
     for (int q = 0; q < n_; q++) {
-        if (q % kTogether == 0 && q + kTogether <= n_) {
-            const RoundedQuery* together[kTogether];
-            for (int i = 0; i < kTogether; i++) {
+        const int some = std::min(ranked_at_once_, n_ - q);
+        if (q % ranked_at_once_ == 0 && some >= kTogether) {
+            const RoundedQuery* together[kManyTogether];
+            for (int i = 0; i < some; i++) {
                 together[i] = &queries_[q + i]->rounded();
             }
-            ranking_.score(kTogether, together);
+            ranking_.score(some, together);
         }
         lists_[q] = queries_[q]->rank(probes).data();
     }

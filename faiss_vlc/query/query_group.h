@@ -42,6 +42,7 @@ public:
 
 private:
     const Model& model_;
+    const int ranked_at_once_;
     AnchorRanking ranking_;
     std::unique_ptr<WordTables> words_;
     std::vector<std::unique_ptr<Query>> queries_;

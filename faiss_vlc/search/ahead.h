@@ -34,6 +34,12 @@ public:
     }
     void fetch(size_t bytes) {
         const uint8_t* to = at_ + std::min(size_t(end_ - at_), bytes);
+        for (; to - at_ >= 256; at_ += 256) {
+            __builtin_prefetch(at_, 0, 2);
+            __builtin_prefetch(at_ + 64, 0, 2);
+            __builtin_prefetch(at_ + 128, 0, 2);
+            __builtin_prefetch(at_ + 192, 0, 2);
+        }
         for (; at_ < to; at_ += 64) {
             __builtin_prefetch(at_, 0, 2);
         }

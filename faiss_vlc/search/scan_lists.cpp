@@ -61,7 +61,7 @@ struct RangeHits {
     }
 };
 
-constexpr size_t kAtOnce = 512; ///< vectors that are scanned before any becomes a hit, if at all
+constexpr size_t kAtOnce = 512; ///< vectors that are scanned before any becomes a hit
 
 /// Sets a bit in `close`, per kScanBatch, for each of n estimates within the bound.
 void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
@@ -100,7 +100,7 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
         for (size_t first = 0; first < size;) {
             // a block is scanned whole: how its codes lie depends on how many they are
             const bool is_open = hits.is_open();
-            const size_t many = std::min(is_open ? kAtOnce : size_t(kScanBatch), in_list - first);
+            const size_t many = std::min(kAtOnce, in_list - first);
             const size_t wanted = std::min(many, size - first);
             float estimate[kAtOnce];
             uint64_t close[kAtOnce / kScanBatch];
@@ -113,8 +113,8 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             if (is_open) {
                 hits.see(estimate, wanted);
                 compare(wanted, estimate, hits.bound(), close);
-            } else if (wanted < many) {
-                close[0] &= (uint64_t(1) << wanted) - 1;
+            } else if (wanted < many && wanted % kScanBatch != 0) {
+                close[wanted / kScanBatch] &= (uint64_t(1) << wanted % kScanBatch) - 1;
             }
             for (size_t at = 0; at < wanted; at += kScanBatch) {
                 each_selected(scope, uint32_t(j), first + at, close[at / kScanBatch],

@@ -5,12 +5,6 @@
 
 namespace faiss_vlc {
 
-namespace {
-
-constexpr size_t kMinima = 32; ///< of how many groups tighten() takes the minimum
-
-} // namespace
-
 TopK::TopK(size_t k, const VLCInvertedLists* lists)
     : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
     candidates_.reserve(std::min<size_t>(capacity_, 4096));
@@ -43,10 +37,6 @@ void TopK::shrink() {
         });
     }
     candidates_.resize(k_);
-}
-
-bool TopK::is_open() const {
-    return bound_ == std::numeric_limits<float>::max() && k_ <= kMinima / 2;
 }
 
 void TopK::tighten(const float* estimates, size_t n) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <faiss_vlc/search/lists.h>
@@ -40,7 +41,9 @@ public:
         }
     }
     /// Whether tighten() may be worth its while.
-    bool is_open() const;
+    bool is_open() const {
+        return bound_ == std::numeric_limits<float>::max() && k_ <= kMinima / 2;
+    }
     /// Bounds it by the estimates of n different vectors, of which those within the bound have to
     /// be pushed then: so the first vectors of a search need not all be.
     void tighten(const float* estimates, size_t n);
@@ -50,6 +53,7 @@ public:
     const std::vector<Entry>& sorted();
 
 private:
+    static constexpr size_t kMinima = 32; ///< of how many groups tighten() takes the minimum
     struct Candidate {
         float estimate;
         Place place;

@@ -17,7 +17,7 @@ _loader.load()
 from faiss_vlc import _contrib, _stand_in
 from faiss_vlc._build import FAISS_VERSION, VERSION as __version__
 from faiss_vlc._index import (AddedRows, AnchorGrid, Codec, FrameKind, HeldOutRecall, IndexVLC, Robust,
-                              SearchParametersVLC, VLCParameters, devices)
+                              SearchParametersVLC, VLCParameters, devices, simd_level, simd_levels)
 from faiss_vlc._plug import (ParameterSpace, clone_index, downcast_index, extract_index_ivf, index_factory,
                              install, read_index, train, upgrade, write_index)
 
@@ -30,5 +30,5 @@ _stand_in.install()
 __all__ = [
     "AddedRows", "AnchorGrid", "Codec", "FAISS_VERSION", "FrameKind", "HeldOutRecall", "IndexVLC", "ParameterSpace",
     "Robust", "SearchParametersVLC", "VLCParameters", "clone_index", "devices", "downcast_index", "extract_index_ivf",
-    "index_factory", "read_index", "stand_in_for_ivfpq", "train", "upgrade", "write_index",
+    "index_factory", "read_index", "simd_level", "simd_levels", "stand_in_for_ivfpq", "train", "upgrade", "write_index",
 ]

@@ -29,6 +29,16 @@ def devices():
     return swigvlc.device_lines().splitlines()
 
 
+def simd_level():
+    """The instructions in use: the best level that this machine has, or what VLC_SIMD names."""
+    return swigvlc.simd_lines().splitlines()[0]
+
+
+def simd_levels():
+    """The levels of instructions that this machine has, the best one last."""
+    return swigvlc.simd_lines().splitlines()[1:]
+
+
 # --- VLCParameters: keywords, comparison, pickling ---
 
 PARAMETERS = swigvlc.parameter_lines().splitlines()

@@ -115,6 +115,10 @@ class Works(Case):
         self.assertRegex(text, rf"(?m)^added +{N} vectors, ")
         self.vlc("verify", "--idx", out)
         self.assertIn("reference", self.vlc("info", "--devices").stdout)
+        levels = json.loads(self.vlc("info", "--devices", "--json").stdout)
+        self.assertIn(levels["simd"], levels["simd_levels"])
+        self.assertIn("portable", levels["simd_levels"])
+        self.assertIn(levels["simd"], self.vlc("info", "--devices").stdout)
 
     def test_default_m_formats_and_inner_product(self):
         x = np.load(BASE)[:3000].astype(np.float32)

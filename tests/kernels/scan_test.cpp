@@ -31,11 +31,16 @@ TEST(Levels, AllThatTheCpuHasAreThere) {
                       __builtin_cpu_supports("avx512vnni"));
     EXPECT_EQ(find_simd("avx512_vbmi") != nullptr,
               find_simd("avx512") && __builtin_cpu_supports("avx512vbmi"));
+    if (find_simd("amx")) { // the kernel may refuse it
+        EXPECT_TRUE(find_simd("avx512_vbmi"));
+        EXPECT_STREQ(levels().back()->name, "amx");
+    }
     EXPECT_EQ(find_simd("neon"), nullptr);
 #else
     EXPECT_EQ(find_simd("avx2"), nullptr);
     EXPECT_EQ(find_simd("avx512"), nullptr);
     EXPECT_EQ(find_simd("avx512_vbmi"), nullptr);
+    EXPECT_EQ(find_simd("amx"), nullptr);
 #endif
     EXPECT_EQ(find_simd(""), nullptr);
 }
@@ -48,13 +53,14 @@ TEST(Levels, AreWhole) {
         EXPECT_TRUE(own.rank.tiles && own.rank.together && own.rank.group_minima &&
                     own.rank.select_within);
         EXPECT_TRUE(own.rotate.tile && own.rotate.together);
-        EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.blocks &&
-                    own.scan.blocks_fine && own.scan.distances && own.scan.blocks_together);
+        EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.half &&
+                    own.scan.tables && own.scan.blocks && own.scan.blocks_fine &&
+                    own.scan.distances && own.scan.blocks_together);
         EXPECT_TRUE(own.words.products && own.words.values && own.words.entries && own.words.sums &&
                     own.words.few_entries && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
                     own.encode.levels);
-        EXPECT_TRUE(own.nearest.rows && own.nearest.words);
+        EXPECT_TRUE(own.nearest.rows && own.nearest.classes && own.nearest.words);
     }
 }
 
@@ -306,6 +312,45 @@ TEST(QuantizeQuery, IsTheSameAndRounds) {
                     first_q = q8;
                 }
                 EXPECT_TRUE(same_bits(w, first_w) && same_bits(q8, first_q)) << level->name;
+            }
+        }
+    }
+}
+
+TEST(GammaTables, AreTheEstimatorsBitByBit) {
+    Random random(9);
+    Estimator e;
+    e.set_gamma(0.6f, 0.95f);
+    for (bool inner_product : {false, true}) {
+        for (double scale : {1e-20, 1.0, 3e7}) {
+            const float D = float(random.unit() * scale), norm = float(random.unit() * scale);
+            const float spread = float(random.unit() * 3), dot = float(random.normal() * scale);
+            const Estimator::Steps steps = e.steps(inner_product);
+            std::vector<float> add(kGammaSteps), mul(kGammaSteps);
+            e.tables(steps, D, norm, spread, dot, add.data(), mul.data());
+            for (const Simd* level : levels()) {
+                std::vector<float> its_add(kGammaSteps), its_mul(kGammaSteps);
+                level->scan.tables(steps,
+                                   e.scales(inner_product, D, norm, e.length_unit(spread), dot),
+                                   its_add.data(), its_mul.data());
+                EXPECT_TRUE(same_bits(its_add, add) && same_bits(its_mul, mul)) << level->name;
+            }
+        }
+    }
+}
+
+TEST(QuantizeQuery, ItsHalfIsExact) {
+    Random random(6);
+    for (int n : {16, 32, 48, 160, 4096}) {
+        for (bool at_limits : {false, true}) {
+            const auto q8 = random.values<int8_t>(n, at_limits ? 127 : -127, 127);
+            const auto most = random.values<int16_t>(n, at_limits ? 255 : 0, 255);
+            int32_t wanted = 0;
+            for (int i = 0; i < n; i++) {
+                wanted += q8[i] * most[i];
+            }
+            for (const Simd* level : levels()) {
+                EXPECT_EQ(level->scan.half(n, q8.data(), most.data()), wanted) << level->name;
             }
         }
     }

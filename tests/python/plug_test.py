@@ -243,6 +243,8 @@ class Documentation(unittest.TestCase):
         self.assertRegex(faiss_vlc.__version__, r"^\d+\.\d+\.\d+$")
         self.assertEqual(faiss_vlc.FAISS_VERSION, faiss.__version__)
         self.assertIsInstance(faiss_vlc.devices(), list)
+        self.assertEqual(faiss_vlc.simd_levels()[0], "portable")
+        self.assertEqual(faiss_vlc.simd_level(), os.environ.get("VLC_SIMD") or faiss_vlc.simd_levels()[-1])
 
     def test_another_version_is_refused(self):
         text = fresh_process("import faiss\n"

@@ -18,23 +18,26 @@ TEST(AnchorRanking, QueriesThatShareItGetTheirOwn) {
             EXPECT_TRUE(query.set(&queries()[i * kDim]));
             return query.rank(7);
         };
-        AnchorRanking ranking(model, kTogether);
-        std::vector<std::unique_ptr<Query>> own;
-        for (int q = 0; q < 2 * kTogether; q++) {
-            own.push_back(std::make_unique<Query>(model, &ranking));
-            ASSERT_TRUE(own[q]->set(&queries()[q * kDim]));
+        // the later ones are scored one by one
+        for (int count : {2, kTogether, kTogether + 1, kManyTogether}) {
+            AnchorRanking ranking(model, count);
+            std::vector<std::unique_ptr<Query>> own;
+            for (int q = 0; q < count + kTogether; q++) {
+                own.push_back(std::make_unique<Query>(model, &ranking));
+                ASSERT_TRUE(own[q]->set(&queries()[q * kDim]));
+            }
+            const RoundedQuery* together[kManyTogether];
+            for (int q = 0; q < count; q++) {
+                together[q] = &own[q]->rounded();
+            }
+            ranking.score(count, together);
+            ASSERT_TRUE(own[2]->set(&queries()[30 * kDim]));
+            EXPECT_NE(alone(30), alone(2));
+            for (int q = count + kTogether - 1; q >= 0; q--) {
+                EXPECT_EQ(own[q]->rank(7), alone(q == 2 ? 30 : q)) << count << " " << q;
+            }
+            EXPECT_EQ(own[1]->rank(7), alone(1));
         }
-        const RoundedQuery* together[kTogether];
-        for (int q = 0; q < kTogether; q++) {
-            together[q] = &own[q]->rounded();
-        }
-        ranking.score(kTogether, together);
-        ASSERT_TRUE(own[2]->set(&queries()[30 * kDim]));
-        EXPECT_NE(alone(30), alone(2));
-        for (int q = 2 * kTogether - 1; q >= 0; q--) { // the later half is scored one by one
-            EXPECT_EQ(own[q]->rank(7), alone(q == 2 ? 30 : q)) << q;
-        }
-        EXPECT_EQ(own[1]->rank(7), alone(1));
     }
 }
 

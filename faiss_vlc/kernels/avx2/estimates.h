@@ -25,6 +25,7 @@ static inline Shared shared_of(const ListScan& list, float bound) {
 struct Factors {
     __m256 length;
     __m256i gamma;
+    __m256 bit3, bit4; ///< of gamma, as masks
 };
 
 static inline Factors load_factors(const uint8_t* from) {
@@ -32,19 +33,22 @@ static inline Factors load_factors(const uint8_t* from) {
             _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     const __m256i bits = _mm256_add_epi32(_mm256_slli_epi32(_mm256_srli_epi32(word, 5), 16),
                                           _mm256_set1_epi32(int(kLengthBias)));
-    return {_mm256_sub_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kLengthZero)),
-            _mm256_and_si256(word, _mm256_set1_epi32(kGammaSteps - 1))};
+    const __m256i gamma = _mm256_and_si256(word, _mm256_set1_epi32(kGammaSteps - 1));
+    const __m256i eight = _mm256_set1_epi32(8);
+    return {_mm256_sub_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kLengthZero)), gamma,
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(gamma, eight), eight)),
+            _mm256_castsi256_ps(_mm256_cmpgt_epi32(gamma, _mm256_set1_epi32(15)))};
 }
 
-/// A table of 32 floats looked up by 8 indices.
-static inline __m256 look_up(const float* table, __m256i index) {
+/// A table of 32 floats looked up by 8 gammas.
+static inline __m256 look_up(const float* table, const Factors& factors) {
+    const __m256i index = factors.gamma;
     const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index);
     const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), index);
     const __m256 c = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), index);
     const __m256 d = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), index);
-    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
-    const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 27));
-    return _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
+    return _mm256_blendv_ps(_mm256_blendv_ps(a, b, factors.bit3),
+                            _mm256_blendv_ps(c, d, factors.bit3), factors.bit4);
 }
 
 /// dot2 of 8 sums.
@@ -56,12 +60,11 @@ static inline __m256 dot2_of(__m256i sums, __m256i half) {
 static inline uint32_t put_estimates(const ListScan& list, const Shared& shared,
                                      const Factors& factors, __m256 dot2, float* to) {
     const __m256 l = factors.length;
-    __m256 add = look_up(list.add, factors.gamma);
-    __m256 mul = look_up(list.mul, factors.gamma);
+    __m256 add = look_up(list.add, factors);
+    __m256 mul = look_up(list.mul, factors);
     const __m256 far = _mm256_cmp_ps(l, shared.usual, _CMP_GT_OQ);
     if (!_mm256_testz_ps(far, far)) {
-        const __m256 own =
-                _mm256_mul_ps(_mm256_set1_ps(list.far_add), look_up(list.far, factors.gamma));
+        const __m256 own = _mm256_mul_ps(_mm256_set1_ps(list.far_add), look_up(list.far, factors));
         add = _mm256_blendv_ps(add, own, far);
         mul = _mm256_blendv_ps(mul, _mm256_set1_ps(list.far_mul), far);
     }

@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include <faiss_vlc/kernels/avx512/estimates.h>
+#include <faiss_vlc/kernels/gamma_tables.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/lib/numeric.h>
@@ -195,9 +196,11 @@ float anchor_distance(int dp, const float* q, const int8_t* a) {
         const __m512 u = _mm512_sub_ps(_mm512_loadu_ps(q + k), anchor);
         sum = _mm512_add_ps(sum, _mm512_mul_ps(u, u));
     }
-    float lane[kLanes];
-    _mm512_storeu_ps(lane, sum);
-    return add_lanes(lane);
+    // numeric.h's add_lanes
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
 float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
@@ -216,6 +219,17 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
         _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), _mm512_cvtepi32_epi8(rounded));
     }
     return largest;
+}
+
+int32_t half_of(int n, const int8_t* q8, const int16_t* most) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int i = 0; i < n; i += 16) {
+        const __m256i q =
+                _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q8 + i)));
+        sum = _mm256_dpwssd_epi32(sum, q,
+                                  _mm256_loadu_si256(reinterpret_cast<const __m256i*>(most + i)));
+    }
+    return _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum));
 }
 
 __m512i load_row(const uint8_t* row, int lanes) {
@@ -342,6 +356,10 @@ uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count
     return within;
 }
 
+void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* add, float* mul) {
+    gamma_tables(steps, by, add, mul);
+}
+
 } // namespace
 
 void avx512::patch_search(Simd& simd) {
@@ -353,6 +371,8 @@ void avx512::patch_search(Simd& simd) {
     simd.rank.select_within = select_within;
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
+    simd.scan.tables = tables;
+    simd.scan.half = half_of;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<kScanTogether>;

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include <faiss_vlc/kernels/gamma_tables.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/neon/estimates.h>
@@ -291,6 +292,10 @@ uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count
     return within;
 }
 
+void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* add, float* mul) {
+    gamma_tables(steps, by, add, mul);
+}
+
 } // namespace
 
 void neon::patch_search(Simd& simd) {
@@ -302,6 +307,7 @@ void neon::patch_search(Simd& simd) {
     simd.rank.select_within = select_within;
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
+    simd.scan.tables = tables;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<kScanTogether>;

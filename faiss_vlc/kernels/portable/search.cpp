@@ -1,3 +1,4 @@
+#include <faiss_vlc/kernels/gamma_tables.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 
@@ -96,6 +97,14 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
         q8[i] = int8_t(round_even(w[i] * scale));
     }
     return largest;
+}
+
+int32_t half_of(int n, const int8_t* q8, const int16_t* most) {
+    int32_t half = 0;
+    for (int i = 0; i < n; i++) {
+        half += q8[i] * most[i];
+    }
+    return half;
 }
 
 /// Adds the field's products for `count` vectors of a row of `Lanes` bytes each.
@@ -218,6 +227,10 @@ void scan_blocks_together(const ListScan* const* lists, const uint8_t* blocks, i
     }
 }
 
+void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* add, float* mul) {
+    gamma_tables(steps, by, add, mul);
+}
+
 } // namespace
 
 void portable::patch_search(Simd& simd) {
@@ -229,6 +242,8 @@ void portable::patch_search(Simd& simd) {
     simd.rank.select_within = select_within;
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
+    simd.scan.tables = tables;
+    simd.scan.half = half_of;
     simd.scan.distances = distances;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
