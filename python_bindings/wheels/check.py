@@ -29,11 +29,14 @@ def work():
         (index.add if "IDMap" not in key else lambda rows: index.add_with_ids(rows, np.arange(len(rows))))(x)
         faiss.extract_index_ivf(index).nprobe = 16
         labels = index.search(queries, 10)[1]
-        with tempfile.NamedTemporaryFile(suffix=".vlc") as file:
-            faiss.write_index(index, file.name)
-            again = faiss.read_index(file.name)
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "check.vlc")
+            faiss.write_index(index, str(file))
+            again = faiss.read_index(str(file))
             assert (again.search(queries, 10)[1] == labels).all()
-            print(key, hashlib.sha256(file.read()).hexdigest())
+            written = file.read_bytes()
+        assert len(written) > len(x) * 8, len(written)
+        print(key, hashlib.sha256(written).hexdigest())
         found = (labels == near).any(1).mean()
         assert found > .5, (key, found)
     print("devices:", ", ".join(faiss_vlc.devices()) or "none", file=sys.stderr)
