@@ -105,19 +105,79 @@ class Order(unittest.TestCase):
                 "index.ntotal)")
             self.assertEqual(printed, "True 500", modules)
 
-    def test_torch_computes_with_its_own_functions(self): # its BLAS is not FAISS's, whoever comes first
-        for modules in ("faiss, faiss_vlc, torch", "torch, faiss, faiss_vlc", "faiss, torch, faiss_vlc"):
-            printed = fresh_process(
-                f"import {modules}, numpy\n"
-                "z = torch.tensor([1+2j, 3+4j])\n"
-                "x = torch.arange(12.).reshape(3, 4)\n"
-                "print(torch.vdot(z, z).item(), torch.dot(x[0], x[1]).item(), (x @ x.T)[2].tolist())\n"
-                "x = numpy.random.RandomState(1).rand(500, 8).astype('float32')\n"
-                "index = faiss.index_factory(8, 'VLC4x8')\n"
-                "index.train(x)\n"
-                "index.add(x)\n"
-                "print((index.search(x, 1)[1][:, 0] == numpy.arange(500)).mean() > .9)")
-            self.assertEqual(printed.split("\n"), ["(30+0j) 38.0 [62.0, 214.0, 366.0]", "True"], modules)
+    def test_both_compute_as_they_do_alone(self): # torch's BLAS is not FAISS's, whoever comes first
+        alone = {name: fresh_process(f"import {name}\nprint({name}.{threads}())") for name, threads in
+                 [("torch", "get_num_threads"), ("faiss", "omp_get_max_threads")]}
+        for modules in ("faiss, faiss_vlc, torch", "torch, faiss, faiss_vlc", "faiss, torch, faiss_vlc",
+                        "faiss_vlc, torch", "torch, faiss_vlc"):
+            with self.subTest(modules=modules):
+                printed = fresh_process(f"import {modules}, faiss\n{BOTH}")
+                self.assertEqual(printed.split(), [alone["torch"], alone["faiss"], "done"])
+
+
+# Whole numbers, so that sums are exact in any order; what is expected comes from numpy's integers, which need no BLAS.
+BOTH = """
+import threading
+import numpy as np
+
+print(torch.get_num_threads(), faiss.omp_get_max_threads())
+random = np.random.RandomState(1)
+a, b = random.randint(-8, 9, (4, 200, 300)), random.randint(-8, 9, (4, 300, 150))
+
+def same(found, expected):
+    assert (found.numpy() == expected).all(), (found, expected)
+
+def torch_computes():
+    for real, both in ((torch.float32, torch.complex64), (torch.float64, torch.complex128)):
+        x, y = torch.from_numpy(a).to(real), torch.from_numpy(b).to(real)
+        same(x[0] @ y[0], a[0] @ b[0])
+        same(torch.bmm(x, y), a @ b)
+        same(torch.mv(x[1], y[1][:, 0]), a[1] @ b[1][:, 0])
+        same(torch.dot(x[2][0], y[2][:, 0]), a[2][0] @ b[2][:, 0])
+        same(torch.vdot(torch.complex(x[0, 0], x[0, 1]), torch.complex(x[0, 2], x[0, 3])),
+             a[0, 0] @ a[0, 2] + a[0, 1] @ a[0, 3] + 1j * (a[0, 0] @ a[0, 3] - a[0, 1] @ a[0, 2]))
+    square = x[0, :, :200] + 100 * torch.eye(200, dtype=real)
+    assert torch.allclose(square @ torch.linalg.solve(square, x[1]), x[1])
+    u, s, v = torch.linalg.svd(square)
+    assert torch.allclose(u * s @ v, square)
+
+vectors = random.rand(3000, 16).astype('float32')
+
+def faiss_computes():
+    index = faiss.index_factory(16, 'VLC8x8')
+    index.train(vectors)
+    index.add(vectors)
+    return index.search(vectors, 1)[1]
+
+torch_computes()
+found = faiss_computes()
+assert (found[:, 0] == np.arange(len(vectors))).mean() > .9
+torch_computes()
+for threads in (1, 2): # of both, whose OpenMP may be one
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    torch_computes()
+    assert (faiss_computes() == found).all()
+failures = []
+
+def repeat(work, times):
+    try:
+        for _ in range(times):
+            work()
+    except BaseException as error:
+        failures.append(error)
+
+def search():
+    assert (faiss_computes() == found).all()
+
+together = [threading.Thread(target=repeat, args=one) for one in ((torch_computes, 5), (search, 2), (search, 2))]
+for one in together:
+    one.start()
+for one in together:
+    one.join()
+assert not failures, failures
+print('done')
+"""
 
 
 if __name__ == "__main__":
