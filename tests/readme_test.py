@@ -77,7 +77,8 @@ class Readme(unittest.TestCase):
         self.assertIn("+faiss.{version}", script)
         self.assertEqual(command, ["venv/bin/pip", "install",
                                    f"faiss_vlc-{project}+faiss.{faiss_version}-cp310-abi3-{platform}.whl"])
-        self.assertIn("After `python3 -m venv venv`:\n\n    venv/bin/pip install faiss_vlc-", README) # Debian has no other pip
+        # Debian has no pip elsewhere
+        self.assertIn("After `python3 -m venv venv`:\n\n    venv/bin/pip install faiss_vlc-", README)
         bindings = (ROOT / "python_bindings" / "README.md").read_text(encoding="utf-8")
         self.assertIn("[build.py makes\nthem](python_bindings/README.md)", README)
         self.assertIn(f"    python_bindings/wheels/build.py {faiss_version} ", bindings)

@@ -111,7 +111,7 @@ class Layout(unittest.TestCase):
 
     def test_whose_package_it_is(self):
         with tempfile.TemporaryDirectory() as folder:
-            ours, theirs = pathlib.Path(folder, "a", "faiss", "__init__.py"), pathlib.Path(folder, "faiss", "__init__.py")
+            ours, theirs = (pathlib.Path(folder, where, "faiss", "__init__.py") for where in ("a", "."))
             for file in (ours, theirs):
                 file.parent.mkdir(parents=True)
                 file.touch()

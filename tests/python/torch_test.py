@@ -106,40 +106,53 @@ class Order(unittest.TestCase):
             self.assertEqual(printed, "True 500", modules)
 
     def test_both_compute_as_they_do_alone(self): # torch's BLAS is not FAISS's, whoever comes first
-        alone = {name: fresh_process(f"import {name}\nprint({name}.{threads}())") for name, threads in
-                 [("torch", "get_num_threads"), ("faiss", "omp_get_max_threads")]}
+        threads, *wrong = fresh_process(
+            f"import torch\n{TORCH_COMPUTES}\n{THREADS}torch_computes()\nprint(*wrong)").split()
+        if wrong: # Debian 13's torch.vdot
+            print(f"PyTorch {torch.__version__} alone computes wrong numbers in {wrong}", file=sys.stderr)
+        alone = [threads, fresh_process("import faiss; print(faiss.omp_get_max_threads())"), "done"]
         for modules in ("faiss, faiss_vlc, torch", "torch, faiss, faiss_vlc", "faiss, torch, faiss_vlc",
                         "faiss_vlc, torch", "torch, faiss_vlc"):
             with self.subTest(modules=modules):
-                printed = fresh_process(f"import {modules}, faiss\n{BOTH}")
-                self.assertEqual(printed.split(), [alone["torch"], alone["faiss"], "done"])
+                printed = fresh_process(f"import {modules}, faiss\n{TORCH_COMPUTES}\n{THREADS}{BOTH}").split()
+                self.assertEqual(printed[:3], alone)
+                self.assertLessEqual(set(printed[3:]), set(wrong))
 
+
+THREADS = "print(torch.get_num_threads())\n"
 
 # Whole numbers, so that sums are exact in any order; what is expected comes from numpy's integers, which need no BLAS.
-BOTH = """
-import threading
+TORCH_COMPUTES = """
 import numpy as np
 
-print(torch.get_num_threads(), faiss.omp_get_max_threads())
 random = np.random.RandomState(1)
 a, b = random.randint(-8, 9, (4, 200, 300)), random.randint(-8, 9, (4, 300, 150))
+wrong = set()
 
-def same(found, expected):
-    assert (found.numpy() == expected).all(), (found, expected)
+def expect(name, real, right):
+    if not right:
+        wrong.add(f'{name}:{real}')
 
 def torch_computes():
-    for real, both in ((torch.float32, torch.complex64), (torch.float64, torch.complex128)):
+    for real in (torch.float32, torch.float64):
         x, y = torch.from_numpy(a).to(real), torch.from_numpy(b).to(real)
-        same(x[0] @ y[0], a[0] @ b[0])
-        same(torch.bmm(x, y), a @ b)
-        same(torch.mv(x[1], y[1][:, 0]), a[1] @ b[1][:, 0])
-        same(torch.dot(x[2][0], y[2][:, 0]), a[2][0] @ b[2][:, 0])
-        same(torch.vdot(torch.complex(x[0, 0], x[0, 1]), torch.complex(x[0, 2], x[0, 3])),
-             a[0, 0] @ a[0, 2] + a[0, 1] @ a[0, 3] + 1j * (a[0, 0] @ a[0, 3] - a[0, 1] @ a[0, 2]))
-    square = x[0, :, :200] + 100 * torch.eye(200, dtype=real)
-    assert torch.allclose(square @ torch.linalg.solve(square, x[1]), x[1])
-    u, s, v = torch.linalg.svd(square)
-    assert torch.allclose(u * s @ v, square)
+        z = torch.complex(x[0, 0], x[0, 1]), torch.complex(x[0, 2], x[0, 3])
+        inner = a[0, :2] @ a[0, 2:4].T
+        for name, found, expected in [
+            ('matmul', x[0] @ y[0], a[0] @ b[0]), ('bmm', torch.bmm(x, y), a @ b),
+            ('mv', torch.mv(x[1], y[1][:, 0]), a[1] @ b[1][:, 0]),
+            ('dot', torch.dot(x[2][0], y[2][:, 0]), a[2][0] @ b[2][:, 0]),
+            ('vdot', torch.vdot(*z), inner[0, 0] + inner[1, 1] + 1j * (inner[0, 1] - inner[1, 0])),
+        ]:
+            expect(name, real, (found.numpy() == expected).all())
+        square = x[0, :, :200] + 100 * torch.eye(200, dtype=real)
+        expect('solve', real, torch.allclose(square @ torch.linalg.solve(square, x[1]), x[1], atol=1e-3))
+        u, s, v = torch.linalg.svd(square)
+        expect('svd', real, torch.allclose(u * s @ v, square, atol=1e-3))
+"""
+
+BOTH = """
+import threading
 
 vectors = random.rand(3000, 16).astype('float32')
 
@@ -149,6 +162,7 @@ def faiss_computes():
     index.add(vectors)
     return index.search(vectors, 1)[1]
 
+print(faiss.omp_get_max_threads())
 torch_computes()
 found = faiss_computes()
 assert (found[:, 0] == np.arange(len(vectors))).mean() > .9
@@ -176,7 +190,7 @@ for one in together:
 for one in together:
     one.join()
 assert not failures, failures
-print('done')
+print('done', *wrong)
 """
 
 
