@@ -79,9 +79,10 @@ def _is_pypis(package):
 def _what_fits():
     """What to do where FAISS's version is the right one, but its classes are not those of the headers."""
     if _is_pypis(faiss):
-        return (f"This FAISS is PyPI's own, so the headers were wrong ones. Build faiss_vlc anew with those of FAISS's "
-                f"sources' tag v{FAISS_VERSION}: python_bindings/wheels/build.py {FAISS_VERSION} <their folder>, or "
-                "FAISS_INCLUDE_DIR=<their folder> pip install <the sources of faiss_vlc>")
+        return ("This FAISS is PyPI's own, so the headers were wrong ones. Build faiss_vlc anew with the right ones "
+                "(python_bindings/README.md says which they are): python_bindings/wheels/build.py "
+                f"{FAISS_VERSION} <their folder>, or FAISS_INCLUDE_DIR=<their folder> pip install <the sources of "
+                "faiss_vlc>")
     return (f"Install FAISS {FAISS_VERSION} as faiss_vlc was built for ({_where_from(FAISS_VERSION)}), or build faiss_vlc "
             "with this FAISS's own headers: FAISS_INCLUDE_DIR=<their folder> pip install <the sources of faiss_vlc>")
 

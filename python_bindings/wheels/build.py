@@ -142,7 +142,12 @@ def main():
     first = ["--require-hashes", "-r", given.first] if given.first else ["pip"]
     tested = environment(work / "venv", given.python, "--only-binary", ":all:", *first)
     run(tested, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--only-binary", ":all:", wheel)
-    run(tested, HERE / "check.py", given.version, *["--refused"] * given.wrong)
+    if given.wrong:
+        wheel.unlink() # nobody shall install it
+        run(tested, HERE / "check.py", given.version, "--refused")
+        print("refused, as it should be")
+        return
+    run(tested, HERE / "check.py", given.version)
     print(f"{wheel}: {wheel.stat().st_size / 1e6:.1f} MB")
 
 

@@ -57,7 +57,8 @@ def refused(version):
     said = done.stderr.splitlines()[-1] if done.stderr else "nothing"
     assert done.returncode == 1 and done.stdout == version + "\n", (done.returncode, done.stdout, said)
     for part in ("ImportError: faiss_vlc ", "was compiled with headers that are not those of ", f"(FAISS {version}): ",
-                 "This FAISS is PyPI's own", f"of FAISS's sources' tag v{version}", f"build.py {version} <"):
+                 "This FAISS is PyPI's own, so the headers were wrong ones. Build faiss_vlc anew with the right ones",
+                 f"python_bindings/wheels/build.py {version} <"):
         assert part in said, (part, said)
     print(said)
 
