@@ -80,7 +80,7 @@ class Readme(unittest.TestCase):
         # Debian has no pip elsewhere
         self.assertIn("After `python3 -m venv venv`:\n\n    venv/bin/pip install faiss_vlc-", README)
         bindings = (ROOT / "python_bindings" / "README.md").read_text(encoding="utf-8")
-        self.assertIn("[build.py makes\nthem](python_bindings/README.md)", README)
+        self.assertIn("[build.py\nmakes them](python_bindings/README.md)", README)
         self.assertIn(f"    python_bindings/wheels/build.py {faiss_version} ", bindings)
         self.check([sys.executable, ROOT / "python_bindings" / "wheels" / "build.py", "--help"])
 
