@@ -53,7 +53,7 @@ class Readme(unittest.TestCase):
 
     def test_every_command_is_known(self):
         met = {command[0] for block in commands() for command in block}
-        self.assertEqual(met, {"make", "pip", "python3", "venv/bin/pip", "vlc"})
+        self.assertEqual(met, {"make", "python3", "venv/bin/pip", "vlc"})
         self.assertEqual({name for name, _ in FENCE.findall(README)}, {"python", "cpp"})
 
     def test_make(self):
@@ -68,16 +68,20 @@ class Readme(unittest.TestCase):
 
     def test_wheel(self):
         """It has the name that the script gives, which CI calls for that version and installs what it makes."""
-        (command,) = commands_of("pip")
+        (command,) = [command for command in commands_of("venv/bin/pip") if command[2] != "."]
         script = (ROOT / "python_bindings" / "wheels" / "build.py").read_text(encoding="utf-8")
         project = re.search(r"project\(faiss_vlc VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text("utf-8"))[1]
         faiss_version = re.search(r"^version=(.+)$", (ROOT / ".ci" / "faiss_wheel").read_text("utf-8"), re.M)[1]
         platform = re.search(r'^PLATFORM = "(.+)"$', script, re.M)[1]
         self.assertIn("wheel.py-api=cp310", script)
         self.assertIn("+faiss.{version}", script)
-        self.assertEqual(command, ["pip", "install",
+        self.assertEqual(command, ["venv/bin/pip", "install",
                                    f"faiss_vlc-{project}+faiss.{faiss_version}-cp310-abi3-{platform}.whl"])
-        self.assertIn(f"`python_bindings/wheels/build.py {faiss_version} ", README)
+        # Debian has no pip elsewhere
+        self.assertIn("After `python3 -m venv venv`:\n\n    venv/bin/pip install faiss_vlc-", README)
+        bindings = (ROOT / "python_bindings" / "README.md").read_text(encoding="utf-8")
+        self.assertIn("[build.py\nmakes them](python_bindings/README.md)", README)
+        self.assertIn(f"    python_bindings/wheels/build.py {faiss_version} ", bindings)
         self.check([sys.executable, ROOT / "python_bindings" / "wheels" / "build.py", "--help"])
 
     def test_package_lists(self):
@@ -89,7 +93,9 @@ class Readme(unittest.TestCase):
         for command in commands_of("python3"):
             self.assertEqual(command[1:3], ["-m", "venv"])
             self.check(["/usr/bin/" + command[0], *command[1:]])
-        self.assertEqual(commands_of("venv/bin/pip"), [["venv/bin/pip", "install", "."]])
+        wheel, sources = commands_of("venv/bin/pip")
+        self.assertRegex(wheel[2], r"^faiss_vlc-.*\.whl$") # see test_wheel
+        self.assertEqual(sources, ["venv/bin/pip", "install", "."])
         self.check(["venv/bin/pip", "--version"])
         self.check(["venv/bin/python", "-c", "import faiss, numpy"]) # Debian's are seen
         script = (ROOT / "python_bindings" / "wheels" / "build.py").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
     import faiss, faiss_vlc
 
-    index = faiss.index_factory(d, "OPQ16_64,VLC1024x4")
+    index = faiss.index_factory(d, "VLC1024b32")
 
 Importing this makes ``faiss.index_factory``, ``read_index``, ``write_index``, ``clone_index``,
 ``serialize_index``, ``deserialize_index``, ``downcast_index``, ``extract_index_ivf``,

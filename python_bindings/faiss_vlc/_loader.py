@@ -66,6 +66,27 @@ def _hidden(path):
             f"own builds, as _swigfaiss.so is. What can be used of FAISS {FAISS_VERSION}: {_where_from(FAISS_VERSION)}.")
 
 
+def _is_pypis(package):
+    """Whether this faiss package is the one that pip installed as faiss-cpu."""
+    from importlib import metadata
+    try:
+        found = metadata.distribution("faiss-cpu")
+        return os.path.samefile(found.locate_file("faiss/__init__.py"), package.__file__)
+    except (metadata.PackageNotFoundError, OSError):
+        return False
+
+
+def _what_fits():
+    """What to do where FAISS's version is the right one, but its classes are not those of the headers."""
+    if _is_pypis(faiss):
+        return ("This FAISS is PyPI's own, so the headers were wrong ones. Build faiss_vlc anew with the right ones "
+                "(python_bindings/README.md says which they are): python_bindings/wheels/build.py "
+                f"{FAISS_VERSION} <their folder>, or FAISS_INCLUDE_DIR=<their folder> pip install <the sources of "
+                "faiss_vlc>")
+    return (f"Install FAISS {FAISS_VERSION} as faiss_vlc was built for ({_where_from(FAISS_VERSION)}), or build faiss_vlc "
+            "with this FAISS's own headers: FAISS_INCLUDE_DIR=<their folder> pip install <the sources of faiss_vlc>")
+
+
 def _prove_layout(extension, swigvlc):
     """Raises ImportError unless FAISS's classes are those of the headers."""
     from faiss_vlc import _layout
@@ -74,9 +95,7 @@ def _prove_layout(extension, swigvlc):
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise ImportError(
             f"faiss_vlc {VERSION} was compiled with headers that are not those of {extension.__file__} (FAISS "
-            f"{faiss.__version__}): {'; '.join(found[:3])}{more}. Install FAISS {FAISS_VERSION} as faiss_vlc was built for "
-            f"({_where_from(FAISS_VERSION)}), or build faiss_vlc with this FAISS's own headers: "
-            "FAISS_INCLUDE_DIR=<their folder> pip install <the sources of faiss_vlc>")
+            f"{faiss.__version__}): {'; '.join(found[:3])}{more}. {_what_fits()}")
 
 
 def load():

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """build.py <version of faiss-cpu> <folder that holds faiss/Index.h> [--out FOLDER] [--python PYTHON] [--first FILE]
+         [--wrong]
 
 Builds the wheel of faiss-vlc for one version of PyPI's faiss-cpu and tests it in a fresh environment, with that
 faiss-cpu and without OpenCL. The wheel serves every Python from 3.10 on (limited API) and requires exactly this
 faiss-cpu. It runs on Linux with glibc 2.28 or later, opens OpenCL only if a device is asked for and needs none.
 
 The headers are those of FAISS's sources, tag v<version>; for a version in DERIVED those of an earlier one.
+
+--wrong takes headers of another version and has them say that they were this one's. The wheel is not kept, and the test
+is that its import is refused.
 """
 
 import argparse
@@ -47,6 +51,18 @@ def replace_once(path, old, new):
     if text.count(old) != 1:
         sys.exit(f"{path}: expected '{old}' once, met it {text.count(old)} times")
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def relabelled(version, headers, work):
+    """A copy of another version's headers that says it were this one's, as somebody in a hurry makes it."""
+    met = version_of(headers)
+    if met == version:
+        sys.exit(f"{headers}: expected headers of another FAISS than {version}")
+    shutil.copytree(headers / "faiss", work / "headers" / "faiss")
+    for part, old, new in zip(("MAJOR", "MINOR", "PATCH"), met.split("."), version.split(".")):
+        line = f"#define FAISS_VERSION_{part} "
+        replace_once(work / "headers" / "faiss" / "Index.h", line + old, line + new)
+    return work / "headers"
 
 
 def headers_for(version, headers, work):
@@ -114,16 +130,23 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "wheels")
     parser.add_argument("--python", default=sys.executable, help="builds and tests")
     parser.add_argument("--first", type=pathlib.Path, help="pinned requirements, installed before the wheel is tested")
+    parser.add_argument("--wrong", action="store_true", help="a wheel from another version's headers is refused")
     given = parser.parse_args()
-    work = ROOT / "build" / "wheels" / given.version
+    work = ROOT / "build" / "wheels" / (given.version + ("-wrong" if given.wrong else ""))
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     os.environ.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count()))
-    headers = headers_for(given.version, given.headers.resolve(), work)
-    wheel = build(given.version, headers, given.python, given.out.resolve(), work)
+    headers = (relabelled if given.wrong else headers_for)(given.version, given.headers.resolve(), work)
+    out = work / "refused" if given.wrong else given.out.resolve()
+    wheel = build(given.version, headers, given.python, out, work)
     first = ["--require-hashes", "-r", given.first] if given.first else ["pip"]
     tested = environment(work / "venv", given.python, "--only-binary", ":all:", *first)
     run(tested, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--only-binary", ":all:", wheel)
+    if given.wrong:
+        wheel.unlink() # nobody shall install it
+        run(tested, HERE / "check.py", given.version, "--refused")
+        print("refused, as it should be")
+        return
     run(tested, HERE / "check.py", given.version)
     print(f"{wheel}: {wheel.stat().st_size / 1e6:.1f} MB")
 

@@ -1,6 +1,11 @@
 """The import proves that FAISS's classes are as the headers say, and refuses what differs."""
 
+import pathlib
+import sys
+import tempfile
+import types
 import unittest
+from unittest import mock
 
 import faiss
 
@@ -83,14 +88,41 @@ class Layout(unittest.TestCase):
         found = self.differences("layout_virtuals", "IndexIVF add_core", lambda words: "IndexIVF add_cores 20\n")
         self.assertEqual(found, ["IndexIVF.add_cores() is only in the headers"])
 
-    def test_what_the_import_says(self):
+    def refusal(self):
         line = line_of(swigvlc.layout_fields(), "IndexIVF nprobe")
         with self.assertRaises(ImportError) as caught:
             _loader._prove_layout(EXTENSION, Altered("layout_fields", line, ""))
+        text = str(caught.exception)
         for part in (f"are not those of {EXTENSION.__file__} (FAISS {faiss.__version__})",
-                     "IndexIVF.nprobe is unknown to the headers", f"Install FAISS {faiss_vlc.FAISS_VERSION}",
-                     "FAISS_INCLUDE_DIR="):
-            self.assertIn(part, str(caught.exception))
+                     "IndexIVF.nprobe is unknown to the headers", "FAISS_INCLUDE_DIR="):
+            self.assertIn(part, text)
+        return text
+
+    def test_what_the_import_says(self):
+        with mock.patch.object(_loader, "_is_pypis", lambda package: False):
+            self.assertIn(f"Install FAISS {faiss_vlc.FAISS_VERSION}", self.refusal())
+
+    def test_what_the_import_says_beside_pypis(self): # to install the same again would not help
+        with mock.patch.object(_loader, "_is_pypis", lambda package: package is faiss):
+            text = self.refusal()
+        self.assertIn("This FAISS is PyPI's own, so the headers were wrong ones.", text)
+        self.assertIn(f"python_bindings/README.md says which they are): python_bindings/wheels/build.py "
+                      f"{faiss.__version__} <", text)
+        self.assertNotIn("Install FAISS", text)
+
+    def test_whose_package_it_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ours, theirs = (pathlib.Path(folder, where, "faiss", "__init__.py") for where in ("a", "."))
+            for file in (ours, theirs):
+                file.parent.mkdir(parents=True)
+                file.touch()
+            information = pathlib.Path(folder, "faiss_cpu-1.2.3.dist-info")
+            information.mkdir()
+            (information / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-cpu\nVersion: 1.2.3\n", "utf-8")
+            with mock.patch.object(sys, "path", [folder, *sys.path]):
+                self.assertTrue(_loader._is_pypis(types.SimpleNamespace(__file__=str(theirs))))
+                self.assertFalse(_loader._is_pypis(types.SimpleNamespace(__file__=str(ours))))
+        self.assertFalse(_loader._is_pypis(types.SimpleNamespace(__file__=str(theirs)))) # gone again
 
 
 if __name__ == "__main__":
