@@ -104,6 +104,9 @@ bool Query::set(const float* x) {
     unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
+    if (refinement_) {
+        refinement_->forget();
+    }
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         set_product_terms();
     }
@@ -236,6 +239,36 @@ const ListScan& Query::list(int j) {
     scan_.far_mul = 2.0f * dot_scale;
     model.estimator.tables(steps_, scan_.list_distance, 0, spread, dot_scale, scan_.add, scan_.mul);
     return scan_;
+}
+
+float Query::refined(int j, const uint8_t* first, const uint8_t* second) {
+    if (!refinement_) {
+        refinement_ = std::make_unique<Refinement>(model_);
+    }
+    if (!refinement_->has_query()) {
+        refinement_->set_query(scaled_.data(), unit_);
+    }
+    if (refinement_->list() != j) {
+        const float* y = rotated(model_.group[j]);
+        const bool product = scan_.inner_product;
+        refinement_->set_list(
+                j, y,
+                product ? zero_.data()
+                        : &model_.derived().anchor_rotated[size_t(j) * model_.slots()],
+                product ? -model_.anchor_dot(lattice_.data(), j)
+                        : model_.anchor_distance(lattice_.data(), j));
+    }
+    return refinement_->estimate(first, second);
+}
+
+float Query::slack_unit(float estimate) const {
+    const float energy = model_.estimator.energy;
+    return scan_.inner_product ? norm_ * std::sqrt(energy)
+                               : std::sqrt(std::max(0.0f, estimate) * energy) + energy;
+}
+
+float Query::widened(float bound) const {
+    return bound + model_.second->range_slack * slack_unit(bound);
 }
 
 float Query::estimate(float distance) const {
