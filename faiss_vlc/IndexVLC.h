@@ -17,9 +17,10 @@ namespace faiss_vlc {
 class Model;             ///< what training learnt; its inside is not for users
 struct VLCInvertedLists; ///< a faiss::InvertedLists
 
-/// For one search: what SearchParametersIVF has, and IndexVLC's max_probes.
+/// For one search: what SearchParametersIVF has, and IndexVLC's max_probes and refine_k.
 struct SearchParametersVLC : faiss::SearchParametersIVF {
     size_t max_probes = 0; ///< lists to go on to while a selector leaves fewer than k results
+    size_t refine_k = 0;   ///< as IndexVLC's; 0: the index's
 };
 
 /// Vector-Lattice Compression: an inverted file whose anchors come from annealed, robust clustering
@@ -75,6 +76,10 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// Where a selector leaves fewer than k results in nprobe lists, search goes on to the next
     /// nearest ones, up to this many in all. 0: off. Not stored in files.
     size_t max_probes = 0;
+    /// Of codes with a second tier: how many of the best by the first tier are ordered anew by
+    /// both, at least k. 0: as many as training found to be needed for k results, more in a larger
+    /// index. Not stored in files.
+    size_t refine_k = 0;
     /// Where search() works: empty or "reference": the CPU; "opencl:<part of a name>": that OpenCL
     /// device (one: opencl-all is an error), with the same results. It pays for batches of hundreds
     /// of queries and more, and keeps a copy of the codes there, made by the first search after a

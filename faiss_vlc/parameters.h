@@ -23,6 +23,9 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     int m = 0;              ///< anchors (nlist); 0: about 4 sqrt(n) of the training set
     float bits_per_dim = 2; ///< code bits per dimension, 1/8 to 8; factors add 2 bytes a vector
     int bytes = 0;          ///< bytes per vector with factors, without ids; if set, rules over bits
+    float second_bits =
+            0;            ///< bits per dimension of a second tier; its factors add 3 bytes; 0: none
+    int second_bytes = 0; ///< bytes of it with factors; if set, rules over second_bits
     AnchorGrid grid = AnchorGrid::automatic; ///< how anchors are stored; automatic: float16 where
                                              ///< int8 would add 5 % to the residuals' energy
     Codec codec = Codec::automatic; ///< how residuals are coded; automatic: by what finds more
@@ -80,8 +83,11 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     /// Throws naming the first parameter out of range for vectors of d dimensions.
     void check(int d) const;
 
-    /// Bytes per vector with factors that these parameters ask for, for d dimensions.
-    int code_size(int d) const;
+    /// Bytes per vector with factors that these parameters ask for, for d dimensions: of the first
+    /// tier, of the second, and of both.
+    int first_size(int d) const;
+    int second_size(int d) const;
+    int code_size(int d) const { return first_size(d) + second_size(d); }
 };
 
 } // namespace faiss_vlc

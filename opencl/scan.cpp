@@ -83,7 +83,7 @@ DeviceLists::DeviceLists(Device& device, const VLCInvertedLists& lists)
     }
     size = upload(device, sizes, "lists");
     block = upload(device, first, "lists");
-    const size_t block_bytes = lists.code_size * kBlock;
+    const size_t block_bytes = lists.first_size() * kBlock;
     const size_t id_bytes = size_t(lists.id_bytes());
     codes = device.allocate<uint8_t>(blocks * block_bytes, "codes");
     ids = device.allocate<uint8_t>(blocks * kBlock * id_bytes, "ids");

@@ -86,6 +86,8 @@ std::unique_ptr<faiss::Index> make_index(const Arguments& a, int d) {
     parameters.m = vlc->parameters.m;
     parameters.bits_per_dim = vlc->parameters.bits_per_dim;
     parameters.bytes = vlc->parameters.bytes;
+    parameters.second_bits = vlc->parameters.second_bits;
+    parameters.second_bytes = vlc->parameters.second_bytes;
     vlc->parameters = parameters;
     return index;
 }

@@ -138,8 +138,9 @@ IndexVLC::IndexVLC(std::shared_ptr<const Model> trained, const VLCParameters& pa
 
 IndexVLC::IndexVLC(const IndexVLC& other)
     : IndexIVFFlat(other), parameters(other.parameters), max_probes(other.max_probes),
-      search_device(other.search_device), model(other.model), below_id_map(other.below_id_map),
-      trained_on(other.trained_on), searcher_(std::make_shared<SearchDevice>()) {
+      refine_k(other.refine_k), search_device(other.search_device), model(other.model),
+      below_id_map(other.below_id_map), trained_on(other.trained_on),
+      searcher_(std::make_shared<SearchDevice>()) {
     quantizer = nullptr;
     invlists = nullptr;
     if (const auto* anchors = dynamic_cast<const AnchorQuantizer*>(other.quantizer)) {
@@ -186,7 +187,7 @@ void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     own_invlists = true;
     lists().parameters = with_clustering(*this, parameters);
     nlist = trained->m;
-    code_size = trained->layout.code_size();
+    code_size = trained->code_size();
     if (nprobe == 0 || (model && nprobe == size_t(model->default_nprobe))) {
         nprobe = trained->default_nprobe; // nobody set another
     }

@@ -30,7 +30,7 @@ AddedRows count_outside(const Model& model, int64_t n, const float* x, const uin
     const Estimator& estimator = model.estimator;
     const bool has_factors = model.layout.factor_bytes > 0;
     const bool has_gamma = model.layout.factor_bytes == kFactorBytes;
-    const size_t code_size = size_t(model.layout.code_size());
+    const size_t code_size = size_t(model.code_size());
     AddedRows counted;
     for (int64_t i = 0; i < n; i++) {
         if (list_nos[i] < 0) {

@@ -23,6 +23,7 @@
 #include <faiss_vlc/search/list_major.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/search/place.h>
+#include <faiss_vlc/search/refine.h>
 #include <faiss_vlc/search/scan_lists.h>
 
 namespace faiss_vlc {
@@ -144,18 +145,47 @@ Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn m
     return work;
 }
 
+/// What a thread keeps to end queries with: by both tiers, where the model has two.
+class Ending {
+public:
+    Ending(const SearchScope& scope, const Finish& finish, idx_t k) : finish_(finish) {
+        if (scope.refined > 0) {
+            refine_ = std::make_unique<Refine>(scope);
+            best_ = std::make_unique<TopK>(k, &scope.lists);
+        }
+    }
+    /// The batch's q-th query, of which scanning found these.
+    void end(idx_t q, Query& query, TopK& found) {
+        if (refine_) {
+            best_->clear();
+            (*refine_)(query, found, *best_);
+        }
+        finish_.finish_query(q, query, refine_ ? *best_ : found);
+    }
+
+private:
+    const Finish& finish_;
+    std::unique_ptr<Refine> refine_;
+    std::unique_ptr<TopK> best_;
+};
+
 /// The k best of each query: scan(group, q, top) looks for those of the q-th, which is set.
 template <class Prepare, class Scan>
 Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prepare, Scan scan) {
     struct Own {
         const SearchScope& scope;
+        const Finish& results;
         idx_t k = 0;
         std::unique_ptr<TopK> top;
-        void start() { top = std::make_unique<TopK>(k, &scope.lists); }
+        std::unique_ptr<Ending> ending;
+        void start() {
+            top = std::make_unique<TopK>(scope.scanned_k(size_t(k)), &scope.lists);
+            ending = std::make_unique<Ending>(scope, results, k);
+        }
         void finish() {}
     };
     const Finish finish(scope.model, batch);
-    const auto make_own = [&] { return Own{scope, batch.k, nullptr}; };
+    const auto make_own = [&] { return Own{scope, finish, batch.k, nullptr, nullptr}; };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         Scanned scanned;
         for (int q = 0; q < group.n(); q++) {
@@ -163,7 +193,7 @@ Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prep
             if (group.is_set(q)) {
                 scanned += scan(group, q, *own.top);
             }
-            finish.finish_query(first + q, group[q], *own.top);
+            own.ending->end(first + q, group[q], *own.top);
         }
         return scanned;
     };
@@ -176,15 +206,20 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
                        int size) {
     struct Own {
         const SearchScope& scope;
+        const Finish& results;
         idx_t k = 0;
         int size = 0;
         ListMajor list_major;
         std::vector<TopK> tops;
-        void start() { tops.assign(size_t(size), TopK(k, &scope.lists)); }
+        std::unique_ptr<Ending> ending;
+        void start() {
+            tops.assign(size_t(size), TopK(scope.scanned_k(size_t(k)), &scope.lists));
+            ending = std::make_unique<Ending>(scope, results, k);
+        }
         void finish() {}
     };
     const Finish finish(scope.model, batch);
-    const auto make_own = [&] { return Own{scope, batch.k, size, {}, {}}; };
+    const auto make_own = [&] { return Own{scope, finish, batch.k, size, {}, {}, nullptr}; };
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         for (TopK& top : own.tops) {
@@ -192,7 +227,7 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
         }
         const Scanned scanned = own.list_major.scan(scope, group, own.tops);
         for (int q = 0; q < group.n(); q++) {
-            finish.finish_query(first + q, group[q], own.tops[q]);
+            own.ending->end(first + q, group[q], own.tops[q]);
         }
         return scanned;
     };
@@ -241,13 +276,17 @@ size_t probes_of(const IndexVLC& index, const faiss::SearchParametersIVF* params
     return probes;
 }
 
-SearchScope scope_of(const IndexVLC& index, const faiss::SearchParametersIVF* params,
-                     [[maybe_unused]] idx_t k) {
+SearchScope scope_of(const IndexVLC& index, const faiss::SearchParametersIVF* params, idx_t k) {
     SearchScope scope{*index.model, index.lists()};
     scope.sel = params ? params->sel : nullptr;
     scope.max_codes = params ? params->max_codes : index.max_codes;
     const auto* own = dynamic_cast<const SearchParametersVLC*>(params);
     scope.max_probes = std::min(own ? own->max_probes : index.max_probes, index.nlist);
+    if (index.model->second) {
+        const size_t wanted = own && own->refine_k > 0 ? own->refine_k : index.refine_k;
+        const size_t chosen = size_t(index.model->second->count_for(k, index.ntotal));
+        scope.refined = std::max(size_t(k), wanted > 0 ? wanted : chosen);
+    }
 #if FAISS_VLC_HAS_EARLY_STOP
     if (params) {
         scope.at_least = params->ensure_topk_full ? size_t(k) : 0;
@@ -265,7 +304,55 @@ bool searches_on_device(const IndexVLC& index, const SearchScope& scope, idx_t n
                         idx_t k) {
     return !index.search_device.empty() && index.search_device != "reference" && n > 0 &&
            index.ntotal > 0 && !scope.sel && scope.max_codes == 0 && scope.max_probes <= probes &&
-           k <= DeviceSearch::kMostResults;
+           idx_t(scope.scanned_k(size_t(k))) <= DeviceSearch::kMostResults;
+}
+
+/// The device looks for as many as are refined, which the CPU does. Returns the vectors scanned.
+size_t search_and_refine(DeviceSearch& device, const IndexVLC& index, const SearchScope& scope,
+                         const SearchBatch& batch, size_t probes, std::vector<int64_t>& left) {
+    const auto many = idx_t(scope.scanned_k(size_t(batch.k)));
+    const size_t all = checked_count(batch.n, many, sizeof(idx_t), "results");
+    std::vector<float> distances(all);
+    std::vector<int64_t> places(all);
+    const SearchBatch wide = {batch.n,          batch.d,       batch.x, many,
+                              distances.data(), places.data(), true};
+    const size_t scanned = device.search(index.model, scope.lists, wide, int(probes), left);
+    std::vector<bool> is_left(size_t(batch.n));
+    for (const int64_t q : left) {
+        is_left[size_t(q)] = true;
+    }
+    const Finish finish(scope.model, batch);
+    Rescue rescue;
+#pragma omp parallel
+    {
+        std::unique_ptr<Query> query;
+        std::unique_ptr<Refine> refine;
+        std::unique_ptr<TopK> best;
+        rescue.run([&] {
+            query = std::make_unique<Query>(scope.model);
+            refine = std::make_unique<Refine>(scope);
+            best = std::make_unique<TopK>(batch.k, &scope.lists);
+        });
+#pragma omp for schedule(dynamic, 16)
+        for (idx_t q = 0; q < batch.n; q++) {
+            rescue.run([&] {
+                if (is_left[size_t(q)] || !best) {
+                    return;
+                }
+                best->clear();
+                std::vector<Place> found;
+                for (idx_t i = q * many; i < (q + 1) * many && places[size_t(i)] >= 0; i++) {
+                    found.push_back(Place::of_label(places[size_t(i)]));
+                }
+                if (query->set(batch.x + q * batch.d)) {
+                    (*refine)(*query, found, *best);
+                }
+                finish.finish_query(q, *query, *best);
+            });
+        }
+    }
+    rescue.rethrow();
+    return scanned;
 }
 
 /// The k best of a batch by a device; the CPU does those that it leaves out.
@@ -273,7 +360,11 @@ Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const Sear
                          const SearchBatch& batch, size_t probes) {
     std::vector<int64_t> left;
     Scanned scanned;
-    scanned.vectors = device.search(index.model, scope.lists, batch, int(probes), left);
+    if (scope.refined > 0) {
+        scanned.vectors = search_and_refine(device, index, scope, batch, probes, left);
+    } else {
+        scanned.vectors = device.search(index.model, scope.lists, batch, int(probes), left);
+    }
     scanned.lists = (size_t(batch.n) - left.size()) * probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
@@ -313,7 +404,8 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
         count_search(faiss::indexIVF_stats, n, work);
         return;
     }
-    const int together = ListMajor::size_for(scope, n, omp_get_max_threads(), probes, size_t(k));
+    const size_t scanned_k = scope.scanned_k(size_t(k));
+    const int together = ListMajor::size_for(scope, n, omp_get_max_threads(), probes, scanned_k);
     if (together > 0) {
         count_search(faiss::indexIVF_stats, n, search_list_major(scope, batch, probes, together));
         return;
@@ -321,7 +413,7 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
-        return by_lists ? scan_lists_parallel(scope, x, probes, group.lists(q), size_t(k), top)
+        return by_lists ? scan_lists_parallel(scope, x, probes, group.lists(q), scanned_k, top)
                         : scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top,
                                        group.following(q));
     };
@@ -419,12 +511,20 @@ namespace {
 /// For FAISS's own algorithms over packed codes: a block of one vector at a time.
 struct VLCScanner : faiss::InvertedListScanner {
     VLCScanner(const IndexVLC& index, bool store_pairs, const faiss::IDSelector* sel)
-        : InvertedListScanner(store_pairs, sel), query_(*index.model),
+        : InvertedListScanner(store_pairs, sel), model_(*index.model), query_(*index.model),
           padded_(index.code_size + 64) {
         keep_max = index.metric_type == faiss::METRIC_INNER_PRODUCT;
         code_size = index.code_size;
+        if (model_.second) {
+            refinement_ = std::make_unique<Refinement>(model_);
+        }
     }
-    void set_query(const float* x) override { usable_ = query_.set(x); }
+    void set_query(const float* x) override {
+        usable_ = query_.set(x);
+        if (refinement_) {
+            refinement_->forget();
+        }
+    }
     void set_list(idx_t list, float /*coarse_dis*/) override {
         list_no = list;
         scan_ = usable_ ? &query_.list(int(list)) : nullptr;
@@ -435,13 +535,19 @@ struct VLCScanner : faiss::InvertedListScanner {
                             : std::numeric_limits<float>::max();
         }
         std::copy_n(code, code_size, padded_.begin());
+        if (model_.second) {
+            return query_.distance(query_.refined(*refinement_, int(list_no), padded_.data(),
+                                                  &padded_[size_t(model_.layout.code_size())]));
+        }
         float estimate[kBlock];
         faiss_vlc::scan_codes(*scan_, padded_.data(), 1, 0.0f, estimate);
         return query_.distance(estimate[0]);
     }
 
 private:
-    Query query_;
+    const Model& model_;
+    mutable Query query_;
+    std::unique_ptr<Refinement> refinement_; ///< null: there is one tier
     mutable std::vector<uint8_t> padded_;
     const ListScan* scan_ = nullptr;
     bool usable_ = false;

@@ -19,6 +19,7 @@
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/limits.h>
+#include <faiss_vlc/second/second_tier.h>
 
 namespace faiss_vlc {
 
@@ -33,14 +34,36 @@ struct Token {
 };
 
 [[noreturn]] void bad_token(const std::string& token) {
-    fail("index_factory: expected VLC[<m>][x<bits>|b<bytes>][lattice|block] with 1 to 1048576 "
-         "anchors, 0.125 to 8 bits per dimension or at least 1 byte (lattice: 3), got '%s'",
+    fail("index_factory: expected VLC[<m>][x<bits>[+<bits>]|b<bytes>[+<bytes>]][lattice|block] "
+         "with 1 "
+         "to 1048576 anchors, 0.125 to 8 bits per dimension or at least 1 byte (lattice: 3, second "
+         "tier: 4), got '%s'",
          token.c_str());
 }
 
+/// Bits per dimension: digits and a point, the same in every locale.
+float bits_of(const std::string& token, const std::string& text) {
+    double value = 0, unit = 1;
+    bool fraction = false;
+    for (char c : text) {
+        if (c == '.') {
+            fraction = true;
+            continue;
+        }
+        value = value * 10 + (c - '0');
+        unit = fraction ? unit * 10 : unit;
+    }
+    const auto bits = float(value / unit);
+    if (bits < 0.125f || bits > 8) {
+        bad_token(token);
+    }
+    return bits;
+}
+
 VLCParameters parse_token(const std::string& token) {
-    static const std::regex grammar(
-            "VLC([0-9]{1,7})?(?:x([0-9]{1,2}(?:\\.[0-9]{1,6})?)|b([0-9]{1,5}))?(lattice|block)?");
+    static const std::regex grammar("VLC([0-9]{1,7})?(?:x([0-9]{1,2}(?:\\.[0-9]{1,6})?)(?:\\+([0-9]"
+                                    "{1,2}(?:\\.[0-9]{1,6})?))?|b([0-9]{1,5})"
+                                    "(?:\\+([0-9]{1,5}))?)?(lattice|block)?");
     std::smatch match;
     if (!std::regex_match(token, match, grammar)) {
         bad_token(token);
@@ -53,31 +76,25 @@ VLCParameters parse_token(const std::string& token) {
         }
     }
     if (match[2].matched) {
-        // digits and a point: the same in every locale
-        const std::string text = match[2].str();
-        double value = 0, unit = 1;
-        bool fraction = false;
-        for (char c : text) {
-            if (c == '.') {
-                fraction = true;
-                continue;
-            }
-            value = value * 10 + (c - '0');
-            unit = fraction ? unit * 10 : unit;
-        }
-        params.bits_per_dim = float(value / unit);
-        if (params.bits_per_dim < 0.125f || params.bits_per_dim > 8) {
-            bad_token(token);
-        }
+        params.bits_per_dim = bits_of(token, match[2]);
     }
     if (match[3].matched) {
-        params.bytes = std::atoi(match[3].str().c_str());
+        params.second_bits = bits_of(token, match[3]);
+    }
+    if (match[4].matched) {
+        params.bytes = std::atoi(match[4].str().c_str());
         if (params.bytes < 1) {
             bad_token(token);
         }
     }
-    if (match[4].matched) {
-        params.codec = match[4].str() == "block" ? Codec::block : Codec::lattice;
+    if (match[5].matched) {
+        params.second_bytes = std::atoi(match[5].str().c_str());
+        if (params.second_bytes < SecondTier::kLeastBytes) {
+            bad_token(token);
+        }
+    }
+    if (match[6].matched) {
+        params.codec = match[6].str() == "block" ? Codec::block : Codec::lattice;
     }
     if (params.bytes > 0 && params.bytes <= kFactorBytes && params.codec == Codec::lattice) {
         bad_token(token); // nothing would be left for levels

@@ -21,6 +21,7 @@ void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
 void patch_algebra(Simd& simd);
+void patch_levels(Simd& simd);
 } // namespace portable
 
 namespace avx2 {
@@ -29,6 +30,7 @@ void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
 void patch_algebra(Simd& simd);
+void patch_levels(Simd& simd);
 } // namespace avx2
 
 namespace avx512 {

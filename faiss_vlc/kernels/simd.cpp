@@ -55,6 +55,7 @@ const Level kLevels[] = {
              portable::patch_encode(simd);
              portable::patch_nearest(simd);
              portable::patch_algebra(simd);
+             portable::patch_levels(simd);
          }},
 #if defined(__x86_64__)
         {"avx2", [] { return bool(__builtin_cpu_supports("avx2")); }, "portable",
@@ -64,6 +65,7 @@ const Level kLevels[] = {
              avx2::patch_encode(simd);
              avx2::patch_nearest(simd);
              avx2::patch_algebra(simd);
+             avx2::patch_levels(simd);
          }},
         {"avx512",
          [] {

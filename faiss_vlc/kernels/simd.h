@@ -6,6 +6,7 @@
 
 namespace faiss_vlc {
 
+struct LevelChunk;
 struct ListScan;
 struct WordsView;
 struct ValueRange;
@@ -202,6 +203,14 @@ struct Simd {
         void (*multiply_add)(const Strided& a, int rows, int inner, const float* b, float* sums);
     };
 
+    /// One vector's levels, as packed.
+    struct Levels {
+        /// The sum over places of level times weight (16 a chunk), see PackedLevels; it has to fit
+        /// in 31 bits, whatever the levels are.
+        int32_t (*dot)(int chunks, const LevelChunk* chunk, const uint8_t* code,
+                       const int16_t* weights);
+    };
+
     Rank rank = {};
     Rotate rotate = {};
     Scan scan = {};
@@ -209,6 +218,7 @@ struct Simd {
     Encode encode = {};
     Nearest nearest = {};
     Algebra algebra = {};
+    Levels levels = {};
 };
 
 /// Scan::blocks or blocks_fine for a layout of levels, or the same for words, whichever the list's

@@ -11,6 +11,12 @@ namespace faiss_vlc {
 Model::Coder::Coder(const Model& model)
     : model_(model), level_(model.slots()), for_words_(model.slots()), residual_(model.slots()),
       decoded_(model.slots()) {
+    if (model.second) {
+        second_ = std::make_unique<SecondCoder>(*model.second);
+        whole_.resize(model.d);
+        missing_.resize(model.d);
+        anchor_.resize(model.d);
+    }
     for (int v = 0; v < kTogether; v++) {
         lattice_[v].resize(model.dp());
         rotated_[v].resize(model.slots());
@@ -100,6 +106,22 @@ void Model::Coder::encode_rotated(const float* lattice, const float* rotated, in
     for (int i = 0; i < layout.factor_bytes; i++) { // one byte is the upper one
         code[layout.code_bytes + i] = uint8_t(factors >> 8 * (2 - layout.factor_bytes + i));
     }
+    if (second_) {
+        encode_second(lattice, j, code);
+    }
+}
+
+void Model::Coder::encode_second(const float* lattice, int j, uint8_t* code) {
+    const Model& model = model_;
+    model.start_of(j, anchor_.data());
+    model.decode_residual(j, code, decoded_.data());
+    std::fill(missing_.begin(), missing_.end(), 0.0f);
+    model.frame_of(j).rotate_back_add(decoded_.data(), missing_.data());
+    for (int k = 0; k < model.d; k++) {
+        whole_[k] = lattice[k] - anchor_[k];
+    }
+    second_->encode(anchor_.data(), whole_.data(), missing_.data(), model.second_list(j, code),
+                    code + model.layout.code_size());
 }
 
 uint16_t Model::Coder::encode_far(const float* rotated, int j, uint16_t length) {

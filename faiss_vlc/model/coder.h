@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <faiss_vlc/kernels/simd.h>
@@ -27,17 +28,21 @@ public:
     double residual_square = 0;
     double residual_dot = 0;
     double decoded_square() const;
+    /// SecondCoder::alpha of it, where there is a second tier.
+    double second_alpha() const { return second_->alpha; }
 
 private:
     const Model& model_;
+    std::unique_ptr<SecondCoder> second_; ///< null: there is no second tier
     std::vector<float> lattice_[kTogether], rotated_[kTogether];
     std::vector<int16_t> scaled_[kTogether];
-    std::vector<uint8_t> level_;            ///< slots
-    std::vector<int16_t> for_words_;        ///< slots
-    std::vector<float> residual_, decoded_; ///< slots
-    int list_ = 0;                          ///< of the last encode
-    float scale_ = 0;                       ///< its Model::code_scale
-    int64_t word_norms_ = 0;                ///< its words' squared norms
+    std::vector<uint8_t> level_;                  ///< slots
+    std::vector<int16_t> for_words_;              ///< slots
+    std::vector<float> residual_, decoded_;       ///< slots
+    std::vector<float> anchor_, whole_, missing_; ///< d, second tier: a, r, r1
+    int list_ = 0;                                ///< of the last encode
+    float scale_ = 0;                             ///< its Model::code_scale
+    int64_t word_norms_ = 0;                      ///< its words' squared norms
 
     void to_lattice(const float* x, float* lattice) const;
     /// The levels' grid for vectors of this l.
@@ -55,6 +60,7 @@ private:
     uint16_t encode_levels(const float* rotated, int j, uint16_t length, uint8_t* code);
     uint16_t encode_words(const float* rotated, int j, uint16_t length, uint8_t* code);
     double square_of_levels(int j, float scale) const;
+    void encode_second(const float* lattice, int j, uint8_t* code);
 };
 
 } // namespace faiss_vlc

@@ -1,5 +1,7 @@
 #include <faiss_vlc/model/derived.h>
 
+#include <cmath>
+
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/model.h>
@@ -22,6 +24,9 @@ Derived::Derived(const Model& model) : ranks(model) {
     }
     set_steps(model);
     rotate_anchors(model);
+    if (model.second) {
+        set_start_norms(model);
+    }
 }
 
 void Derived::set_steps(const Model& model) {
@@ -36,6 +41,7 @@ void Derived::set_steps(const Model& model) {
         penalty.assign(model.codebook.norms.begin(), model.codebook.norms.end());
         return;
     }
+    packed = PackedLevels(layout);
     for (int s = 0; s < layout.slots(); s++) {
         const int width = layout.fields[s / 4].width;
         if (axis[s] < 0 || axis[s] >= kept) {
@@ -68,10 +74,25 @@ void Derived::rotate_anchors(const Model& model) {
     rescue.rethrow();
 }
 
+void Derived::set_start_norms(const Model& model) {
+    const int d = model.d, pad = model.dp();
+    start_norm.clear();
+    for (int j = 0; j < model.m; j++) {
+        double square = 0;
+        for (size_t at = size_t(j) * pad; at < size_t(j) * pad + d; at++) {
+            const double a =
+                    anchor_lattice.empty() ? double(model.anchors8[at]) : anchor_lattice[at];
+            square += a * a;
+        }
+        start_norm.push_back(float(std::sqrt(square)));
+    }
+}
+
 size_t Derived::memory() const {
     const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
     return ranks.memory() + routes.memory() + bytes(anchor_lattice) + bytes(anchor_rotated) +
-           bytes(step) + bytes(inverse_step) + bytes(levels_less_one) + bytes(penalty);
+           bytes(step) + bytes(inverse_step) + bytes(levels_less_one) + bytes(penalty) +
+           bytes(start_norm) + bytes(packed.chunks) + bytes(packed.slot) + bytes(packed.up);
 }
 
 } // namespace faiss_vlc

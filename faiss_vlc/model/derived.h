@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <faiss_vlc/codec/packed_levels.h>
 #include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/model/rank_tables.h>
 
@@ -20,11 +21,17 @@ struct Derived {
     std::vector<float> step;           ///< frames x slots: sigma * step of the width, 0 where empty
     std::vector<float> inverse_step;   ///< frames x slots, 0 where empty
     std::vector<int16_t> levels_less_one; ///< slots: 2^b - 1
-    AlignedVector<float> penalty;         ///< words: their norms, blocks x 256
+    PackedLevels packed;                  ///< levels
+    std::vector<float>
+            start_norm;           ///< m: |a| of what codes start from, where there is a second tier
+    AlignedVector<float> penalty; ///< words: their norms, blocks x 256
 
     Derived() = default;
     /// The model's frames have to be arranged for its layout.
     explicit Derived(const Model& model);
+
+    /// For a second tier.
+    void set_start_norms(const Model& model);
 
     /// Bytes of memory beyond this object.
     size_t memory() const;

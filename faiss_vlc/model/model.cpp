@@ -42,6 +42,11 @@ void Model::bias_ranks(float bias) {
     derived_.ranks.bias(*this);
 }
 
+void Model::add_second(std::shared_ptr<const SecondTier> tier) {
+    second = std::move(tier);
+    derived_.set_start_norms(*this);
+}
+
 bool Model::same_as(const Model& other) const {
     const auto same_field = [](const Field& a, const Field& b) {
         return a.first == b.first && a.lanes == b.lanes && a.width == b.width &&
@@ -66,7 +71,8 @@ bool Model::same_as(const Model& other) const {
             std::equal(std::begin(estimator.far), std::end(estimator.far),
                        std::begin(other.estimator.far)) &&
             estimator.usual_length == other.estimator.usual_length &&
-            estimator.energy == other.estimator.energy);
+            estimator.energy == other.estimator.energy && !second == !other.second &&
+            (!second || second->same_as(*other.second)));
 }
 
 size_t Model::memory() const {
@@ -77,7 +83,8 @@ size_t Model::memory() const {
     }
     return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
            bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(codebook.words) +
-           bytes(codebook.norms) + bytes(record.energies) + routing.memory() + derived_.memory();
+           bytes(codebook.norms) + bytes(record.energies) + routing.memory() + derived_.memory() +
+           (second ? second->memory() : 0);
 }
 
 float Model::anchor_distance(const float* q, int j) const {
@@ -114,6 +121,32 @@ float Model::code_scale(int j, const uint8_t* code) const {
                    : 1.0f;
 }
 
+float Model::first_square(const uint8_t* code, float energy) const {
+    if (!layout.has_words()) {
+        const float l = decode_length(factors_of(code));
+        return l * l * energy;
+    }
+    int64_t norms = 0;
+    for (int b = 0; b < layout.blocks(); b++) {
+        norms += codebook.norms[size_t(b) * kWords + code[b]];
+    }
+    return float(norms) * codebook.unit * codebook.unit;
+}
+
+SecondList Model::second_list(int j, const uint8_t* code) const {
+    const float unit = estimator.length_unit(spread[j]);
+    const float scale = layout.has_words() ? code_scale(j, code) : unit;
+    return {first_square(code, scale * scale), derived_.start_norm[j]};
+}
+
+void Model::start_of(int j, float* out) const {
+    const size_t first = size_t(j) * dp();
+    for (int k = 0; k < d; k++) {
+        out[k] = derived_.anchor_lattice.empty() ? float(anchors8[first + k])
+                                                 : derived_.anchor_lattice[first + k];
+    }
+}
+
 void Model::decode_residual(int j, const uint8_t* code, float* out) const {
     const float scale = code_scale(j, code);
     std::fill_n(out, slots(), 0.0f);
@@ -137,12 +170,11 @@ void Model::decode_residual(int j, const uint8_t* code, float* out) const {
 void Model::decode(int j, const uint8_t* code, float* out) const {
     std::vector<float> residual(slots());
     decode_residual(j, code, residual.data());
-    const int pad = dp();
-    for (int k = 0; k < d; k++) {
-        out[k] = derived_.anchor_lattice.empty() ? float(anchors8[size_t(j) * pad + k])
-                                                 : derived_.anchor_lattice[size_t(j) * pad + k];
-    }
+    start_of(j, out);
     frame_of(j).rotate_back_add(residual.data(), out);
+    if (second) {
+        second->decode_add(code + layout.code_size(), out);
+    }
     for (int k = 0; k < d; k++) {
         out[k] = out[k] / lattice.scale + lattice.mean[k];
     }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <faiss/MetricType.h>
@@ -15,6 +16,7 @@
 #include <faiss_vlc/model/lattice.h>
 #include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>
+#include <faiss_vlc/second/second_tier.h>
 
 namespace faiss_vlc {
 
@@ -57,6 +59,7 @@ public:
     float rank_bias = 0;
     bool fine_queries = false; ///< levels: queries have a fine plane, see list_scan.h
     int default_nprobe = 1;
+    std::shared_ptr<const SecondTier> second; ///< of codes; null: there is none
     TrainingRecord record;
     HeldOutRecall recall; ///< for people, as the record
     /// l up to which add() counts a row as like the sample's; estimates depend on the estimator's.
@@ -73,6 +76,8 @@ public:
 
     int dp() const { return padded_dim(d); }
     int slots() const { return frames[0].slots(); }
+    /// Bytes of a packed code: the first tier's, then the second's.
+    int code_size() const { return layout.code_size() + (second ? second->code_size() : 0); }
 
     /// Anchor j as a vector (float d) in the data's units.
     void anchor(int j, float* out) const;
@@ -108,10 +113,19 @@ public:
     }
     /// What the levels or words of a packed code of list j are taken times.
     float code_scale(int j, const uint8_t* code) const;
+    /// What second codes of list j are counted in, by a packed first code.
+    SecondList second_list(int j, const uint8_t* code) const;
+    /// Its `square`: `energy` is the list's, or of words the square of their code_scale.
+    float first_square(const uint8_t* code, float energy) const;
+    /// What list j's codes start from, its anchor or 0: float d in lattice coordinates.
+    void start_of(int j, float* out) const;
     /// A packed code's residual in list j's frame: out gets float slots.
     void decode_residual(int j, const uint8_t* code, float* out) const;
     /// Decodes a packed code of list j: a_j (or 0) + R^T r^, in the data's units.
     void decode(int j, const uint8_t* code, float* out) const;
+
+    /// Sets `second` of a model that is finished, and what is derived for it.
+    void add_second(std::shared_ptr<const SecondTier> tier);
 
     /// The same training: codes of one are codes of the other.
     bool same_as(const Model& other) const;

@@ -48,6 +48,15 @@ auto index_entries() {
                       "Bytes per vector, those of factors included, ids not")
                     .within(at_least(1, "at least 1", {0}))
                     .as_option("--bytes", "B", kIndex, "by --bits"),
+            parameter("second_bits", &P::second_bits, file(3, 1), kResult,
+                      "Bits per dimension of a second tier of codes, which orders the best by the "
+                      "first anew; 0: none")
+                    .within(between(0.125, 8, ", or 0 for none", {0}))
+                    .as_option("--second-bits", "b", kIndex, "none", true),
+            parameter("second_bytes", &P::second_bytes, file(3, 2), kResult,
+                      "Bytes of the second tier, its factors included")
+                    .within(at_least(4, "at least 4, or 0 for none", {0}))
+                    .as_option("--second-bytes", "B", kIndex, "by --second-bits", true),
             parameter("grid", &P::grid, file(1, 3), kResult, "How anchors are stored")
                     .as_option("--anchors", "", kIndex, "int8, float16 for coarse data"),
             parameter(

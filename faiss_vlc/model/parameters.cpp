@@ -8,11 +8,13 @@
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/limits.h>
 #include <faiss_vlc/model/parameter_table.h>
+#include <faiss_vlc/second/second_tier.h>
 
 namespace faiss_vlc {
 
 namespace {
 
+constexpr int kSecondFactors = SecondTier::kUsualFactors;
 constexpr uint32_t kMaxText = 1 << 16; ///< characters of a parameter in a file
 
 void expect(bool ok, const char* name, double met, const char* expected) {
@@ -66,7 +68,16 @@ void VLCParameters::check(int d) const {
     check_parameters(*this, d, parameter_table());
 }
 
-int VLCParameters::code_size(int d) const {
+int VLCParameters::second_size(int d) const {
+    const int most = d + kSecondFactors + 1; // 8 bits a dimension
+    const int asked = second_bytes > 0 ? second_bytes
+                      : second_bits > 0
+                              ? int(std::ceil(double(d) * second_bits / 8)) + kSecondFactors
+                              : 0;
+    return std::min(most, asked);
+}
+
+int VLCParameters::first_size(int d) const {
     // more than 8 bits a dimension would stay unused
     const int most = d + kFactorBytes;
     return std::min(most, bytes > 0 ? bytes

@@ -242,6 +242,31 @@ const ListScan& Query::list(int j) {
     return scan_;
 }
 
+float Query::refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second) {
+    if (!by.has_query()) {
+        by.set_query(lattice_.data(), scaled_.data(), unit_);
+    }
+    if (!by.has_list(j)) {
+        const int frame = model_.group[j];
+        if (!by.has_frame(frame)) {
+            by.set_frame(frame, rotated(frame));
+        }
+        by.set_list(j, scan_.inner_product ? -model_.anchor_dot(lattice_.data(), j)
+                                           : model_.anchor_distance(lattice_.data(), j));
+    }
+    return by.estimate(first, second);
+}
+
+float Query::slack_unit(float estimate) const {
+    const float energy = model_.estimator.energy;
+    return scan_.inner_product ? norm_ * std::sqrt(energy)
+                               : std::sqrt(std::max(0.0f, estimate) * energy) + energy;
+}
+
+float Query::widened(float bound) const {
+    return bound + model_.second->range_slack * slack_unit(bound);
+}
+
 float Query::estimate(float distance) const {
     const double scaled = distance * (double(model_.lattice.scale) * model_.lattice.scale);
     return float(model_.metric == faiss::METRIC_INNER_PRODUCT ? base_ - scaled : scaled);

@@ -11,6 +11,7 @@
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/query/anchor_ranking.h>
 #include <faiss_vlc/query/level_query.h>
+#include <faiss_vlc/query/refinement.h>
 #include <faiss_vlc/query/word_tables.h>
 
 namespace faiss_vlc {
@@ -87,9 +88,18 @@ public:
     /// which shares the tables of words.
     const ListScan& list(int j);
 
+    /// The estimate by both tiers, of a model that has them: first and second code of a vector of
+    /// list j. `by` was told to forget() since it was used for another query.
+    float refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second);
+
     float distance(float estimate) const { return in_metric_(base_, estimate); }
     /// And back (a bound for range_search).
     float estimate(float distance) const;
+    /// Within what estimates by the first tier are of vectors whose estimate by both is within
+    /// `bound`, nearly always.
+    float widened(float bound) const;
+    /// What SecondTier::range_slack is counted in near an estimate.
+    float slack_unit(float estimate) const;
 
 private:
     const Model& model_;

@@ -12,7 +12,7 @@ namespace {
 /// Scans one list for `count` <= kScanTogether queries.
 void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const* queries,
                TopK* const* tops, Ahead& ahead) {
-    const size_t code_size = scope.lists.code_size;
+    const size_t code_size = scope.lists.first_size();
     const size_t size = scope.lists.VLCInvertedLists::list_size(list_no);
     const uint8_t* blocks = scope.lists.blocks(list_no);
     const ListScan* lists[kScanTogether];

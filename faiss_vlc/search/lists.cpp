@@ -59,24 +59,37 @@ void reserve_tightly(Vector& vector, size_t size) {
 } // namespace
 
 VLCInvertedLists::VLCInvertedLists(size_t nlist, std::shared_ptr<const Model> model_in)
-    : InvertedLists(nlist, model_in ? size_t(model_in->layout.code_size()) : 0),
-      model(std::move(model_in)), lists_(model ? nlist : 0) {}
+    : InvertedLists(nlist, model_in ? size_t(model_in->code_size()) : 0),
+      model(std::move(model_in)), lists_(model ? nlist : 0),
+      first_size_(model ? size_t(model->layout.code_size()) : 0),
+      second_size_(code_size - first_size_) {}
 
-void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code) const {
+void VLCInvertedLists::read_first(const List& list, size_t offset, uint8_t* code) const {
     const size_t first = offset / kBlock * kBlock;
     const uint8_t* block =
-            (list.lent_blocks ? list.lent_blocks : list.blocks.data()) + first * code_size;
+            (list.lent_blocks ? list.lent_blocks : list.blocks.data()) + first * first_size_;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
     each_row(model->layout, count, int(offset - first),
              [&](size_t at, int to, auto bytes) { std::memcpy(code + to, block + at, bytes); });
 }
 
+void VLCInvertedLists::read_code(const List& list, size_t offset, uint8_t* code) const {
+    read_first(list, offset, code);
+    if (second_size_ > 0) {
+        const uint8_t* seconds = list.lent_seconds ? list.lent_seconds : list.seconds.data();
+        std::memcpy(code + first_size_, seconds + offset * second_size_, second_size_);
+    }
+}
+
 void VLCInvertedLists::write_code(List& list, size_t offset, const uint8_t* code) {
     const size_t first = offset / kBlock * kBlock;
-    uint8_t* block = list.blocks.data() + first * code_size;
+    uint8_t* block = list.blocks.data() + first * first_size_;
     const int count = int(std::min<size_t>(kBlock, list.size - first));
     each_row(model->layout, count, int(offset - first),
              [&](size_t at, int from, auto bytes) { std::memcpy(block + at, code + from, bytes); });
+    if (second_size_ > 0) {
+        std::memcpy(list.seconds.data() + offset * second_size_, code + first_size_, second_size_);
+    }
 }
 
 /// For a change. Writers to different lists may come here side by side.
@@ -107,10 +120,15 @@ void VLCInvertedLists::detach(List& list) {
     if (!list.lent_blocks) {
         return;
     }
-    AlignedBytes blocks(list.size * code_size + kSlack);
-    std::memcpy(blocks.data(), list.lent_blocks, list.size * code_size);
+    AlignedBytes blocks(list.size * first_size_ + kSlack);
+    std::memcpy(blocks.data(), list.lent_blocks, list.size * first_size_);
+    AlignedBytes seconds(second_size_ > 0 ? list.size * second_size_ + kSlack : 0);
+    if (second_size_ > 0) {
+        std::memcpy(seconds.data(), list.lent_seconds, list.size * second_size_);
+    }
     list.blocks.swap(blocks);
-    list.lent_blocks = nullptr;
+    list.seconds.swap(seconds);
+    list.lent_blocks = list.lent_seconds = nullptr;
 }
 
 /// Lays the vectors [0, kept) of a block of `before` vectors out for one of `after`, in place: what
@@ -147,11 +165,13 @@ void VLCInvertedLists::set_size(List& list, size_t size) {
     const size_t first = kept / kBlock * kBlock; // blocks before this one stay as they are
     const int before = int(std::min<size_t>(kBlock, list.size - first));
     const int after = int(std::min<size_t>(kBlock, size - first));
-    const size_t bytes = size * code_size + kSlack;
+    const size_t bytes = size * first_size_ + kSlack;
+    const size_t second_bytes = second_size_ > 0 ? size * second_size_ + kSlack : 0;
     if (size < list.size) {
-        move_block(list.blocks.data() + first * code_size, before, after, int(kept - first));
+        move_block(list.blocks.data() + first * first_size_, before, after, int(kept - first));
     } else {
         reserve_tightly(list.blocks, bytes);
+        reserve_tightly(list.seconds, second_bytes);
     }
     if (wide_ids_) {
         reserve_tightly(list.ids8, size);
@@ -162,9 +182,10 @@ void VLCInvertedLists::set_size(List& list, size_t size) {
     }
     if (size > list.size) {
         list.blocks.resize(bytes);
-        move_block(list.blocks.data() + first * code_size, before, after, int(kept - first));
+        move_block(list.blocks.data() + first * first_size_, before, after, int(kept - first));
     }
     list.blocks.resize(bytes);
+    list.seconds.resize(second_bytes);
     list.size = size;
 }
 
@@ -426,16 +447,21 @@ void VLCInvertedLists::reset() {
     owner_.reset();
 }
 
-void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
-                                int id_bytes) {
+void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
+                                const uint8_t* seconds, const uint8_t* ids, int id_bytes) {
     List& list = lists_.at(list_no);
     touch();
     wide_ids_ = id_bytes == 8;
     list.size = n;
-    list.lent_blocks = list.lent_ids = nullptr;
-    list.blocks.reserve(n * code_size + kSlack); // or adding the slack would double it
-    list.blocks.assign(blocks, blocks + n * code_size);
-    list.blocks.resize(n * code_size + kSlack);
+    list.lent_blocks = list.lent_seconds = list.lent_ids = nullptr;
+    list.blocks.reserve(n * first_size_ + kSlack); // or adding the slack would double it
+    list.blocks.assign(blocks, blocks + n * first_size_);
+    list.blocks.resize(n * first_size_ + kSlack);
+    if (second_size_ > 0) {
+        list.seconds.reserve(n * second_size_ + kSlack);
+        list.seconds.assign(seconds, seconds + n * second_size_);
+        list.seconds.resize(n * second_size_ + kSlack);
+    }
     list.ids4.resize(wide_ids_ ? 0 : n);
     list.ids8.resize(wide_ids_ ? n : 0);
     if (n > 0) {
@@ -445,13 +471,14 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
 }
 
 void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks,
-                                 const uint8_t* ids, int id_bytes) {
+                                 const uint8_t* seconds, const uint8_t* ids, int id_bytes) {
     List& list = lists_.at(list_no);
     touch();
     wide_ids_ = id_bytes == 8;
     list = List();
     list.size = n;
     list.lent_blocks = blocks;
+    list.lent_seconds = seconds;
     list.lent_ids = ids;
 }
 
@@ -459,7 +486,8 @@ size_t VLCInvertedLists::memory() const {
     size_t bytes = lists_.capacity() * sizeof(List) + codes_out_.bytes() + ids_out_.bytes() +
                    single_codes_out_.bytes();
     for (const List& list : lists_) {
-        bytes += list.blocks.capacity() + list.ids4.capacity() * 4 + list.ids8.capacity() * 8;
+        bytes += list.blocks.capacity() + list.seconds.capacity() + list.ids4.capacity() * 4 +
+                 list.ids8.capacity() * 8;
     }
     return bytes;
 }

@@ -69,6 +69,20 @@ struct VLCInvertedLists : faiss::InvertedLists {
         const List& list = lists_[list_no];
         return list.lent_blocks ? list.lent_blocks : list.blocks.data();
     }
+    /// A vector's second code; 15 bytes behind it are readable.
+    const uint8_t* second(size_t list_no, size_t offset) const {
+        const List& list = lists_[list_no];
+        return (list.lent_seconds ? list.lent_seconds : list.seconds.data()) +
+               offset * second_size_;
+    }
+    /// Bytes of a packed code in blocks, and of its second tier, which follow one another by
+    /// vector.
+    size_t first_size() const { return first_size_; }
+    size_t second_size() const { return second_size_; }
+    /// Writes an entry's packed first code.
+    void copy_first(size_t list_no, size_t offset, uint8_t* code) const {
+        read_first(lists_[list_no], offset, code);
+    }
     idx_t id(size_t list_no, size_t offset) const {
         const uint8_t* ids = raw_ids(list_no);
         return wide_ids_ ? reinterpret_cast<const int64_t*>(ids)[offset]
@@ -111,19 +125,20 @@ struct VLCInvertedLists : faiss::InvertedLists {
         bool kept_ = false;
     };
 
-    /// Bytes of a list's codes, and of its ids.
+    /// Bytes of a list's blocks, and of an id.
     size_t list_bytes(size_t list_no) const {
-        return VLCInvertedLists::list_size(list_no) * code_size;
+        return VLCInvertedLists::list_size(list_no) * first_size_;
     }
     int id_bytes() const { return wide_ids_ ? 8 : 4; }
 
     /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).
-    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
-                  int id_bytes);
+    /// seconds: the second codes, where there are any.
+    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
+                  const uint8_t* ids, int id_bytes);
     /// The same, but in place: `owner` keeps the bytes, which are aligned to an id's size, and 64
     /// readable ones behind the blocks.
-    void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* ids,
-                   int id_bytes);
+    void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
+                   const uint8_t* ids, int id_bytes);
     void hold_lent(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
     /// Whether a list still lies in the file that it was lent from.
     bool is_lent(size_t list_no) const { return lists_.at(list_no).lent_blocks != nullptr; }
@@ -149,21 +164,25 @@ private:
 
     struct List {
         size_t size = 0;
-        AlignedBytes blocks; ///< size * code_size + kSlack bytes; none at first
+        AlignedBytes blocks;  ///< size * first_size_ + kSlack bytes; none at first
+        AlignedBytes seconds; ///< the same of second codes, if there are any
         std::vector<uint32_t> ids4;
         std::vector<int64_t> ids8;
-        const uint8_t* lent_blocks = nullptr; ///< in place of `blocks`
-        const uint8_t* lent_ids = nullptr;    ///< in place of `ids4` or `ids8`
+        const uint8_t* lent_blocks = nullptr;  ///< in place of `blocks`
+        const uint8_t* lent_seconds = nullptr; ///< in place of `seconds`
+        const uint8_t* lent_ids = nullptr;     ///< in place of `ids4` or `ids8`
     };
     std::vector<List> lists_;           ///< none before training, which may announce a million
     std::shared_ptr<const void> owner_; ///< of what was lent
     bool wide_ids_ = false;
+    size_t first_size_ = 0, second_size_ = 0;
     uint64_t stamp_ = 0;
     mutable Copies codes_out_, ids_out_, single_codes_out_;
 
     void touch();
     void own_ids(List& list);
     void read_code(const List& list, size_t offset, uint8_t* code) const;
+    void read_first(const List& list, size_t offset, uint8_t* code) const;
     void detach(List& list);
     void write_code(List& list, size_t offset, const uint8_t* code);
     void move_block(uint8_t* block, int before, int after, int kept) const;

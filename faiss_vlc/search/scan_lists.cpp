@@ -8,6 +8,7 @@
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/search/ahead.h>
+#include <faiss_vlc/search/refine.h>
 
 namespace faiss_vlc {
 
@@ -35,10 +36,11 @@ struct BestHits {
 /// Reports all within a radius.
 struct RangeHits {
     const SearchScope& scope;
-    const Query& query;
+    Query& query;
     float radius = 0;
     float wide = 0; ///< a little wider, as an estimate; then exactly in the data's units
     faiss::RangeQueryResult& result;
+    Refine* refine = nullptr;
     size_t found = 0; ///< up to the last list
     size_t empty = 0; ///< lists in a row that had none
 
@@ -46,7 +48,7 @@ struct RangeHits {
     bool is_open() const { return false; }
     void see(const float*, size_t) {}
     void hit(float estimate, Place place) {
-        const float distance = query.distance(estimate);
+        const float distance = query.distance(refine ? refine->estimate(query, place) : estimate);
         const bool within = scope.model.metric == faiss::METRIC_INNER_PRODUCT ? distance > radius
                                                                               : distance < radius;
         if (within) {
@@ -78,7 +80,7 @@ void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
 template <class Hits>
 Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
              int64_t following, Hits& hits) {
-    const size_t code_size = scope.lists.code_size;
+    const size_t code_size = scope.lists.first_size();
     Scanned scanned;
     Ahead ahead(scope.model, scope.lists, count, lists, following);
     ahead.next(0);
@@ -198,8 +200,13 @@ Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, cons
 
 Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                          float radius, faiss::RangeQueryResult& result, int64_t following) {
-    const float bound = query.estimate(radius);
-    RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result};
+    const bool refines = scope.model.second != nullptr;
+    const float bound = refines ? query.widened(query.estimate(radius)) : query.estimate(radius);
+    std::unique_ptr<Refine> refine;
+    if (refines) {
+        refine = std::make_unique<Refine>(scope);
+    }
+    RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result, refine.get()};
     return scan(scope, query, count, lists, following, hits);
 }
 

@@ -24,9 +24,12 @@ struct SearchScope {
     size_t at_least = 0;   ///< whole lists, beyond max_codes, until so many are found; 0: not
     size_t max_probes = 0; ///< lists to go on to while fewer than k are found
     size_t max_lists = 0;  ///< of the nearest ones, see lists_of(); 0: no limit
+    size_t refined = 0;    ///< best ones to order anew by both tiers; 0: there is one tier
     size_t max_empty_lists =
             0; ///< a range search ends after so many in a row without results; 0: not
 
+    /// How many to look for where k are wanted.
+    size_t scanned_k(size_t k) const { return std::max(k, refined); }
     /// How many of so many lists to scan.
     size_t lists_of(size_t probes) const {
         return max_lists ? std::min(max_lists, probes) : probes;

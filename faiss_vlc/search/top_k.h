@@ -49,6 +49,14 @@ public:
     void tighten(const float* estimates, size_t n);
     /// How many it holds, at most k.
     size_t size() const { return candidates_.size() < k_ ? candidates_.size() : k_; }
+    /// visit(estimate, place) of the best ones in any order, at most k.
+    template <class Visit>
+    void each(Visit visit) {
+        shrink();
+        for (const Candidate& c : candidates_) {
+            visit(c.estimate, c.place);
+        }
+    }
     /// The best ones in order, at most k.
     const std::vector<Entry>& sorted();
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <faiss/impl/FaissException.h>
+
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/limits.h>
@@ -91,12 +93,13 @@ void read_routing(ByteReader r, Model& model) {
     model.round_anchors();
 }
 
-Layout read_layout(ByteReader r, uint32_t code_size, uint32_t d) {
+/// The rest of a section. factor_bytes: what the code size has besides.
+Layout read_layout(ByteReader& r, uint32_t code_size, uint32_t factor_bytes, uint32_t d) {
     const uint32_t code_bytes = r.u32();
     expect(code_bytes >= 1 && code_bytes <= d, r, "code bytes", code_bytes,
            "1 to d, 8 bits for each dimension");
-    expect(code_bytes + kFactorBytes == code_size, r, "code bytes", code_bytes,
-           "the code size less 2");
+    expect(code_bytes + factor_bytes == code_size, r, "code bytes", code_bytes,
+           "the code size less the factors'");
     const uint32_t count = r.u32();
     expect(count <= code_bytes * 8, r, "fields", count, "at most 8 for each byte");
     std::vector<Field> fields(count);
@@ -150,6 +153,17 @@ void read_words(ByteReader r, uint32_t code_size, Model& model) {
     r.expect_end();
 }
 
+/// The rows of a frame, int8 each.
+void read_rows(ByteReader& r, Frame& frame) {
+    frame.rows = r.array<int8_t>(uint64_t(frame.kept) * frame.d);
+    for (int8_t v : frame.rows) {
+        expect(v != -128, r, "axis component", v, "-127 to 127");
+    }
+    for (int i = 0; i < frame.kept; i++) {
+        expect(frame.inverse_norm(i) > 0, r, "axis", i, "one that is not zero");
+    }
+}
+
 void read_frame(ByteReader r, Model& model) {
     const uint32_t kept = r.u32();
     expect(kept == uint32_t(std::min(model.layout.axes, model.d)), r, "axes", kept,
@@ -175,16 +189,58 @@ void read_frame(ByteReader r, Model& model) {
         Frame frame;
         frame.d = model.d;
         frame.kept = int(kept);
-        frame.rows = r.array<int8_t>(uint64_t(kept) * model.d);
-        for (int8_t v : frame.rows) {
-            expect(v != -128, r, "axis component", v, "-127 to 127");
-        }
-        for (uint32_t i = 0; i < kept; i++) {
-            expect(frame.inverse_norm(int(i)) > 0, r, "axis", i, "one that is not zero");
-        }
+        read_rows(r, frame);
         model.frames.push_back(std::move(frame));
     }
     r.expect_end();
+}
+
+std::shared_ptr<const SecondTier> read_second(ByteReader r, const IndexHead& head) {
+    auto tier = std::make_shared<SecondTier>();
+    const uint32_t code_bytes = r.u32();
+    const uint32_t factor_bytes = r.u32();
+    const bool product = head.metric == faiss::METRIC_INNER_PRODUCT;
+    expect(factor_bytes == 1 ||
+                   (product ? factor_bytes == 2 : factor_bytes == 3 || factor_bytes == 4),
+           r, "factor bytes", factor_bytes, product ? "1 or 2 for inner products" : "1, 3 or 4");
+    tier->factor_bytes = int(factor_bytes);
+    expect(code_bytes >= 1 && code_bytes <= head.d, r, "code bytes", code_bytes, "1 to d");
+    expect(code_bytes + uint32_t(tier->factor_bytes) < head.code_size, r, "code bytes", code_bytes,
+           "fewer than both tiers have");
+    const uint32_t axes = r.u32();
+    expect(axes >= 1 && axes <= head.d, r, "axes", axes, "1 to d");
+    const uint32_t refined = r.u32();
+    expect(refined >= 1 && refined <= 1u << 24, r, "vectors refined", refined, "1 to 2^24");
+    tier->refined = int(refined);
+    tier->refined_base = r.i64();
+    expect(tier->refined_base >= 1, r, "base", double(tier->refined_base), "1 or above");
+    tier->growth = finite(r, "growth");
+    expect(tier->growth >= 0 && tier->growth <= 1, r, "growth", tier->growth, "0 to 1");
+    tier->range_slack = finite(r, "range slack");
+    expect(tier->range_slack >= 0, r, "range slack", tier->range_slack, "0 or above");
+    tier->unit = finite(r, "unit");
+    expect(tier->unit >= 0 && tier->unit <= 1e15f, r, "unit", tier->unit, "0 to 1e15");
+    tier->low = finite(r, "low");
+    tier->high = finite(r, "high");
+    expect(tier->low > -1 && tier->high > tier->low && tier->high <= 100, r, "alpha", tier->low,
+           "above -1, rising to 100 at most");
+    std::vector<uint8_t> width = r.array<uint8_t>(axes);
+    expect(width.back() > 0 || axes == 1, r, "width of the last axis", width.back(), "above 0");
+    try {
+        tier->layout = BitLayout::of_widths(int(code_bytes), std::move(width));
+    } catch (const faiss::FaissException& error) {
+        fail("%s: %s", r.what().c_str(), error.what());
+    }
+    tier->sigma = r.array<float>(axes);
+    for (float s : tier->sigma) {
+        expect(std::isfinite(s) && s >= 0 && s < 1e6f, r, "sigma", s, "0 to 1e6");
+    }
+    tier->frame.d = int(head.d);
+    tier->frame.kept = int(axes);
+    read_rows(r, tier->frame);
+    r.expect_end();
+    tier->finish();
+    return tier;
 }
 
 void read_sigma(ByteReader sigma, Model& model) {
@@ -287,11 +343,17 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
                model->spread.back(), "a finite number, 0 or above");
     }
     spread.expect_end();
+    if (sections.has(section::kSecond)) {
+        model->second = read_second(sections.read(section::kSecond), head);
+    }
+    const uint32_t first_size =
+            head.code_size - (model->second ? uint32_t(model->second->code_size()) : 0);
     if (sections.has(section::kWords)) {
-        read_words(sections.read(section::kWords), head.code_size, *model);
+        read_words(sections.read(section::kWords), first_size, *model);
         read_frame(sections.read(section::kFrame), *model);
     } else {
-        model->layout = read_layout(sections.read(section::kLayout), head.code_size, head.d);
+        ByteReader layout = sections.read(section::kLayout);
+        model->layout = read_layout(layout, first_size, kFactorBytes, head.d);
         read_frame(sections.read(section::kFrame), *model);
         read_sigma(sections.read(section::kSigma), *model);
     }
@@ -360,14 +422,21 @@ void read_lists(const SectionReader& sections, const IndexHead& head, bool lend,
         fail("%s: its ids are not aligned to their size", sections.payload().origin.c_str());
     }
     const uint8_t* codes = sections.view<uint8_t>(
-            section::kCodes, checked_mul(total, head.code_size, "size of the codes"));
+            section::kCodes, checked_mul(total, lists.first_size(), "size of the codes"));
+    const uint8_t* seconds = nullptr;
+    if (lists.second_size() > 0) {
+        seconds =
+                sections.view<uint8_t>(section::kSeconds, checked_mul(total, lists.second_size(),
+                                                                      "size of the second codes"));
+    }
     for (uint32_t j = 0; j < head.m; j++) {
         if (lend) {
-            lists.lend_list(j, sizes[j], codes, ids, int(id_bytes));
+            lists.lend_list(j, sizes[j], codes, seconds, ids, int(id_bytes));
         } else {
-            lists.set_list(j, sizes[j], codes, ids, int(id_bytes));
+            lists.set_list(j, sizes[j], codes, seconds, ids, int(id_bytes));
         }
-        codes += uint64_t(sizes[j]) * head.code_size;
+        codes += uint64_t(sizes[j]) * lists.first_size();
+        seconds += seconds ? uint64_t(sizes[j]) * lists.second_size() : 0;
         ids += uint64_t(sizes[j]) * id_bytes;
     }
 }
@@ -377,7 +446,8 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
     const std::shared_ptr<const void> owner = payload.owner;
     const SectionReader sections(std::move(payload), known_sections());
     for (const Section& one : sections.sections()) {
-        if (!lend || (one.name != section::kIds && one.name != section::kCodes)) {
+        if (!lend || (one.name != section::kIds && one.name != section::kCodes &&
+                      one.name != section::kSeconds)) {
             sections.verify(one.name);
         }
     }

@@ -71,6 +71,22 @@ std::vector<uint8_t> words_section(const Model& model) {
     return w.take();
 }
 
+std::vector<uint8_t> second_section(const SecondTier& tier) {
+    ByteWriter w;
+    w.u32(uint32_t(tier.layout.code_bytes));
+    w.u32(uint32_t(tier.factor_bytes));
+    w.u32(uint32_t(tier.layout.axes()));
+    w.u32(uint32_t(tier.refined));
+    w.i64(tier.refined_base);
+    for (const float v : {tier.growth, tier.range_slack, tier.unit, tier.low, tier.high}) {
+        w.f32(v);
+    }
+    w.array(tier.layout.width.data(), tier.layout.width.size());
+    w.array(tier.sigma.data(), tier.sigma.size());
+    w.array(tier.frame.rows.data(), tier.frame.rows.size());
+    return w.take();
+}
+
 void add_recall(SectionWriter& sections, const Model& model) {
     const HeldOutRecall& recall = model.recall;
     if (recall.sought == 0) { // trained before it was counted
@@ -143,6 +159,9 @@ void add_model(SectionWriter& sections, const Model& model) {
         w.f32(model.rank_bias);
         sections.add(section::kRankBias, kRequired, w.take());
     }
+    if (model.second) {
+        sections.add(section::kSecond, kRequired, second_section(*model.second));
+    }
     if (model.fine_queries) {
         w.u32(2);
         sections.add(section::kQuery, kOptional, w.take());
@@ -175,10 +194,19 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
             sink.write(lists.raw_ids(j), lists.list_size(j) * lists.id_bytes());
         }
     });
-    const uint64_t codes = checked_mul(total, lists.code_size, "size of the codes");
+    const uint64_t codes = checked_mul(total, lists.first_size(), "size of the codes");
     sections.add(section::kCodes, kRequired, codes, [&lists](ByteSink& sink) {
         for (size_t j = 0; j < lists.nlist; j++) {
             sink.write(lists.blocks(j), lists.list_bytes(j));
+        }
+    });
+    if (lists.second_size() == 0) {
+        return;
+    }
+    const uint64_t seconds = checked_mul(total, lists.second_size(), "size of the second codes");
+    sections.add(section::kSeconds, kRequired, seconds, [&lists](ByteSink& sink) {
+        for (size_t j = 0; j < lists.nlist; j++) {
+            sink.write(lists.second(j, 0), lists.list_size(j) * lists.second_size());
         }
     });
 }

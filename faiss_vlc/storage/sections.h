@@ -28,9 +28,11 @@ constexpr char kWords[] = "words";
 constexpr char kEstimator[] = "estimator";
 constexpr char kRankBias[] = "rank";
 constexpr char kQuery[] = "query";
+constexpr char kSecond[] = "second";
 constexpr char kLists[] = "lists";
 constexpr char kIds[] = "ids";
 constexpr char kCodes[] = "codes";
+constexpr char kSeconds[] = "seconds";
 } // namespace section
 
 /// In section words, in the place of the factor bytes: none, and words of vectors, not residuals.
@@ -39,11 +41,12 @@ constexpr uint32_t kWholeWords = 3;
 inline std::vector<std::string> known_sections() {
     std::vector<std::string> known = parameter_sections();
     known.insert(known.end(),
-                 {section::kIndex, section::kTraining, section::kEnergy, section::kRecall,
-                  section::kAdded, section::kLattice, section::kAnchors, section::kSpread,
-                  section::kFrame, section::kSigma, section::kLayout, section::kWords,
-                  section::kEstimator, section::kRankBias, section::kQuery, section::kRouting,
-                  section::kLists, section::kIds, section::kCodes});
+                 {section::kIndex,     section::kTraining, section::kEnergy,  section::kRecall,
+                  section::kAdded,     section::kLattice,  section::kAnchors, section::kSpread,
+                  section::kFrame,     section::kSigma,    section::kLayout,  section::kWords,
+                  section::kEstimator, section::kRankBias, section::kQuery,   section::kRouting,
+                  section::kSecond,    section::kLists,    section::kIds,     section::kCodes,
+                  section::kSeconds});
     return known;
 }
 

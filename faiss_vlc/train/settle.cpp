@@ -39,7 +39,7 @@ void group_residuals(Engine& engine, const Shape& shape, const VLCParameters& pa
         anchors8[i] = round_anchor(result.anchor[i]);
     }
     const int wanted =
-            params.frames > 0 ? params.frames : choose_groups(shape, params.code_size(shape.d));
+            params.frames > 0 ? params.frames : choose_groups(shape, params.first_size(shape.d));
     result.group = group_anchors(shape.m, shape.dp, anchors8.data(), result.count.data(), wanted,
                                  params.seed);
     result.groups = 1 + *std::max_element(result.group.begin(), result.group.end());

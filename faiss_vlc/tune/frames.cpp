@@ -147,7 +147,7 @@ std::vector<Frame> identity_frames(const Sample& sample, const Anchors& anchors,
         std::sort(variance.rbegin(), variance.rend());
         add_spectrum(variance, std::accumulate(variance.begin(), variance.end(), 0.0), spectrum);
     }
-    const int bytes = params.code_size(d) - kFactorBytes;
+    const int bytes = params.first_size(d) - kFactorBytes;
     const int count =
             d <= kExactDim ? d
                            : with_margin(axes_with_bits(bytes, spectrum, tilts_to_try(params)), d);
@@ -158,38 +158,18 @@ std::vector<Frame> identity_frames(const Sample& sample, const Anchors& anchors,
     return frames;
 }
 
-/// Grows all groups' axes until a layout has no use for more.
 std::vector<Frame> leading_frames(const Sample& sample, const Anchors& anchors,
                                   const VLCParameters& params) {
     const int d = sample.shape.d;
-    const int bytes = params.code_size(d) - kFactorBytes;
-    const std::vector<double> tilts = tilts_to_try(params);
     std::vector<std::unique_ptr<Form>> forms;
-    std::vector<LeadingAxes> axes;
     for (int g = 0; g < anchors.groups; g++) {
         if (d > kMaxCovarianceDim) {
             forms.push_back(rows_form(sample, anchors, g));
         } else {
             forms.push_back(std::make_unique<DenseForm>(d, covariance_of(anchors, d, g)));
         }
-        axes.emplace_back(*forms.back());
     }
-    int count = 0;
-    for (int wanted = std::min(d, std::max(kFirstAxes, 2 * bytes)); count < wanted;) {
-        std::vector<double> spectrum(d, 0);
-        for (int g = 0; g < anchors.groups; g++) {
-            axes[g].grow(wanted - count);
-            add_spectrum(axes[g].values(), forms[g]->trace(), spectrum);
-        }
-        count = wanted;
-        std::sort(spectrum.rbegin(), spectrum.rend());
-        wanted = with_margin(axes_with_bits(bytes, spectrum, tilts), d);
-    }
-    std::vector<Frame> frames;
-    for (LeadingAxes& one : axes) {
-        frames.push_back(one.frame());
-    }
-    return frames;
+    return grow_frames(forms, params.first_size(d) - kFactorBytes, tilts_to_try(params));
 }
 
 } // namespace
@@ -204,6 +184,31 @@ int axes_with_bits(int code_bytes, const std::vector<double>& variance,
     // the least tilt spreads bits widest
     const double tilt = *std::min_element(tilts.begin(), tilts.end());
     return std::min(int(variance.size()), Layout::allocate(code_bytes, variance, tilt).axes);
+}
+
+std::vector<Frame> grow_frames(const std::vector<std::unique_ptr<Form>>& forms, int code_bytes,
+                               const std::vector<double>& tilts) {
+    const int d = forms.front()->d();
+    std::vector<LeadingAxes> axes;
+    for (const auto& form : forms) {
+        axes.emplace_back(*form);
+    }
+    int count = 0;
+    for (int wanted = std::min(d, std::max(kFirstAxes, 2 * code_bytes)); count < wanted;) {
+        std::vector<double> spectrum(d, 0);
+        for (size_t g = 0; g < forms.size(); g++) {
+            axes[g].grow(wanted - count);
+            add_spectrum(axes[g].values(), forms[g]->trace(), spectrum);
+        }
+        count = wanted;
+        std::sort(spectrum.rbegin(), spectrum.rend());
+        wanted = with_margin(axes_with_bits(code_bytes, spectrum, tilts), d);
+    }
+    std::vector<Frame> frames;
+    for (LeadingAxes& one : axes) {
+        frames.push_back(one.frame());
+    }
+    return frames;
 }
 
 std::vector<Frame> make_frames(const Sample& sample, const Anchors& anchors,

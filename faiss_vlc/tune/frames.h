@@ -1,8 +1,10 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include <faiss_vlc/axes/frame.h>
+#include <faiss_vlc/axes/leading_axes.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/train/sample.h>
 #include <faiss_vlc/train/settle.h>
@@ -14,6 +16,11 @@ namespace faiss_vlc {
 /// number in each frame.
 std::vector<Frame> make_frames(const Sample& sample, const Anchors& anchors,
                                const VLCParameters& params);
+
+/// Leading axes of each form, as many as a layout of these bytes has a use for and a few more, the
+/// same number in each frame.
+std::vector<Frame> grow_frames(const std::vector<std::unique_ptr<Form>>& forms, int code_bytes,
+                               const std::vector<double>& tilts);
 
 constexpr int kExactDim = 512; ///< all eigenvectors take less than a second
 

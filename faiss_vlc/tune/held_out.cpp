@@ -229,8 +229,25 @@ Truth find_truth(const Sample& sample, const Trial& trial, bool products) {
     return truth;
 }
 
+namespace {
+
+/// All values but the `count` least become kNever.
+void keep_best(size_t count, std::vector<float>& values) {
+    if (count >= values.size()) {
+        return;
+    }
+    std::vector<float> sorted = values;
+    std::nth_element(sorted.begin(), sorted.begin() + ptrdiff_t(count), sorted.end());
+    for (float& value : values) {
+        value = value < sorted[count] ? value : kNever;
+    }
+}
+
+} // namespace
+
 HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const Trial& wide,
-                             const Terms& terms, const Model& model) {
+                             const Terms& terms, const Model& model,
+                             const std::vector<float>& refined) {
     const bool products = model.metric == faiss::METRIC_INNER_PRODUCT;
     const Truth truth = find_truth(sample, wide, products);
     const std::vector<uint8_t> probed = probed_lists(wide, model);
@@ -252,11 +269,29 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
                 }
                 return truth.found(q, by_row.data(), truth.neighbours);
             };
-            estimate_all(wide, terms, model, plain, q, estimate);
+            const auto count_best = [&](bool all) { // as count(), in two tiers if there are
+                if (refined.empty()) {
+                    return count(all);
+                }
+                const std::vector<float> first = estimate;
+                count(all);
+                keep_best(size_t(model.second->count_for(truth.neighbours, int64_t(n))), by_row);
+                for (size_t c = 0; c < n; c++) {
+                    estimate[c] = by_row[row[c]] < kNever ? refined[q * n + c] : kNever;
+                }
+                const int found = count(all);
+                estimate = first;
+                return found;
+            };
+            if (refined.empty()) {
+                estimate_all(wide, terms, model, plain, q, estimate);
+            } else {
+                estimate.assign(&refined[q * n], &refined[q * n] + n);
+            }
             decoded += count(true);
             estimate_all(wide, terms, model, model.estimator, q, estimate);
-            estimated += count(true);
-            in_probed += count(false);
+            estimated += count_best(true);
+            in_probed += count_best(false);
             for (size_t c = 0; c < n; c++) {
                 estimate[c] = truth.distance[q * n + row[c]];
             }
@@ -273,8 +308,8 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
     recall.decoded = decoded;
     recall.estimated = estimated;
     recall.probed = in_probed;
-    recall.product = found_by_product(sample, anchors, wide, model, truth, list_distance,
-                                      model.layout.code_size());
+    recall.product =
+            found_by_product(sample, anchors, wide, model, truth, list_distance, model.code_size());
     recall.on_lattice = found_on_lattice(sample, wide, truth, model);
     return recall;
 }

@@ -29,8 +29,12 @@ Truth find_truth(const Sample& sample, const Trial& trial, bool products);
 /// Counts all that HeldOutRecall holds. wide: a trial with every row of the base as a candidate,
 /// and its terms; the model's estimator and nprobe are chosen. Integers are compared and floats
 /// added in a fixed order only.
+/// refined: estimates by both tiers, queries x candidates, or empty: there is one. With them
+/// `decoded` counts what these find of all rows, and the others what they find of those that search
+/// would order anew.
 HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const Trial& wide,
-                             const Terms& terms, const Model& model);
+                             const Terms& terms, const Model& model,
+                             const std::vector<float>& refined = {});
 
 /// What a product quantizer of `bytes` bytes finds of the true neighbours, over all queries and
 /// with all lists probed: bytes blocks of the residuals' dimensions, 256 codewords each, trained on

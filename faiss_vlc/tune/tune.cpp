@@ -158,7 +158,7 @@ public:
     CodecTrial(const Sample& sample, const Anchors& anchors, const Trial& trial,
                const VLCParameters& params, const Model& model, const std::vector<Axes>& axes)
         : sample_(sample), anchors_(anchors), trial_(trial), params_(params), model_(model),
-          axes_(axes), code_size_(params.code_size(model.d)) {}
+          axes_(axes), code_size_(params.first_size(model.d)) {}
 
     bool allows_levels() const {
         return params_.codec != Codec::block && code_size_ > kFactorBytes;
@@ -252,9 +252,13 @@ Candidate CodecTrial::levels() const {
 }
 
 /// The share of the true neighbours that words must find more than levels, which are scanned
-/// faster, but less so with fine queries. Who gives queries wants them found.
+/// faster, but less so with fine queries. Who gives queries wants them found. Before a second tier
+/// the first one is there for speed.
 double CodecTrial::clearly(const Model& levels) const {
-    return trial_.given ? 0.005 : levels.fine_queries ? 0.015 : 0.03;
+    return params_.second_size(model_.d) > 0 ? 0.1
+           : trial_.given                    ? 0.005
+           : levels.fine_queries             ? 0.015
+                                             : 0.03;
 }
 
 Candidate CodecTrial::words(const Candidate& levels) const {
@@ -397,7 +401,12 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     best.default_nprobe = choose_nprobe(anchors, trial, best, params.coverage);
     best.record = record_of(sample, anchors, params.seed);
     check_interrupt();
-    best.recall = measure_recall(sample, anchors, wide, wide_terms, best);
+    std::vector<float> refined;
+    if (params.second_size(best.d) > 0) {
+        refined = fit_second(sample, anchors, wide, wide_terms, params, best);
+    }
+    check_interrupt();
+    best.recall = measure_recall(sample, anchors, wide, wide_terms, best, refined);
     best.usual_length = fit_usual_length(sample, anchors, best);
     return std::move(best);
 }

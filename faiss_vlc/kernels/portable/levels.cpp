@@ -1,0 +1,25 @@
+#include <faiss_vlc/codec/packed_levels.h>
+#include <faiss_vlc/kernels/levels.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+int32_t dot(int chunks, const LevelChunk* chunk, const uint8_t* code, const int16_t* weights) {
+    int32_t sum = 0;
+    for (int c = 0; c < chunks; c++) {
+        const uint8_t* bytes = code + chunk[c].offset;
+        for (int i = 0; i < kChunk; i++) {
+            sum += ((bytes[i] >> chunk[c].shift) & chunk[c].mask[i]) * weights[c * kChunk + i];
+        }
+    }
+    return sum;
+}
+
+} // namespace
+
+void portable::patch_levels(Simd& simd) {
+    simd.levels.dot = dot;
+}
+
+} // namespace faiss_vlc

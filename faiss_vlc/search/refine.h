@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <faiss_vlc/search/scan_lists.h>
+
+namespace faiss_vlc {
+
+/// Orders what scanning found best anew, by both tiers of codes. Holds scratch; one per thread.
+class Refine {
+public:
+    /// For searches of a scope whose model has a second tier.
+    explicit Refine(const SearchScope& scope);
+
+    /// Pushes each entry that `found` holds to `best`, with its estimate by both tiers.
+    void operator()(Query& query, TopK& found, TopK& best);
+    /// The same of places.
+    void operator()(Query& query, std::vector<Place>& places, TopK& best);
+
+    /// The estimate of one vector, for the query that start() was called for.
+    void start() { refinement_.forget(); }
+    float estimate(Query& query, Place place);
+
+private:
+    const VLCInvertedLists& lists_;
+    Refinement refinement_;
+    std::vector<uint8_t> first_; ///< a packed code, and what may be read behind it
+    std::vector<Place> places_;
+};
+
+} // namespace faiss_vlc

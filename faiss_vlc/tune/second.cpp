@@ -1,0 +1,437 @@
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include <faiss_vlc/axes/leading_axes.h>
+#include <faiss_vlc/lib/interrupt.h>
+#include <faiss_vlc/lib/numeric.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/model/coder.h>
+#include <faiss_vlc/query/query.h>
+#include <faiss_vlc/tune/frames.h>
+#include <faiss_vlc/tune/steps.h>
+
+namespace faiss_vlc {
+
+namespace {
+
+/// What the first codes of some rows miss, in lattice coordinates: |e|, and e / |e|.
+struct Errors {
+    int n = 0, d = 0;
+    int64_t stride = 0;
+    std::vector<float> direction; ///< n x stride; 0 where nothing is missed
+    std::vector<double> length;   ///< n
+};
+
+Errors find_errors(const Sample& sample, const Anchors& anchors, const Model& model,
+                   const std::vector<int64_t>& rows) {
+    Errors errors;
+    errors.n = int(rows.size());
+    errors.d = model.d;
+    errors.stride = (model.d + 15) / 16 * 16 + 16;
+    errors.direction.assign(size_t(errors.n) * size_t(errors.stride), 0);
+    errors.length.assign(rows.size(), 0);
+    Rescue rescue;
+#pragma omp parallel
+    {
+        std::unique_ptr<Model::Coder> coder;
+        std::vector<uint8_t> code;
+        std::vector<float> residual, decoded;
+        rescue.run([&] {
+            coder = std::make_unique<Model::Coder>(model);
+            code.resize(size_t(model.code_size()));
+            residual.resize(size_t(model.slots()));
+            decoded.resize(size_t(model.d));
+        });
+#pragma omp for schedule(static)
+        for (int i = 0; i < errors.n; i++) {
+            rescue.run([&] {
+                if (decoded.empty()) {
+                    return; // its thread found no memory
+                }
+                const float* x = sample.vector(rows[size_t(i)]);
+                const int j = anchors.label[rows[size_t(i)]];
+                coder->encode(x, j, code.data());
+                model.start_of(j, decoded.data());
+                model.decode_residual(j, code.data(), residual.data());
+                model.frame_of(j).rotate_back_add(residual.data(), decoded.data());
+                float* e = &errors.direction[size_t(i) * size_t(errors.stride)];
+                for (int k = 0; k < model.d; k++) {
+                    e[k] = (x[k] - model.lattice.mean[k]) * model.lattice.scale - decoded[k];
+                }
+                const double length = std::sqrt(double(canonical_dot(model.d, e, e)));
+                const bool usable = length > 0 && std::isfinite(length);
+                errors.length[size_t(i)] = usable ? length : 0;
+                for (int k = 0; k < model.d; k++) {
+                    e[k] = usable ? float(double(e[k]) / length) : 0.0f;
+                }
+            });
+        }
+    }
+    rescue.rethrow();
+    return errors;
+}
+
+/// Sum over rows of e e^T / |e|^2; no matrix of d x d is made.
+class ErrorForm : public Form {
+public:
+    explicit ErrorForm(const Errors& errors) : errors_(errors) {
+        for (const double length : errors.length) {
+            trace_ += length > 0;
+        }
+    }
+    int d() const override { return errors_.d; }
+    double trace() const override { return trace_; }
+    Panels times(const Panels& x) const override {
+        Panels out(d(), x.tiles * 16), dots(errors_.n, x.tiles * 16);
+        add_product({errors_.direction.data(), errors_.stride, 1}, x, dots);
+        add_product({errors_.direction.data(), 1, errors_.stride}, dots, out);
+        return out;
+    }
+
+private:
+    const Errors& errors_;
+    double trace_ = 0;
+};
+
+/// All principal axes, by integers.
+Frame principal_frame(const Errors& errors) {
+    const int d = errors.d, n = errors.n;
+    std::vector<int16_t> turned(size_t(d) * size_t(n)); // component by component
+    std::vector<int16_t> row(size_t(d + d % 2));
+    for (int i = 0; i < n; i++) {
+        Frame::quantize(d, &errors.direction[size_t(i) * size_t(errors.stride)], row.data());
+        for (int k = 0; k < d; k++) {
+            turned[size_t(k) * size_t(n) + size_t(i)] = row[size_t(k)];
+        }
+    }
+    std::vector<int64_t> covariance(size_t(d) * size_t(d));
+#pragma omp parallel for schedule(dynamic)
+    for (int k = 0; k < d; k++) {
+        const int16_t* a = &turned[size_t(k) * size_t(n)];
+        for (int l = 0; l <= k; l++) {
+            const int16_t* b = &turned[size_t(l) * size_t(n)];
+            int64_t sum = 0;
+            for (int i = 0; i < n; i++) {
+                sum += int32_t(a[i]) * b[i];
+            }
+            covariance[size_t(k) * size_t(d) + size_t(l)] = sum;
+            covariance[size_t(l) * size_t(d) + size_t(k)] = sum;
+        }
+    }
+    return Frame::principal(d, covariance.data());
+}
+
+std::vector<double> variance_of(const Errors& errors, Frame& frame) {
+    constexpr int kParts = 64; // sums in a fixed order, whatever the threads
+    std::vector<int> all(size_t(frame.kept));
+    std::iota(all.begin(), all.end(), 0);
+    frame.arrange(all);
+    const auto axes = size_t(frame.kept);
+    std::vector<double> sums(kParts * axes, 0), variance(axes, 0);
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < kParts; part++) {
+        rescue.run([&] {
+            std::vector<float> rotated(size_t(frame.slots()));
+            for (int i = part; i < errors.n; i += kParts) {
+                frame.rotate(&errors.direction[size_t(i) * size_t(errors.stride)], rotated.data());
+                for (size_t k = 0; k < axes; k++) {
+                    sums[size_t(part) * axes + k] += double(rotated[k]) * rotated[k];
+                }
+            }
+        });
+    }
+    rescue.rethrow();
+    double count = 0;
+    for (const double length : errors.length) {
+        count += length > 0;
+    }
+    for (size_t k = 0; k < axes; k++) {
+        for (int part = 0; part < kParts; part++) {
+            variance[k] += sums[size_t(part) * axes + k];
+        }
+        // where no row tells, all axes are alike
+        variance[k] = count > 0 ? variance[k] / count : 1.0 / errors.d;
+    }
+    return variance;
+}
+
+/// Frame, layout and scales, by what first codes miss.
+std::shared_ptr<SecondTier> shape_of(const Errors& errors, int code_size, int factor_bytes) {
+    auto tier = std::make_shared<SecondTier>();
+    tier->factor_bytes = factor_bytes;
+    const int code_bytes = std::min(errors.d, code_size - tier->factor_bytes);
+    if (errors.d <= kExactDim) {
+        tier->frame = principal_frame(errors);
+    } else {
+        std::vector<std::unique_ptr<Form>> forms;
+        forms.push_back(std::make_unique<ErrorForm>(errors));
+        tier->frame = grow_frames(forms, code_bytes, {0}).front();
+    }
+    std::vector<double> variance = variance_of(errors, tier->frame);
+    sort_axes(tier->frame, variance.data());
+    tier->layout = BitLayout::allocate(code_bytes, variance);
+    tier->frame.keep(tier->layout.axes());
+    for (int i = 0; i < tier->frame.kept; i++) {
+        tier->sigma.push_back(float(std::sqrt(variance[size_t(i)])));
+    }
+    std::vector<double> length = errors.length;
+    std::sort(length.begin(), length.end());
+    length.resize(length.size() - length.size() / 256); // these may be wild
+    double sum = 0;
+    for (const double one : length) {
+        sum += one * one;
+    }
+    tier->unit = float(std::sqrt(sum / double(std::max<size_t>(1, length.size()))));
+    tier->finish();
+    return tier;
+}
+
+/// Codes of rows, by both tiers.
+std::vector<uint8_t> code_rows(const Sample& sample, const Anchors& anchors, const Model& model,
+                               const std::vector<int64_t>& rows, std::vector<double>* alpha) {
+    const auto size = size_t(model.code_size());
+    std::vector<uint8_t> codes(rows.size() * size + kChunk);
+    Rescue rescue;
+#pragma omp parallel
+    {
+        std::unique_ptr<Model::Coder> coder;
+        rescue.run([&] { coder = std::make_unique<Model::Coder>(model); });
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < rows.size(); i++) {
+            if (!coder) {
+                continue;
+            }
+            coder->encode(sample.vector(rows[i]), anchors.label[rows[i]], &codes[i * size]);
+            if (alpha) {
+                (*alpha)[i] = coder->second_alpha();
+            }
+        }
+    }
+    rescue.rethrow();
+    return codes;
+}
+
+void set_alphas(std::vector<double> alpha, SecondTier& tier) {
+    std::sort(alpha.begin(), alpha.end());
+    const size_t tail = alpha.size() / 500;
+    const double low = alpha[tail], high = alpha[alpha.size() - 1 - tail];
+    const double margin = 0.25 * (high - low) + 1e-4;
+    tier.low = float(std::clamp(low - margin, -0.9, 9.0));
+    tier.high = float(std::clamp(high + margin, double(tier.low) + 1e-3, 10.0));
+}
+
+/// What ordering all candidates of a trial anew shows: which ranks by the first tier the best have.
+struct Ranks10 {
+    std::vector<int> few, many; ///< of the best 10 and 40 of all queries
+    std::vector<double> slack;  ///< of the best 10, see Query::widened
+};
+
+/// The rank with which at most .2 % of the best are left out.
+int rank_that_holds(std::vector<int> ranks, int least) {
+    std::sort(ranks.begin(), ranks.end());
+    return ranks.empty() ? least
+                         : std::max(least, ranks[ranks.size() - 1 - ranks.size() / 500] + 1);
+}
+
+/// Distances from decoded vectors: what refine_all() gives where these are by decoding, but faster.
+std::vector<float> decode_all(const Sample& sample, const Anchors& anchors, const Trial& wide,
+                              const Model& model) {
+    const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const int d = model.d;
+    const size_t n = wide.base.size();
+    const std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
+    std::vector<float> decoded(n * size_t(d)), distances(wide.candidate.size());
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        rescue.run([&] {
+            const uint8_t* code = &codes[i * size_t(model.code_size())];
+            const int j = anchors.label[wide.base[i]];
+            std::vector<float> residual(size_t(model.slots()));
+            float* const x = &decoded[i * size_t(d)];
+            model.start_of(j, x);
+            model.decode_residual(j, code, residual.data());
+            model.frame_of(j).rotate_back_add(residual.data(), x);
+            model.second->decode_add(code + model.layout.code_size(), x);
+        });
+    }
+    rescue.rethrow();
+#pragma omp parallel for schedule(static)
+    for (size_t q = 0; q < wide.queries.size(); q++) {
+        rescue.run([&] {
+            std::vector<float> lattice(static_cast<size_t>(d));
+            for (int k = 0; k < d; k++) {
+                lattice[size_t(k)] = (wide.queries[q][k] - (product ? 0 : model.lattice.mean[k])) *
+                                     model.lattice.scale;
+            }
+            for (size_t c = q * n; c < (q + 1) * n; c++) {
+                const float* x = &decoded[size_t(wide.candidate[c]) * size_t(d)];
+                distances[c] = product ? -canonical_dot(d, lattice.data(), x)
+                                       : canonical_l2(d, lattice.data(), x);
+            }
+        });
+    }
+    rescue.rethrow();
+    return distances;
+}
+
+/// The estimates by both tiers of all queries and candidates, and their ranks.
+std::vector<float> refine_all(const Sample& sample, const Anchors& anchors, const Trial& wide,
+                              const Terms& terms, const Model& model, Ranks10& met) {
+    constexpr int kFew = 10, kMany = 40;
+    const std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
+    const auto size = size_t(model.code_size());
+    const size_t n = size_t(wide.candidates), first = size_t(model.layout.code_size());
+    std::vector<float> refined(wide.candidate.size());
+    Rescue rescue;
+#pragma omp parallel
+    {
+        std::unique_ptr<Query> query;
+        std::unique_ptr<Refinement> refinement;
+        rescue.run([&] {
+            refinement = std::make_unique<Refinement>(model);
+            query = std::make_unique<Query>(model);
+        });
+#pragma omp for schedule(dynamic) ordered
+        for (size_t q = 0; q < wide.queries.size(); q++) {
+            std::vector<int> few, many;
+            std::vector<double> slack;
+            rescue.run([&] {
+                if (!query) {
+                    return;
+                }
+                std::vector<float> estimate(n);
+                estimate_all(wide, terms, model, model.estimator, q, estimate);
+                query->set(wide.queries[q]);
+                refinement->forget();
+                std::vector<int> order(n), rank(n); // by list: it is prepared once
+                std::iota(order.begin(), order.end(), 0);
+                const int32_t* candidate = &wide.candidate[q * n];
+                const auto list_of = [&](int c) {
+                    return anchors.label[wide.base[size_t(candidate[c])]];
+                };
+                std::stable_sort(order.begin(), order.end(),
+                                 [&](int a, int b) { return list_of(a) < list_of(b); });
+                float* const by_both = &refined[q * n];
+                for (const int c : order) {
+                    const uint8_t* code = &codes[size_t(candidate[c]) * size];
+                    by_both[c] = query->refined(*refinement, int(list_of(c)), code, code + first);
+                }
+                std::sort(order.begin(), order.end(), [&](int a, int b) {
+                    return estimate[size_t(a)] != estimate[size_t(b)]
+                                   ? estimate[size_t(a)] < estimate[size_t(b)]
+                                   : a < b;
+                });
+                for (size_t i = 0; i < n; i++) {
+                    rank[size_t(order[i])] = int(i);
+                }
+                const auto best = std::min<size_t>(kMany, n);
+                std::partial_sort(order.begin(), order.begin() + ptrdiff_t(best), order.end(),
+                                  [&](int a, int b) {
+                                      return by_both[a] != by_both[b] ? by_both[a] < by_both[b]
+                                                                      : a < b;
+                                  });
+                for (size_t i = 0; i < best; i++) {
+                    const int c = order[i];
+                    many.push_back(rank[size_t(c)]);
+                    if (i < kFew) {
+                        few.push_back(rank[size_t(c)]);
+                        slack.push_back(double(estimate[size_t(c)] - by_both[c]) /
+                                        query->slack_unit(by_both[c]));
+                    }
+                }
+            });
+#pragma omp ordered
+            rescue.run([&] {
+                met.few.insert(met.few.end(), few.begin(), few.end());
+                met.many.insert(met.many.end(), many.begin(), many.end());
+                met.slack.insert(met.slack.end(), slack.begin(), slack.end());
+            });
+        }
+    }
+    rescue.rethrow();
+    return refined;
+}
+
+/// How many true neighbours of a wide trial are among the nearest by these estimates.
+int64_t found_by(const Trial& wide, const float* estimates) {
+    const auto n = size_t(wide.candidates), k = size_t(wide.neighbours);
+    int64_t found = 0;
+    for (size_t q = 0; q < wide.queries.size(); q++) { // the first k candidates are the nearest
+        std::vector<float> one(estimates + q * n, estimates + (q + 1) * n);
+        std::vector<float> true_ones(one.begin(), one.begin() + ptrdiff_t(k));
+        std::nth_element(one.begin(), one.begin() + ptrdiff_t(k - 1), one.end());
+        for (const float estimate : true_ones) {
+            found += estimate <= one[k - 1];
+        }
+    }
+    return found;
+}
+
+/// Sets the model's second tier, of so many bytes of factors.
+std::shared_ptr<SecondTier> add_tier(const Sample& sample, const Anchors& anchors,
+                                     const std::vector<int64_t>& rows, const Errors& errors,
+                                     int code_size, int factor_bytes, Model& model) {
+    const std::shared_ptr<SecondTier> tier = shape_of(errors, code_size, factor_bytes);
+    model.add_second(tier);
+    std::vector<double> alpha(rows.size());
+    code_rows(sample, anchors, model, rows, &alpha);
+    set_alphas(std::move(alpha), *tier);
+    return tier;
+}
+
+} // namespace
+
+std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& wide,
+                              const Terms& terms, const VLCParameters& params, Model& model) {
+    constexpr int64_t kMostFloats = int64_t(1) << 24, kMostRows = 16384;
+    constexpr int kFew = 10, kMany = 40;
+    constexpr int kFewDimensions = 32; // decoding costs little, factors are a large part
+    constexpr double kClearly = 0.005;
+    const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const int size = params.second_size(model.d);
+    std::vector<int64_t> rows = fitting_rows(sample.shape);
+    rows.resize(size_t(std::min(
+            {int64_t(rows.size()), kMostRows, std::max<int64_t>(64, kMostFloats / model.d)})));
+    check_interrupt();
+    const Errors errors = find_errors(sample, anchors, model, rows);
+    check_interrupt();
+    const bool few = model.d <= kFewDimensions;
+    const int factors = few ? 1 : SecondTier::factors_of(model.d, size, product);
+    std::shared_ptr<SecondTier> tier =
+            add_tier(sample, anchors, rows, errors, size, factors, model);
+    Ranks10 met;
+    std::vector<float> refined = refine_all(sample, anchors, wide, terms, model, met);
+    if (!few) { // do sums lose what codes have?
+        check_interrupt();
+        Model decoding = model;
+        const std::shared_ptr<SecondTier> other =
+                add_tier(sample, anchors, rows, errors, size, 1, decoding);
+        const std::vector<float> decoded = decode_all(sample, anchors, wide, decoding);
+        const double all = double(wide.queries.size()) * wide.neighbours;
+        if (double(found_by(wide, decoded.data())) >
+            double(found_by(wide, refined.data())) + kClearly * all) {
+            model.add_second(other);
+            tier = other;
+            met = Ranks10();
+            refined = refine_all(sample, anchors, wide, terms, model, met);
+        }
+    }
+    tier->refined = rank_that_holds(met.few, kFew);
+    tier->refined_base = std::max<int64_t>(1, int64_t(wide.base.size()));
+    const int for_many = rank_that_holds(met.many, kMany);
+    tier->growth =
+            float(std::clamp(std::log(double(for_many) / tier->refined) / std::log(4.0), 0.0, 1.0));
+    std::sort(met.slack.begin(), met.slack.end());
+    if (!met.slack.empty()) {
+        tier->range_slack =
+                float(std::max(0.0, met.slack[met.slack.size() - 1 - met.slack.size() / 500]));
+    }
+    return refined;
+}
+
+} // namespace faiss_vlc
