@@ -19,6 +19,10 @@ public:
     /// The same of places.
     void operator()(Query& query, std::vector<Place>& places, TopK& best);
 
+    /// Adds what the second codes of these lie in, where that is a file.
+    void request(TopK& found, PageRequests& requests) const;
+    void request(const std::vector<Place>& places, PageRequests& requests) const;
+
     /// The estimate of one vector.
     float estimate(Query& query, Place place);
 
@@ -26,6 +30,8 @@ private:
     const VLCInvertedLists& lists_;
     std::vector<uint8_t> first_; ///< a packed code, and what may be read behind it
     std::vector<Place> places_;
+
+    void request(Place place, PageRequests& requests) const;
 };
 
 } // namespace faiss_vlc
