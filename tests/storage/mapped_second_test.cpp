@@ -12,10 +12,13 @@
 #include <faiss/impl/IDSelector.h>
 #include <faiss/index_io.h>
 
+#include <omp.h>
+
 #include <faiss_vlc/container/format.h>
+#include <faiss_vlc/search/list_major.h>
 #include <faiss_vlc/search/lists.h>
 
-#include <tests/support/word_index.h>
+#include <tests/support/index_test.h>
 
 using namespace faiss_vlc;
 namespace fs = std::filesystem;
@@ -82,7 +85,7 @@ TEST_F(MappedSecond, IsTheSameIndex) {
         faiss_vlc::write_index(&index, path().c_str());
         const auto mapped = map();
         EXPECT_EQ(lent(*mapped), 9);
-        EXPECT_EQ(index.lists().memory() - mapped->lists().memory(),
+        EXPECT_EQ(load()->lists().memory() - mapped->lists().memory(),
                   size_t(kCount * kSecond + 9 * 64)); // what stayed in the file
         const auto whole = read(path(), IO_FLAG_MMAP_SECOND | faiss::IO_FLAG_MMAP);
         for (const size_t nprobe : {1, 4, 9}) {
@@ -105,17 +108,24 @@ TEST_F(MappedSecond, IsTheSameIndex) {
 }
 
 TEST_F(MappedSecond, ListMajorSearchIsTheSame) {
-    const IndexVLC index = filled(faiss::METRIC_L2, 4);
+    VLCParameters parameters = quick(20, 7);
+    parameters.codec = Codec::lattice;
+    parameters.second_bytes = kSecond;
+    IndexVLC index(kDim, parameters);
+    index.train(kCount, base().data());
     std::vector<float> queries;
-    for (int i = 0; i < 40; i++) { // enough for groups that go list by list
+    for (int i = 0; i < 40; i++) {
+        index.add(kCount, base().data());
         queries.insert(queries.end(), base().begin(), base().end());
     }
     faiss_vlc::write_index(&index, path().c_str());
     faiss::SearchParametersIVF params;
-    for (const size_t nprobe : {2, 9}) {
-        params.nprobe = nprobe;
-        EXPECT_EQ(search(*map(), queries, 20, &params), search(index, queries, 20, &params));
-    }
+    params.nprobe = 16;
+    const SearchScope scope{*index.model, index.lists()};
+    ASSERT_GT(ListMajor::size_for(scope, 40 * kCount, omp_get_max_threads(), 16, 200), 0);
+    const Results expected = search(index, queries, 20, &params);
+    EXPECT_EQ(search(*map(), queries, 20, &params), expected);
+    EXPECT_EQ(search(*read(path(), faiss::IO_FLAG_MMAP), queries, 20, &params), expected);
 }
 
 TEST_F(MappedSecond, WithoutASecondTierItIsLoaded) {
