@@ -30,6 +30,7 @@
 #include <faiss_vlc/interop/decoded_lists.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/paging.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/load.h>
@@ -403,8 +404,13 @@ faiss::Index* read_index(const char* path, int io_flags) {
         if ((io_flags & faiss::IO_FLAG_MMAP) == faiss::IO_FLAG_MMAP) {
             return borrow_index(map_file(path)).release();
         }
-        return (map_second ? borrow_seconds(map_file(path)) : load_index(load_file(path)))
-                .release();
+        if (map_second) {
+            const Payload payload = map_file(path);
+            std::unique_ptr<IndexVLC> index = borrow_seconds(payload);
+            leave_pages(payload.bytes.data, payload.bytes.size); // what was copied, above all
+            return index.release();
+        }
+        return load_index(load_file(path)).release();
     }
     BoundedFileReader bounded(path);
     return upgrade_read(faiss::read_index(&bounded, io_flags));

@@ -499,11 +499,7 @@ std::unique_ptr<IndexVLC> borrow_index(Payload payload) {
 }
 
 std::unique_ptr<IndexVLC> borrow_seconds(Payload payload) {
-    const ByteSpan bytes = payload.bytes;
-    const std::shared_ptr<const void> owner = payload.owner;
-    std::unique_ptr<IndexVLC> index = make_index(std::move(payload), Lent::seconds);
-    leave_pages(bytes.data, bytes.size); // what was copied is not needed twice
-    return index;
+    return make_index(std::move(payload), Lent::seconds);
 }
 
 } // namespace faiss_vlc
