@@ -125,7 +125,8 @@ class Works(Case):
                      *(["--mmap", mapped] if mapped else []))
             found[mapped] = self.bytes(labels) + self.bytes(distances)
         self.assertEqual(len(set(found.values())), 1)
-        wrong = self.vlc("search", "--idx", out, "--queries", QUERY, "--out", self.path("l.npy"), "--mmap", "first", code=1)
+        wrong = self.vlc("search", "--idx", out, "--queries", QUERY, "--out", self.path("l.npy"), "--mmap", "first",
+                         code=2)
         self.assertIn("expected none|second|all, got first", wrong.stderr)
 
     def test_default_m_formats_and_inner_product(self):
