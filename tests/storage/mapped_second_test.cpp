@@ -1,8 +1,11 @@
 // Indexes of which only the second tier of codes stays in the file.
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -227,6 +230,46 @@ TEST_F(MappedSecond, ChecksAllButSecondCodes) {
         fs::resize_file(path(), cut);
         EXPECT_THROW(map(), faiss::FaissException) << cut;
     }
+}
+
+TEST_F(MappedSecond, ASearchWaitsForAllPagesTogether) {
+    const IndexVLC index = filled(faiss::METRIC_L2, 400); // 3 MB of second codes
+    faiss_vlc::write_index(&index, path().c_str());
+    const int fd = open(path().c_str(), O_RDWR);
+    ASSERT_GE(fd, 0);
+    fsync(fd);
+    const auto mapped = map();
+    const SectionReader sections(map_file(path()));
+    const ByteSpan seconds = sections.section("seconds");
+    const size_t page = size_t(sysconf(_SC_PAGESIZE));
+    std::vector<unsigned char> there(seconds.size / page - 1);
+    auto* begin = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(seconds.data) + page - 1) /
+                                          page * page);
+    const auto resident = [&] {
+        EXPECT_EQ(mincore(begin, there.size() * page, there.data()), 0);
+        return std::count_if(there.begin(), there.end(), [](auto v) { return v & 1; });
+    };
+    auto left = resident();
+    for (int tries = 0; tries < 100 && left > 0; tries++) { // some may be on their way to the disk
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        left = resident();
+        usleep(left > 0 ? 10000 : 0);
+    }
+    close(fd);
+    if (left > ptrdiff_t(there.size() / 4)) {
+        GTEST_SKIP() << left << " of " << there.size() << " pages stay in memory";
+    }
+    const auto faults = [] {
+        struct rusage usage {};
+        EXPECT_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+        return usage.ru_majflt;
+    };
+    const long before = faults();
+    const Results found = search(*mapped, base(), 20);
+    const long waited = faults() - before;
+    EXPECT_GE(resident() - left, 100); // pages that were read
+    EXPECT_LE(waited, 40);             // the libraries' own among them
+    EXPECT_EQ(found, search(index, base(), 20));
 }
 
 TEST_F(MappedSecond, IsSearchedByManyThreadsAtOnce) {
