@@ -9,6 +9,10 @@ struct IOWriter;
 
 namespace faiss_vlc {
 
+/// For read_index, beside FAISS's flags, none of which has this bit: of a file of our own format
+/// only the second tier of codes stays in the file.
+constexpr int IO_FLAG_MMAP_SECOND = 1 << 28;
+
 /// faiss::write_index and read_index that know IndexVLC.
 ///
 /// An IndexVLC by itself is written in its own format (docs/FORMAT.md). Any other index, also one
@@ -25,6 +29,11 @@ namespace faiss_vlc {
 /// compare all. While an index is mapped its file may be replaced or removed, but not be changed or
 /// cut in place (SIGBUS). FAISS's own containers are mapped as FAISS maps them, and streams are
 /// read.
+///
+/// With IO_FLAG_MMAP_SECOND all but the second tier of codes is read into memory and compared: for
+/// sets larger than memory. A search reads the second codes of the vectors that it refines, and
+/// requests all of a query's or a group's at once; what is said above of mapped lists holds for
+/// them. A file without a second tier is just read. With both flags everything is mapped.
 ///
 /// Lengths that FAISS would believe are checked first, so that a damaged container does not make it
 /// allocate much more than the file's size (bounded_reader.h), where the reader is a file or a

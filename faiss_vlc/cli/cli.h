@@ -86,7 +86,8 @@ struct LoadedIndex {
     faiss::IndexIVF* ivf = nullptr;
     IndexVLC* vlc = nullptr; ///< ivf, if it is one of ours
 };
-LoadedIndex open_index(const std::string& path);
+/// io_flags: as read_index takes.
+LoadedIndex open_index(const std::string& path, int io_flags = 0);
 /// Throws if there are no lists to probe.
 void set_nprobe(LoadedIndex& loaded, int nprobe);
 /// Does nothing if no device was named; throws if the index has none of our lists.

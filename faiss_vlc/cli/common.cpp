@@ -113,11 +113,11 @@ Matrix<float> read_all(const VectorArgument& argument) {
     return vectors;
 }
 
-LoadedIndex open_index(const std::string& path) {
+LoadedIndex open_index(const std::string& path, int io_flags) {
     LoadedIndex loaded;
     loaded.path = path;
     try {
-        loaded.index.reset(read_index(path.c_str()));
+        loaded.index.reset(read_index(path.c_str(), io_flags));
     } catch (const faiss::FaissException& error) {
         if (std::string(error.what()).find(path) != std::string::npos) {
             throw;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include <faiss/index_io.h>
+
+#include <faiss_vlc/index_io.h>
 #include <faiss_vlc/lib/error.h>
 
 namespace faiss_vlc::cli {
@@ -15,10 +18,11 @@ struct Arguments {
     int k = 10;
     std::vector<int> nprobe;
     std::string out, distances, search_device;
+    int io_flags = 0;
 };
 
 Json run(Arguments a) {
-    LoadedIndex loaded = open_index(a.index);
+    LoadedIndex loaded = open_index(a.index, a.io_flags);
     const faiss::Index& index = *loaded.index;
     if (!a.nprobe.empty()) {
         set_nprobe(loaded, a.nprobe.front());
@@ -102,6 +106,11 @@ void add_search_command(CLI::App& app, Job& job) {
             ->check(CLI::Range(1, kMaxResults));
     add_nprobe_option(*command, a->nprobe)->expected(1);
     add_search_device_option(*command, a->search_device);
+    add_choice<int>(
+            *command, "--mmap", [a](int flags) { a->io_flags = flags; },
+            "What stays in the index's file: none, its second tier of codes, or all ids and codes "
+            "(default: none)",
+            {{"none", 0}, {"second", IO_FLAG_MMAP_SECOND}, {"all", faiss::IO_FLAG_MMAP}});
     add_dtype_option(*command, a->queries.dtype);
     command->add_option("--dataset", a->queries.dataset, "HDF5 dataset (default: test)")
             ->type_name("NAME");

@@ -148,13 +148,30 @@ Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn m
 /// What a thread keeps to end queries with: by both tiers, where the model has two.
 class Ending {
 public:
-    Ending(const SearchScope& scope, const Finish& finish, idx_t k) : finish_(finish) {
+    Ending(const SearchScope& scope, const Finish& finish, idx_t k)
+        : lists_(scope.lists), finish_(finish) {
         if (scope.refined > 0) {
             refine_ = std::make_unique<Refine>(scope);
             best_ = std::make_unique<TopK>(k, &scope.lists);
         }
     }
-    /// The batch's q-th query, of which scanning found these.
+    /// Whether second codes may have to be waited for: those of several queries wait together.
+    bool may_wait() const { return refine_ && lists_.second_pages(); }
+
+    /// The batch's queries from the first-th on, of which scanning found these.
+    void end_all(idx_t first, QueryGroup& group, std::vector<TopK>& found) {
+        PageRequests requests(refine_ ? lists_.second_pages() : nullptr);
+        int ready = request(requests, 0, group.n(), found);
+        int asked = request(requests, ready, group.n(), found);
+        for (int q = 0; q < group.n(); q++) {
+            if (q == ready) { // the next ones come meanwhile
+                ready = asked;
+                asked = request(requests, asked, group.n(), found);
+            }
+            end(first + q, group[q], found[q]);
+        }
+    }
+    /// The batch's q-th query.
     void end(idx_t q, Query& query, TopK& found) {
         if (refine_) {
             best_->clear();
@@ -164,9 +181,24 @@ public:
     }
 
 private:
+    const VLCInvertedLists& lists_;
     const Finish& finish_;
     std::unique_ptr<Refine> refine_;
     std::unique_ptr<TopK> best_;
+
+    /// Requests the second codes of queries from q on, some 16 MB of pages. Returns the next query.
+    int request(PageRequests& requests, int q, int end, std::vector<TopK>& found) {
+        constexpr size_t kMost = 4096; // vectors
+        if (!requests.are_wanted()) {
+            return end;
+        }
+        for (size_t many = 0; q < end && many < kMost; q++) {
+            many += found[q].size();
+            refine_->request(found[q], requests);
+        }
+        requests.send();
+        return q;
+    }
 };
 
 /// The k best of each query: scan(group, q, top) looks for those of the q-th, which is set.
@@ -176,28 +208,37 @@ Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prep
         const SearchScope& scope;
         const Finish& results;
         idx_t k = 0;
-        std::unique_ptr<TopK> top;
+        int size = 0;
+        std::vector<TopK> tops; ///< one for all queries, unless they wait
         std::unique_ptr<Ending> ending;
         void start() {
-            top = std::make_unique<TopK>(scope.scanned_k(size_t(k)), &scope.lists);
             ending = std::make_unique<Ending>(scope, results, k);
+            tops.assign(ending->may_wait() ? size_t(size) : 1,
+                        TopK(scope.scanned_k(size_t(k)), &scope.lists));
         }
         void finish() {}
     };
     const Finish finish(scope.model, batch);
-    const auto make_own = [&] { return Own{scope, finish, batch.k, nullptr, nullptr}; };
+    const int size = QueryGroup::size_for(batch.n, omp_get_max_threads());
+    const auto make_own = [&] { return Own{scope, finish, batch.k, size, {}, nullptr}; };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         Scanned scanned;
+        const bool waits = own.ending->may_wait();
         for (int q = 0; q < group.n(); q++) {
-            own.top->clear();
+            TopK& top = own.tops[waits ? size_t(q) : 0];
+            top.clear();
             if (group.is_set(q)) {
-                scanned += scan(group, q, *own.top);
+                scanned += scan(group, q, top);
             }
-            own.ending->end(first + q, group[q], *own.top);
+            if (!waits) {
+                own.ending->end(first + q, group[q], top);
+            }
+        }
+        if (waits) {
+            own.ending->end_all(first, group, own.tops);
         }
         return scanned;
     };
-    const int size = QueryGroup::size_for(batch.n, omp_get_max_threads());
     return each_group(scope.model, batch.n, batch.x, size, make_own, prepare, answer);
 }
 
@@ -226,9 +267,7 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
             top.clear();
         }
         const Scanned scanned = own.list_major.scan(scope, group, own.tops);
-        for (int q = 0; q < group.n(); q++) {
-            own.ending->end(first + q, group[q], own.tops[q]);
-        }
+        own.ending->end_all(first, group, own.tops);
         return scanned;
     };
     return each_group(scope.model, batch.n, batch.x, size, make_own, rank, answer);
@@ -343,6 +382,11 @@ size_t search_and_refine(DeviceSearch& device, const IndexVLC& index, const Sear
                 std::vector<Place> found;
                 for (idx_t i = q * many; i < (q + 1) * many && places[size_t(i)] >= 0; i++) {
                     found.push_back(Place::of_label(places[size_t(i)]));
+                }
+                PageRequests requests(scope.lists.second_pages());
+                if (requests.are_wanted()) {
+                    refine->request(found, requests);
+                    requests.send();
                 }
                 if (query->set(batch.x + q * batch.d)) {
                     (*refine)(*query, found, *best);

@@ -30,6 +30,7 @@
 #include <faiss_vlc/interop/decoded_lists.h>
 #include <faiss_vlc/interop/tree.h>
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/paging.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/load.h>
@@ -388,6 +389,8 @@ faiss::Index* read_index(const char* path, int io_flags) {
     if (!path) {
         fail("read_index: expected a path, got null");
     }
+    const bool map_second = (io_flags & IO_FLAG_MMAP_SECOND) != 0;
+    io_flags &= ~IO_FLAG_MMAP_SECOND;
     struct stat status {};
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
         faiss::FileIOReader stream(path); // a pipe is read once, front to back
@@ -398,8 +401,16 @@ faiss::Index* read_index(const char* path, int io_flags) {
     const uint64_t size = std::min<uint64_t>(sizeof(magic), file.size());
     file.read_at(0, magic, size);
     if (has_magic(magic, size)) {
-        const bool map = (io_flags & faiss::IO_FLAG_MMAP) == faiss::IO_FLAG_MMAP;
-        return (map ? borrow_index(map_file(path)) : load_index(load_file(path))).release();
+        if ((io_flags & faiss::IO_FLAG_MMAP) == faiss::IO_FLAG_MMAP) {
+            return borrow_index(map_file(path)).release();
+        }
+        if (map_second) {
+            const Payload payload = map_file(path);
+            std::unique_ptr<IndexVLC> index = borrow_seconds(payload);
+            leave_pages(payload.bytes.data, payload.bytes.size); // what was copied, above all
+            return index.release();
+        }
+        return load_index(load_file(path)).release();
     }
     BoundedFileReader bounded(path);
     return upgrade_read(faiss::read_index(&bounded, io_flags));
@@ -410,6 +421,7 @@ faiss::Index* read_index(faiss::IOReader* reader, int io_flags) {
     if (!reader) {
         fail("read_index: expected a reader, got null");
     }
+    io_flags &= ~IO_FLAG_MMAP_SECOND; // streams are read
     const uint64_t left = bytes_left(*reader);
     PeekedReader peeked(*reader);
     if (peeked.is_ours()) {

@@ -16,11 +16,15 @@ public:
     /// Of `count` lists one after another, -1 for none; then `following`, unless that is -1.
     Ahead(const Model& model, const VLCInvertedLists& vectors, size_t count, const int64_t* lists,
           int64_t following)
-        : model_(model), vectors_(vectors), count_(count), lists_(lists), following_(following) {}
+        : model_(model), vectors_(vectors), count_(count), lists_(lists), following_(following),
+          requests_(vectors.block_pages()) {}
 
     /// From now on the l-th list.
     void next(size_t l) {
         const int64_t j = list(l);
+        if (requests_.are_wanted()) {
+            request(l);
+        }
         at_ = end_ = nullptr;
         if (list(l + 1) >= 0) {
             vectors_.prefetch(size_t(list(l + 1)));
@@ -57,6 +61,31 @@ private:
     int64_t list(size_t l) const { return l < count_ ? lists_[l] : l == count_ ? following_ : -1; }
     const uint8_t* at_ = nullptr;
     const uint8_t* end_ = nullptr;
+
+    static constexpr size_t kRequested = 8 << 20; ///< bytes of lists in a file, ahead of scanning
+    PageRequests requests_;
+    size_t asked_ = 0; ///< lists so far
+    size_t ahead_ = 0; ///< bytes of those not scanned yet
+    size_t list_bytes(size_t l) const {
+        return lists_[l] < 0 ? 0 : vectors_.list_bytes(size_t(lists_[l]));
+    }
+    /// Requests lists from the l-th on, in the file's order.
+    void request(size_t l) {
+        if (l > 0 && l <= asked_) {
+            ahead_ -= list_bytes(l - 1);
+        }
+        if (asked_ >= count_ || ahead_ > kRequested / 2) {
+            return; // many at once
+        }
+        for (; asked_ < count_ && ahead_ < kRequested; asked_++) {
+            const size_t bytes = list_bytes(asked_);
+            ahead_ += bytes;
+            if (bytes > 0 && vectors_.is_lent(size_t(lists_[asked_]))) {
+                requests_.add(vectors_.blocks(size_t(lists_[asked_])), bytes);
+            }
+        }
+        requests_.send();
+    }
 };
 
 } // namespace faiss_vlc

@@ -117,18 +117,23 @@ void VLCInvertedLists::own_ids(List& list) {
 /// Before a change: copies what was lent.
 void VLCInvertedLists::detach(List& list) {
     own_ids(list);
-    if (!list.lent_blocks) {
-        return;
+    const auto own = [&](const uint8_t*& lent, size_t size, AlignedBytes& bytes) {
+        if (lent) {
+            AlignedBytes copy(list.size * size + kSlack);
+            std::memcpy(copy.data(), lent, list.size * size);
+            bytes.swap(copy);
+            lent = nullptr;
+        }
+    };
+    will_need_seconds(list);
+    own(list.lent_blocks, first_size_, list.blocks);
+    own(list.lent_seconds, second_size_, list.seconds);
+}
+
+void VLCInvertedLists::will_need_seconds(const List& list) const {
+    if (list.lent_seconds) {
+        will_need(list.lent_seconds, list.size * second_size_);
     }
-    AlignedBytes blocks(list.size * first_size_ + kSlack);
-    std::memcpy(blocks.data(), list.lent_blocks, list.size * first_size_);
-    AlignedBytes seconds(second_size_ > 0 ? list.size * second_size_ + kSlack : 0);
-    if (second_size_ > 0) {
-        std::memcpy(seconds.data(), list.lent_seconds, list.size * second_size_);
-    }
-    list.blocks.swap(blocks);
-    list.seconds.swap(seconds);
-    list.lent_blocks = list.lent_seconds = nullptr;
 }
 
 /// Lays the vectors [0, kept) of a block of `before` vectors out for one of `after`, in place: what
@@ -271,6 +276,7 @@ bool VLCInvertedLists::ids_below(size_t n) const {
 const uint8_t* VLCInvertedLists::get_codes(size_t list_no) const {
     const size_t size = list_size(list_no);
     const auto fill = [&](uint8_t* codes) {
+        will_need_seconds(lists_[list_no]);
         for (size_t i = 0; i < size; i++) {
             read_code(lists_[list_no], i, codes + i * code_size);
         }
@@ -445,6 +451,7 @@ void VLCInvertedLists::reset() {
     added = AddedRows();
     warned_of_outside = false;
     owner_.reset();
+    lends_blocks_ = lends_seconds_ = false;
 }
 
 void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
@@ -457,7 +464,7 @@ void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
     list.blocks.reserve(n * first_size_ + kSlack); // or adding the slack would double it
     list.blocks.assign(blocks, blocks + n * first_size_);
     list.blocks.resize(n * first_size_ + kSlack);
-    if (second_size_ > 0) {
+    if (seconds) {
         list.seconds.reserve(n * second_size_ + kSlack);
         list.seconds.assign(seconds, seconds + n * second_size_);
         list.seconds.resize(n * second_size_ + kSlack);
@@ -480,6 +487,15 @@ void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks
     list.lent_blocks = blocks;
     list.lent_seconds = seconds;
     list.lent_ids = ids;
+    lends_blocks_ = true;
+    lends_seconds_ = lends_seconds_ || seconds;
+}
+
+void VLCInvertedLists::lend_seconds(size_t list_no, size_t n, const uint8_t* blocks,
+                                    const uint8_t* seconds, const uint8_t* ids, int id_bytes) {
+    set_list(list_no, n, blocks, nullptr, ids, id_bytes);
+    lists_[list_no].lent_seconds = seconds;
+    lends_seconds_ = lends_seconds_ || seconds;
 }
 
 size_t VLCInvertedLists::memory() const {

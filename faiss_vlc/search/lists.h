@@ -8,6 +8,7 @@
 #include <faiss/invlists/InvertedLists.h>
 
 #include <faiss_vlc/lib/aligned.h>
+#include <faiss_vlc/lib/paging.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/search/copies.h>
@@ -19,8 +20,8 @@ namespace faiss_vlc {
 /// of code_size bytes: get_codes() and add_entries() convert. Ids take 4 bytes while all of them
 /// fit (0 to 2^32 - 1), 8 from then on.
 ///
-/// Lists may be lent bytes of a mapped file. Whatever changes such a list copies it first; the
-/// others stay in the file.
+/// Lists may be lent bytes of a mapped file, or their second codes alone. Whatever changes such a
+/// list copies it first; the others stay in the file.
 ///
 /// What get_codes(), get_ids() and get_single_code() return are copies. They are valid until they
 /// are released, these lists change or are destroyed, whichever is first. Whoever asks for the same
@@ -139,9 +140,18 @@ struct VLCInvertedLists : faiss::InvertedLists {
     /// readable ones behind the blocks.
     void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
                    const uint8_t* ids, int id_bytes);
+    /// set_list(), but for the second codes: they are lent.
+    void lend_seconds(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
+                      const uint8_t* ids, int id_bytes);
     void hold_lent(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
-    /// Whether a list still lies in the file that it was lent from.
+    /// Whether a list, or its second codes, still lie in the file that they were lent from.
     bool is_lent(size_t list_no) const { return lists_.at(list_no).lent_blocks != nullptr; }
+    bool is_second_lent(size_t list_no) const { return lists_.at(list_no).lent_seconds != nullptr; }
+    /// For requests of blocks and of second codes; null where none were lent.
+    Residence* block_pages() const { return lends_blocks_ ? &block_pages_ : nullptr; }
+    Residence* second_pages() const { return lends_seconds_ ? &second_pages_ : nullptr; }
+    /// Before all second codes of a list are read.
+    void will_need_seconds(size_t list_no) const { will_need_seconds(lists_.at(list_no)); }
     /// A list's ids as stored.
     const uint8_t* raw_ids(size_t list_no) const {
         const List& list = lists_[list_no];
@@ -177,12 +187,15 @@ private:
     bool wide_ids_ = false;
     size_t first_size_ = 0, second_size_ = 0;
     uint64_t stamp_ = 0;
+    bool lends_blocks_ = false, lends_seconds_ = false; ///< some lists, at some time
+    mutable Residence block_pages_, second_pages_;
     mutable Copies codes_out_, ids_out_, single_codes_out_;
 
     void touch();
     void own_ids(List& list);
     void read_code(const List& list, size_t offset, uint8_t* code) const;
     void read_first(const List& list, size_t offset, uint8_t* code) const;
+    void will_need_seconds(const List& list) const;
     void detach(List& list);
     void write_code(List& list, size_t offset, const uint8_t* code);
     void move_block(uint8_t* block, int before, int after, int kept) const;

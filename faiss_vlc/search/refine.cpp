@@ -9,6 +9,22 @@ namespace faiss_vlc {
 Refine::Refine(const SearchScope& scope)
     : lists_(scope.lists), refinement_(scope.model), first_(scope.lists.first_size() + kChunk) {}
 
+void Refine::request(Place place, PageRequests& requests) const {
+    if (lists_.is_second_lent(place.list)) {
+        requests.add(lists_.second(place.list, place.offset), lists_.second_size());
+    }
+}
+
+void Refine::request(TopK& found, PageRequests& requests) const {
+    found.each([&](float, Place place) { request(place, requests); });
+}
+
+void Refine::request(const std::vector<Place>& places, PageRequests& requests) const {
+    for (const Place place : places) {
+        request(place, requests);
+    }
+}
+
 float Refine::estimate(Query& query, Place place) {
     lists_.copy_first(place.list, place.offset, first_.data());
     return query.refined(refinement_, int(place.list), first_.data(),

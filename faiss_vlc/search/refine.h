@@ -19,6 +19,10 @@ public:
     /// The same of places.
     void operator()(Query& query, std::vector<Place>& places, TopK& best);
 
+    /// Adds what the second codes of these lie in, where that is a file.
+    void request(TopK& found, PageRequests& requests) const;
+    void request(const std::vector<Place>& places, PageRequests& requests) const;
+
     /// The estimate of one vector, for the query that start() was called for.
     void start() { refinement_.forget(); }
     float estimate(Query& query, Place place);
@@ -28,6 +32,8 @@ private:
     Refinement refinement_;
     std::vector<uint8_t> first_; ///< a packed code, and what may be read behind it
     std::vector<Place> places_;
+
+    void request(Place place, PageRequests& requests) const;
 };
 
 } // namespace faiss_vlc

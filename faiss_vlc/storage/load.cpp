@@ -8,6 +8,7 @@
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/lib/half.h>
 #include <faiss_vlc/lib/limits.h>
+#include <faiss_vlc/lib/paging.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/storage/head.h>
@@ -404,7 +405,10 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
     return model;
 }
 
-void read_lists(const SectionReader& sections, const IndexHead& head, bool lend,
+/// What is left in the payload.
+enum class Lent { none, seconds, all };
+
+void read_lists(const SectionReader& sections, const IndexHead& head, Lent lent,
                 VLCInvertedLists& lists) {
     ByteReader r = sections.read(section::kLists);
     const uint32_t id_bytes = r.u32();
@@ -418,7 +422,7 @@ void read_lists(const SectionReader& sections, const IndexHead& head, bool lend,
     expect(total == head.ntotal, r, "sum of the list sizes", double(total), "ntotal");
     const uint8_t* ids =
             sections.view<uint8_t>(section::kIds, checked_mul(total, id_bytes, "size of the ids"));
-    if (lend && reinterpret_cast<uintptr_t>(ids) % id_bytes != 0) {
+    if (lent == Lent::all && reinterpret_cast<uintptr_t>(ids) % id_bytes != 0) {
         fail("%s: its ids are not aligned to their size", sections.payload().origin.c_str());
     }
     const uint8_t* codes = sections.view<uint8_t>(
@@ -428,10 +432,15 @@ void read_lists(const SectionReader& sections, const IndexHead& head, bool lend,
         seconds =
                 sections.view<uint8_t>(section::kSeconds, checked_mul(total, lists.second_size(),
                                                                       "size of the second codes"));
+        if (lent != Lent::none) {
+            read_at_random(seconds, total * lists.second_size());
+        }
     }
     for (uint32_t j = 0; j < head.m; j++) {
-        if (lend) {
+        if (lent == Lent::all) {
             lists.lend_list(j, sizes[j], codes, seconds, ids, int(id_bytes));
+        } else if (lent == Lent::seconds) {
+            lists.lend_seconds(j, sizes[j], codes, seconds, ids, int(id_bytes));
         } else {
             lists.set_list(j, sizes[j], codes, seconds, ids, int(id_bytes));
         }
@@ -441,13 +450,17 @@ void read_lists(const SectionReader& sections, const IndexHead& head, bool lend,
     }
 }
 
-/// `lend`: ids and codes are left in the payload.
-std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
+bool is_lent(Lent lent, const std::string& name) {
+    const bool is_second = name == section::kSeconds;
+    return lent == Lent::all ? is_second || name == section::kIds || name == section::kCodes
+                             : lent == Lent::seconds && is_second;
+}
+
+std::unique_ptr<IndexVLC> make_index(Payload payload, Lent lent) {
     const std::shared_ptr<const void> owner = payload.owner;
     const SectionReader sections(std::move(payload), known_sections());
     for (const Section& one : sections.sections()) {
-        if (!lend || (one.name != section::kIds && one.name != section::kCodes &&
-                      one.name != section::kSeconds)) {
+        if (!is_lent(lent, one.name)) {
             sections.verify(one.name);
         }
     }
@@ -457,11 +470,11 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
     std::unique_ptr<IndexVLC> index;
     if (head.trained) {
         index = std::make_unique<IndexVLC>(read_model(sections, head), parameters);
-        read_lists(sections, head, lend, index->lists());
+        read_lists(sections, head, lent, index->lists());
         if (sections.has(section::kAdded)) {
             index->lists().added = read_added(sections.read(section::kAdded));
         }
-        if (lend) {
+        if (lent != Lent::none) {
             index->lists().hold_lent(owner);
         }
     } else {
@@ -483,11 +496,15 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, bool lend) {
 } // namespace
 
 std::unique_ptr<IndexVLC> load_index(Payload payload) {
-    return make_index(std::move(payload), false);
+    return make_index(std::move(payload), Lent::none);
 }
 
 std::unique_ptr<IndexVLC> borrow_index(Payload payload) {
-    return make_index(std::move(payload), true);
+    return make_index(std::move(payload), Lent::all);
+}
+
+std::unique_ptr<IndexVLC> borrow_seconds(Payload payload) {
+    return make_index(std::move(payload), Lent::seconds);
 }
 
 } // namespace faiss_vlc

@@ -18,4 +18,8 @@ std::unique_ptr<IndexVLC> load_index(Payload payload);
 /// time does not depend on them unless the index was saved with a direct map.
 std::unique_ptr<IndexVLC> borrow_index(Payload payload);
 
+/// The same of second codes alone; all else is copied and compared. Without a second tier this is
+/// load_index().
+std::unique_ptr<IndexVLC> borrow_seconds(Payload payload);
+
 } // namespace faiss_vlc

@@ -206,6 +206,7 @@ void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {
     const uint64_t seconds = checked_mul(total, lists.second_size(), "size of the second codes");
     sections.add(section::kSeconds, kRequired, seconds, [&lists](ByteSink& sink) {
         for (size_t j = 0; j < lists.nlist; j++) {
+            lists.will_need_seconds(j);
             sink.write(lists.second(j, 0), lists.list_size(j) * lists.second_size());
         }
     });

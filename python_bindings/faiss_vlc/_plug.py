@@ -12,6 +12,8 @@ from faiss_vlc import swigvlc
 from faiss_vlc._index import PARAMETERS, IndexVLC
 from faiss_vlc._loader import faiss_extension
 
+IO_FLAG_MMAP_SECOND = swigvlc.IO_FLAG_MMAP_SECOND
+
 # FAISS's Python functions look these up in its extension at each call.
 _stock = {name: getattr(faiss_extension(), name) for name in (
     "clone_index", "downcast_index", "extract_index_ivf", "index_factory", "read_index", "try_extract_index_ivf",
@@ -64,13 +66,15 @@ def read_index(source, io_flags=0):
     ----------
     source : str, path or faiss.IOReader
     io_flags : int, optional
-        As FAISS's.
+        As FAISS's. Of a .vlc file ``faiss.IO_FLAG_MMAP`` leaves ids and codes in the file, and
+        ``faiss_vlc.IO_FLAG_MMAP_SECOND`` the second tier of codes alone: for sets larger than memory. The file may
+        be replaced or removed meanwhile, but not changed in place.
     """
     if isinstance(source, (str, os.PathLike)):
         return swigvlc.read_index(os.fspath(source), io_flags)
     if isinstance(source, faiss.IOReader):
         return swigvlc.read_index(source, io_flags)
-    return upgrade(_stock["read_index"](source, io_flags))
+    return upgrade(_stock["read_index"](source, io_flags & ~IO_FLAG_MMAP_SECOND))
 
 
 def train(index, x, queries):

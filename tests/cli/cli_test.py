@@ -120,6 +120,19 @@ class Works(Case):
         self.assertIn("portable", levels["simd_levels"])
         self.assertIn(levels["simd"], self.vlc("info", "--devices").stdout)
 
+    def test_mapped_search(self):
+        out, found = self.path("two.vlc"), {}
+        self.vlc("index", "--emb", BASE, "--factory", "VLC64b16+40", "--out", out)
+        for mapped in (None, "none", "second", "all"):
+            labels, distances = self.path(f"{mapped}.npy"), self.path(f"{mapped}_d.npy")
+            self.vlc("search", "--idx", out, "--queries", QUERY, "--k", 5, "--out", labels, "--distances", distances,
+                     *(["--mmap", mapped] if mapped else []))
+            found[mapped] = self.bytes(labels) + self.bytes(distances)
+        self.assertEqual(len(set(found.values())), 1)
+        wrong = self.vlc("search", "--idx", out, "--queries", QUERY, "--out", self.path("l.npy"), "--mmap", "first",
+                         code=2)
+        self.assertIn("expected none|second|all, got first", wrong.stderr)
+
     def test_default_m_formats_and_inner_product(self):
         x = np.load(BASE)[:3000].astype(np.float32)
         fvecs(self.path("x.fvecs"), x)

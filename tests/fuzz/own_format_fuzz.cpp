@@ -20,7 +20,9 @@ void load(const Bytes& bytes) {
         auto copy = std::make_shared<faiss_vlc::AlignedBuffer>(bytes.size() + 64);
         std::copy(bytes.begin(), bytes.end(), copy->data());
         std::memset(copy->data() + bytes.size(), 0, 64);
-        exercise(*faiss_vlc::borrow_index({{copy->data(), bytes.size()}, "fuzz", copy}));
+        const faiss_vlc::Payload payload = {{copy->data(), bytes.size()}, "fuzz", copy};
+        attempt([&] { exercise(*faiss_vlc::borrow_seconds(payload)); });
+        exercise(*faiss_vlc::borrow_index(payload));
     });
 }
 

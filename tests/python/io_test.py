@@ -45,8 +45,29 @@ class Files(unittest.TestCase):
     def test_flags(self):
         index = make(VLC)
         faiss.write_index(index, self.path)
-        for flags in (faiss.IO_FLAG_MMAP, faiss.IO_FLAG_READ_ONLY):
+        for flags in (faiss.IO_FLAG_MMAP, faiss.IO_FLAG_READ_ONLY, faiss_vlc.IO_FLAG_MMAP_SECOND):
             assert_same(faiss.read_index(self.path, flags).search(QUERIES, 5), index.search(QUERIES, 5))
+
+    def test_second_tier_in_the_file(self):
+        index = make("VLC16b6+20")
+        expected = index.search(QUERIES, 5)
+        faiss.write_index(index, self.path)
+        mapped = faiss.read_index(self.path, faiss_vlc.IO_FLAG_MMAP_SECOND)
+        self.assertLess(mapped.memory(), index.memory() - 20 * len(BASE))
+        assert_same(mapped.search(QUERIES, 5), expected)
+        os.remove(self.path)  # a file may go
+        mapped.add(BASE[:5])
+        index.add(BASE[:5])
+        assert_same(mapped.search(QUERIES, 5), index.search(QUERIES, 5))
+        other = make(KEYS[0])  # FAISS is not bothered with the flag
+        faiss.write_index(other, self.path)
+        again = faiss.read_index(self.path, faiss_vlc.IO_FLAG_MMAP_SECOND)
+        assert_same(again.search(QUERIES, 5), other.search(QUERIES, 5))
+        faiss.write_index(index, self.path)
+        with open(self.path, "r+b") as file:
+            file.truncate(os.path.getsize(self.path) - 1)
+        with self.assertRaises(RuntimeError):
+            faiss.read_index(self.path, faiss_vlc.IO_FLAG_MMAP_SECOND)
 
     def test_flags_of_writing(self):
         skip = 1 # storage of graphs: there is none here
