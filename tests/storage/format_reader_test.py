@@ -328,7 +328,8 @@ def search(payload, query, k, rounded):
             distance += q @ index.mean / index.scale
         found = zip(sign * distance, index.ids[here])
     best = sorted(found)[:k]
-    return [one[1] for one in best], np.array([sign * one[0] for one in best])
+    values = np.array([sign * one[0] for one in best])
+    return [one[1] for one in best], np.maximum(values, 0) if index.metric == 1 else values
 
 
 def check(stem):
