@@ -363,6 +363,13 @@ class FormatReader(unittest.TestCase):
         self.assertEqual(xxh64(b""), 0xEF46DB3751D8E999)
         self.assertEqual(xxh64(b"abc"), 0x44BC2CF5AD770999)
 
+    def test_pieces_of_levels(self):
+        codes = np.array([[0b1010, 0b1011, 0b110], [0b0001, 0b0100, 0b001]], np.uint8)
+        level = unpack_pieces(codes, np.array([7, 3, 0, 1]))
+        self.assertEqual(level.tolist(), [[0b1010110, 0b101, 0, 1], [0b0001001, 0b010, 0, 0]])
+        # three pieces of 4 bits take two bytes: the third lies above the first
+        self.assertEqual(unpack_pieces(np.array([[0x31, 0x02]], np.uint8), np.array([4, 4, 4])).tolist(), [[1, 2, 3]])
+
     def test_damage_is_noticed(self):
         with open(os.path.join(DATA, "golden_v1.vlc"), "rb") as f:
             good = f.read()
