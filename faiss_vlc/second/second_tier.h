@@ -86,8 +86,8 @@ struct SecondTier {
     float rest(uint32_t code) const;
     uint32_t encode_rest(double rest) const;
     /// The unit of `rest`, and `own` by factors. `rest` is what `own` has beside |r|^2: errors of
-    /// l (1/64 of |r|^2 is plenty), what both codes miss, and 2 <a, r^>, which is about
-    /// 2 |a| |r^| / sqrt(d) where the two have nothing to do with each other.
+    /// l or of words (1/16 of it is plenty), what both codes miss, and products of r1, e and a,
+    /// which are about 2 |x| |y| / sqrt(d) where the two have nothing to do with each other.
     float rest_unit(const SecondList& list, float scale) const {
         const float length = std::sqrt(list.square);
         return list.square * (1.0f / 16) + scale * scale +

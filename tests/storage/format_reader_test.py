@@ -165,10 +165,12 @@ def read_second(index, part):
     index.s = np.where(factors[:, 0] > 0, unit * 2.0 ** ((factors[:, 0] - 160.0) / 8), 0)
     level = unpack_pieces(codes, width) - (2.0**width - 1) / 2
     step = np.where(width > 0, sigma * np.array(STEPS)[width], 0)
+    index.by_decoding = factor_bytes == 1
     index.error = level * step * index.s[:, None] @ (rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    if index.metric == 0:
+    if index.by_decoding:
+        pass  # there is s alone
+    elif index.metric == 0:
         index.alpha = low + (high - low) * factors[:, 1] / 255
-        index.rest = None
     else:
         word = sum(factors[:, i] << 8 * (i - 1) for i in range(1, factor_bytes))
         index.alpha = low + (high - low) * (word & 15) / 15
@@ -184,14 +186,18 @@ def refined(index, q, here):
     anchors = index.base[index.list_of[here]]
     known = index.level[here] * index.step[index.frame_of[index.list_of[here]]] * index.scaled[here, None]
     known = np.array([r @ index.frame[f] for r, f in zip(known, index.frame_of[index.list_of[here]])])
+    if index.by_decoding:
+        decoded = anchors + known + index.error[here]
+        return decoded @ q if index.metric == 0 else ((q - decoded) ** 2).sum(1)
     dot = (1 + index.alpha[here]) * ((known + index.error[here]) @ q)
     if index.metric == 0:
         return anchors @ q + dot
-    square = index.length[here] ** 2 if index.factor_bytes else np.zeros(len(here))
-    usual = index.energy * np.maximum(index.spread, 1 / 64)[index.list_of[here]] ** 2
-    w, s = np.where(square > 0, square, usual), index.s[here]
-    unit = w / 64 + s**2 + (np.sqrt(w) + s) * np.linalg.norm(anchors, axis=1) * 2 / np.sqrt(len(q))
-    return ((q - anchors) ** 2).sum(1) - 2 * dot + square + index.rest[here] * unit
+    w, s = index.length[here] ** 2, index.s[here]
+    if index.words:
+        w = ((index.level[here] * index.step[0]) ** 2).sum(1)
+    root = np.sqrt(w)
+    unit = w / 16 + s**2 + (s * root + (root + s) * np.linalg.norm(anchors, axis=1)) * 2 / np.sqrt(len(q))
+    return ((q - anchors) ** 2).sum(1) - 2 * dot + w + index.rest[here] * unit
 
 
 def read(payload):
