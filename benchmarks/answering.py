@@ -52,7 +52,8 @@ def serve(index, queries, filters, lines=sys.stdin):
     n, reached = len(queries), {}
     for line in lines:
         words = line.split()
-        effort, threads, batch = (int(word) for word in words[:3])
+        effort = int(words[0]) if words[0].isdigit() else words[0]
+        threads, batch = (int(word) for word in words[1:3])
         limit = float(words[3])
         k = int(words[4]) if len(words) > 4 else 10
         name = words[5] if len(words) > 5 else "all"

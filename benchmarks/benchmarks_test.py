@@ -20,11 +20,13 @@ sys.path.insert(0, str(HERE / "datasets"))
 CLI = pathlib.Path(os.environ.get("VLC_CLI", HERE.parent / "build/release/vlc")).resolve()
 os.environ["VLC_BUILD"] = str(CLI.parent)
 
+import data_files  # noqa: E402
 import derive  # noqa: E402
 import kinds  # noqa: E402
 import peers  # noqa: E402
 import search_bench  # noqa: E402
 import synthetic  # noqa: E402
+import two_tiers  # noqa: E402
 from common import exact_neighbours  # noqa: E402
 
 SIFT = pathlib.Path(os.environ.get("VLC_TEST_DATA", HERE.parent / "tests/data")) / "sift20k"
@@ -57,6 +59,47 @@ class Curves(unittest.TestCase):
         found = search_bench.compare(ours, theirs)
         self.assertAlmostEqual(found["recall"], 0.49)
         self.assertAlmostEqual(found["ratio"], 300 / 50)
+
+
+class TwoTiers(unittest.TestCase):
+    def test_the_edge_of_recall_and_speed(self):
+        points = [{"recall": recall, "qps": qps} for recall, qps in
+                  ((0.9, 100), (0.95, 120), (0.9, 150), (0.99, 20), (0.98, 17), (0.5, 149))]
+        edge = [(p["recall"], p["qps"]) for p in two_tiers.frontier(points)]
+        self.assertEqual(edge, [(0.9, 150), (0.95, 120), (0.99, 20)])
+        near = [(p["recall"], p["qps"]) for p in two_tiers.frontier(points, slack=1.25)]
+        self.assertEqual(near, [(0.5, 149), (0.9, 150), (0.95, 120), (0.98, 17), (0.99, 20)])
+
+    def explored(self, recall, facts):
+        tried = two_tiers.explore(lambda effort: {"recall": recall(*effort.split(":")), "qps": 1}, facts)
+        return [p["effort"] for p in tried]
+
+    def test_more_is_tried_while_recall_grows(self):
+        most = {1: 0.5, 2: 0.9, 4: 0.9, 8: 0.9}
+        facts = {"efforts": [1, 2, 4, 8], "seconds": [], "chosen": []}
+        self.assertEqual(self.explored(lambda probes: most[int(probes)], facts), ["1", "2", "4"])
+        self.assertEqual(self.explored(lambda probes: 1 - 0.1 / int(probes), facts), ["1", "2", "4", "8"])
+        self.assertEqual(self.explored(lambda probes: 0.998, facts), ["1"])
+
+    def test_what_is_set_beside_nprobe(self):
+        facts = {"efforts": [1, 2], "seconds": [20, 40, 80, 160], "chosen": [0]}
+        tried = self.explored(lambda probes, second: 0.4 * int(probes) + min(int(second), 40) / 1000, facts)
+        self.assertEqual(tried, ["1:0", "2:0", "1:20", "2:20", "1:40", "2:40", "1:80", "2:80"])
+
+    def test_table(self):
+        curve = [{"recall": 0.94, "qps": 20000}, {"recall": 0.98, "qps": 5000}]
+        made = {"code_bytes": 96, "file_bytes": 105000, "train_seconds": 3, "add_seconds": 1, "curve": curve}
+        lines = two_tiers.table({"n": 1000, "indexes": {"VLC16b16+80": made}, "left_out": {"svs:": "no"}}).splitlines()
+        self.assertEqual(lines[2], "| VLC16b16+80 | 96 | 105.0 | 4 | 20,000 | 14,142 | 8,409 | 7,071 | 5,000 |  | .9800 |")
+        self.assertEqual(lines[-1], "Left out: svs: (no).")
+
+    def test_queries_and_rows_are_cut(self):
+        with tempfile.TemporaryDirectory() as out:
+            made = data_files.folder_of(SIFT, pathlib.Path(out), most=2000, most_queries=10)
+            base, queries = np.load(made / "base.npy"), np.load(made / "query.npy")
+            self.assertEqual((len(base), len(queries)), (2000, 10))
+            np.testing.assert_array_equal(np.load(made / "gt.npy")[:, :10], brute_force(base, queries, 10))
+            self.assertEqual(data_files.folder_of(SIFT, pathlib.Path(out), most_queries=500), SIFT)
 
 
 class Sizes(unittest.TestCase):

@@ -58,12 +58,14 @@ def normalized(x):
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-30))
 
 
-def folder_of(source, out, queries=None, metric="L2", most=0):
-    """The folder of a set, made under `out` unless `source` is one; `most` rows of the base at most."""
-    if source.is_dir() and not most:
+def folder_of(source, out, queries=None, metric="L2", most=0, most_queries=0):
+    """The folder of a set, made under `out` unless `source` is one; `most` rows of the base, `most_queries`
+    queries at most."""
+    whole = source.is_dir() and (source / "gt.npy").exists()
+    if whole and not most and not 0 < most_queries < len(np.load(source / "query.npy", mmap_mode="r")):
         return source
     name = source.stem if source.is_file() else source.name
-    target = out / (f"{name}-{most}" if most else name)
+    target = out / "-".join([name, *([str(most)] if most else []), *([f"{most_queries}q"] if most_queries else [])])
     made_of = [source / "base.npy", source / "query.npy"] if source.is_dir() else [source, *([queries] if queries else [])]
     if is_current(target / "facts.json", *made_of):
         return target
@@ -77,6 +79,8 @@ def folder_of(source, out, queries=None, metric="L2", most=0):
         base, found = read_rows(source), read_rows(queries)
     else:
         raise SystemExit(f"{source}: needs --queries")
+    if 0 < most_queries < len(found):
+        found, truth = found[:most_queries], truth if truth is None else truth[:most_queries]
     if most and most < len(base):
         base, truth = base[np.arange(most) * len(base) // most], None
     if metric == "cosine":

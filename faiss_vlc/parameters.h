@@ -23,8 +23,9 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     int m = 0;              ///< anchors (nlist); 0: about 4 sqrt(n) of the training set
     float bits_per_dim = 2; ///< code bits per dimension, 1/8 to 8; factors add 2 bytes a vector
     int bytes = 0;          ///< bytes per vector with factors, without ids; if set, rules over bits
-    float second_bits =
-            0;            ///< bits per dimension of a second tier; its factors add 3 bytes; 0: none
+    /// Code bits per dimension of a second tier, which orders the best by the first anew; its
+    /// factors add 3 bytes a vector. 0: there is one tier.
+    float second_bits = 0;
     int second_bytes = 0; ///< bytes of it with factors; if set, rules over second_bits
     AnchorGrid grid = AnchorGrid::automatic; ///< how anchors are stored; automatic: float16 where
                                              ///< int8 would add 5 % to the residuals' energy

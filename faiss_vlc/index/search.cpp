@@ -346,7 +346,8 @@ bool searches_on_device(const IndexVLC& index, const SearchScope& scope, idx_t n
            idx_t(scope.scanned_k(size_t(k))) <= DeviceSearch::kMostResults;
 }
 
-/// The device looks for as many as are refined, which the CPU does. Returns the vectors scanned.
+/// The device finds those that are to be refined, and the CPU refines them. `left` gets the queries
+/// that the device leaves out. Returns the vectors scanned.
 size_t search_and_refine(DeviceSearch& device, const IndexVLC& index, const SearchScope& scope,
                          const SearchBatch& batch, size_t probes, std::vector<int64_t>& left) {
     const auto many = idx_t(scope.scanned_k(size_t(batch.k)));

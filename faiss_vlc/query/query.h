@@ -95,10 +95,10 @@ public:
     float distance(float estimate) const { return in_metric_(base_, estimate); }
     /// And back (a bound for range_search).
     float estimate(float distance) const;
-    /// Within what estimates by the first tier are of vectors whose estimate by both is within
-    /// `bound`, nearly always.
+    /// A wider bound: nearly all vectors whose estimate by both tiers is within `bound` have one by
+    /// the first tier within this. For range searches, which scan by the first tier.
     float widened(float bound) const;
-    /// What SecondTier::range_slack is counted in near an estimate.
+    /// The unit of SecondTier::range_slack, for estimates near this one.
     float slack_unit(float estimate) const;
 
 private:

@@ -76,8 +76,8 @@ struct VLCInvertedLists : faiss::InvertedLists {
         return (list.lent_seconds ? list.lent_seconds : list.seconds.data()) +
                offset * second_size_;
     }
-    /// Bytes of a packed code in blocks, and of its second tier, which follow one another by
-    /// vector.
+    /// Bytes of a packed first code, which lies in a block, and of a second one; these lie one
+    /// vector after the other. 0: there is one tier.
     size_t first_size() const { return first_size_; }
     size_t second_size() const { return second_size_; }
     /// Writes an entry's packed first code.

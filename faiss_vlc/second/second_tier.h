@@ -15,16 +15,16 @@ namespace faiss_vlc {
 /// fine.
 ///   byte 0     s, the length of what the first code misses: unit * 2^((byte - 160) / 8); 0 is 0
 ///   inner products, byte 1: alpha = <r - r^, r^> / |r^|^2, in 255 equal steps from `low` to `high`
-///   L2, the others: 4 bits of alpha in 15 such steps, then `rest`: 11 or 19 bits, and in the
-///   highest a sign. They are the upper bits of a float32, after 115 << 23 was added, less 2^-12;
-///   see SecondTier::own
+///   L2, the others, lowest bits first: 4 bits of alpha in 15 such steps, 11 or 19 bits of the size
+///   of `rest`, and its sign. The size is a small float: its bits are the upper ones of a float32
+///   less 115 << 23, which has 2^-12 too much, so that 0 is 0 exactly. See SecondTier::own
 struct SecondFactors {
     float scale = 0; ///< s
     float alpha = 0;
     float rest = 0;
 };
 
-/// What of a list counts in the factors of second codes.
+/// What the unit of a second code's `rest` depends on: of its list, and of its first code.
 struct SecondList {
     float square = 0; ///< of levels |r|^2 as the factors say, of words |r1|^2
     float start = 0;  ///< |a|
@@ -52,14 +52,14 @@ struct SecondTier {
     int refined = 100;
     int64_t refined_base = 1;
     float growth = 1;
-    float range_slack = 0; ///< see Refinement
+    float range_slack = 0; ///< see Query::widened
 
     // derived
     std::vector<float> step, inverse_step; ///< per slot
     std::vector<int16_t> most;             ///< per slot, 2^b - 1
     std::vector<float> zero;               ///< per slot
     int rest_bits = 11;                    ///< without its sign
-    float start_share = 0;                 ///< 2 / sqrt(d)
+    float start_share = 0;                 ///< 2 / sqrt(d), see rest_unit
     PackedLevels packed;
 
     static constexpr int kUsualFactors = 3;
@@ -85,7 +85,9 @@ struct SecondTier {
     int encode_alpha(double alpha) const;
     float rest(uint32_t code) const;
     uint32_t encode_rest(double rest) const;
-    /// The unit of `rest`, and `own` by factors.
+    /// The unit of `rest`, and `own` by factors. `rest` is what `own` has beside |r|^2: errors of
+    /// l or of words (1/16 of it is plenty), what both codes miss, and products of r1, e and a,
+    /// which are about 2 |x| |y| / sqrt(d) where the two have nothing to do with each other.
     float rest_unit(const SecondList& list, float scale) const {
         const float length = std::sqrt(list.square);
         return list.square * (1.0f / 16) + scale * scale +

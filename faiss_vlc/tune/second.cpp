@@ -215,6 +215,7 @@ std::vector<uint8_t> code_rows(const Sample& sample, const Anchors& anchors, con
     return codes;
 }
 
+/// From the sample's alphas but the wildest at both ends, and a quarter more.
 void set_alphas(std::vector<double> alpha, SecondTier& tier) {
     std::sort(alpha.begin(), alpha.end());
     const size_t tail = alpha.size() / 500;
@@ -224,7 +225,8 @@ void set_alphas(std::vector<double> alpha, SecondTier& tier) {
     tier.high = float(std::clamp(high + margin, double(tier.low) + 1e-3, 10.0));
 }
 
-/// What ordering all candidates of a trial anew shows: which ranks by the first tier the best have.
+/// What ordering all candidates of a trial anew shows: the ranks by the first tier of those that
+/// are best by both.
 struct Ranks10 {
     std::vector<int> few, many; ///< of the best 10 and 40 of all queries
     std::vector<double> slack;  ///< of the best 10, see Query::widened

@@ -53,7 +53,7 @@ def xxh64(data):
 
 
 KNOWN = """index parameters parameters.2 parameters.3 training energy lattice anchors routing spread frame sigma layout words
-estimator rank lists ids codes""".split()
+estimator rank second lists ids codes seconds""".split()
 
 
 def sections(payload):
@@ -132,6 +132,74 @@ def read_words(index, part, lists):
         index.factors <<= 8
 
 
+def unpack_pieces(codes, width):
+    """Levels (n, axes) of second codes (n, bytes): pieces of 8, 4, 2 and 1 bits."""
+    level = np.zeros((len(codes), len(width)), np.int64)
+    first = 0
+    for size in (8, 4, 2, 1):
+        those = np.flatnonzero(width & size)
+        count = -(-len(those) * size // 8)
+        for i, axis in enumerate(those):
+            bits = codes[:, first + i % count] >> (i // count * size) & ((1 << size) - 1)
+            level[:, axis] += bits.astype(np.int64) << (width[axis] & (size - 1))
+        first += count
+    return level
+
+
+def read_second(index, part):
+    """Sets error, the decoded part of the second tier (ntotal, d), and what its factors say. Returns a code's bytes."""
+    index.second = "second" in part
+    if not index.second:
+        index.error = np.zeros((index.ntotal, len(index.mean)))
+        return 0
+    d = len(index.mean)
+    code_bytes, factor_bytes, axes, index.refined, index.refined_base, index.growth, _, unit, low, high = (
+        struct.unpack_from("<IIIIq5f", part["second"])
+    )
+    width = np.frombuffer(part["second"], "u1", axes, 44)
+    sigma = np.frombuffer(part["second"], "<f4", axes, 44 + axes).astype(np.float64)
+    rows = np.frombuffer(part["second"], "i1", axes * d, 44 + 5 * axes).reshape(axes, d)
+    assert len(part["second"]) == 44 + (5 + d) * axes
+    codes = np.frombuffer(part["seconds"], "u1").reshape(index.ntotal, code_bytes + factor_bytes)
+    factors = codes[:, code_bytes:].astype(np.uint32)
+    index.s = np.where(factors[:, 0] > 0, unit * 2.0 ** ((factors[:, 0] - 160.0) / 8), 0)
+    level = unpack_pieces(codes, width) - (2.0**width - 1) / 2
+    step = np.where(width > 0, sigma * np.array(STEPS)[width], 0)
+    index.by_decoding = factor_bytes == 1
+    index.error = level * step * index.s[:, None] @ (rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    if index.by_decoding:
+        pass  # there is s alone
+    elif index.metric == 0:
+        index.alpha = low + (high - low) * factors[:, 1] / 255
+    else:
+        word = sum(factors[:, i] << 8 * (i - 1) for i in range(1, factor_bytes))
+        index.alpha = low + (high - low) * (word & 15) / 15
+        bits = 8 * factor_bytes - 13
+        size = ((word >> 4 & (1 << bits) - 1) << (27 - bits)) + np.uint32(115 << 23)
+        size = size.astype("<u4").view("<f4") - 2.0**-12
+        index.rest = np.where(word >> (4 + bits), -size, size)
+    return code_bytes + factor_bytes
+
+
+def refined(index, q, here):
+    """The estimates of some vectors by both tiers: squared distances, or products, in lattice units."""
+    anchors = index.base[index.list_of[here]]
+    known = index.level[here] * index.step[index.frame_of[index.list_of[here]]] * index.scaled[here, None]
+    known = np.array([r @ index.frame[f] for r, f in zip(known, index.frame_of[index.list_of[here]])])
+    if index.by_decoding:
+        decoded = anchors + known + index.error[here]
+        return decoded @ q if index.metric == 0 else ((q - decoded) ** 2).sum(1)
+    dot = (1 + index.alpha[here]) * ((known + index.error[here]) @ q)
+    if index.metric == 0:
+        return anchors @ q + dot
+    w, s = index.length[here] ** 2, index.s[here]
+    if index.words:
+        w = ((index.level[here] * index.step[0]) ** 2).sum(1)
+    root = np.sqrt(w)
+    unit = w / 16 + s**2 + (s * root + (root + s) * np.linalg.norm(anchors, axis=1)) * 2 / np.sqrt(len(q))
+    return ((q - anchors) ** 2).sum(1) - 2 * dot + w + index.rest[here] * unit
+
+
 def read(payload):
     """The index of a payload as FORMAT.md describes it: its model, and per vector list, id, residual and factors."""
     part = sections(payload)
@@ -165,6 +233,7 @@ def read(payload):
     index.level = np.zeros((index.ntotal, axes))
     index.factors = np.zeros(index.ntotal, np.uint16)
     index.words = "words" in part
+    code_size -= read_second(index, part)
     (read_words if index.words else read_levels)(index, part, blocks(codes, sizes, code_size))
     factors = index.factors
     bits = ((factors >> 5).astype(np.uint32) << 16) + np.uint32(121 << 23)
@@ -186,7 +255,7 @@ def decode(payload):
         here = index.list_of == j
         f = index.frame_of[j]
         residual = index.level[here] * index.step[f] * index.scaled[here, None]
-        lattice = index.base[j] + residual @ index.frame[f]
+        lattice = index.base[j] + residual @ index.frame[f] + index.error[here]
         out[here] = lattice / index.scale + index.mean
     return out[np.argsort(index.ids)]
 
@@ -219,7 +288,7 @@ def search(payload, query, k, rounded):
     q = (query - (index.mean if index.metric == 1 else 0)) * index.scale
     found = []
     for j in ranks(index, query)[: index.nprobe]:
-        here = index.list_of == j
+        here = np.flatnonzero(index.list_of == j)
         g, length = index.gamma[here], index.length[here]
         square = length**2
         miss = 1 - g
@@ -255,9 +324,18 @@ def search(payload, query, k, rounded):
             penalty = index.c * miss * norm * square / np.sqrt(index.energy)
             estimate = np.maximum(to_anchor - norm * length, to_anchor + penalty - share * dot)
             distance = (q @ (index.mean * index.scale) - estimate) / index.scale**2
-        found += zip(-distance if index.metric == 0 else distance, index.ids[here])
+        found += zip(-distance if index.metric == 0 else distance, index.ids[here], here)
+    sign = -1 if index.metric == 0 else 1
+    if index.second:
+        many = index.refined * max(1, k / 10) ** index.growth * max(1, index.ntotal / index.refined_base) ** 0.25
+        here = np.array([at for _, _, at in sorted(found)[: max(k, int(np.ceil(many)))]])
+        distance = refined(index, q, here) / index.scale**2
+        if index.metric == 0:
+            distance += q @ index.mean / index.scale
+        found = zip(sign * distance, index.ids[here])
     best = sorted(found)[:k]
-    return [i for _, i in best], np.array([-v if index.metric == 0 else v for v, _ in best])
+    values = np.array([sign * one[0] for one in best])
+    return [one[1] for one in best], np.maximum(values, 0) if index.metric == 1 else values
 
 
 def check(stem):
@@ -290,6 +368,13 @@ class FormatReader(unittest.TestCase):
     def test_checksum(self):
         self.assertEqual(xxh64(b""), 0xEF46DB3751D8E999)
         self.assertEqual(xxh64(b"abc"), 0x44BC2CF5AD770999)
+
+    def test_pieces_of_levels(self):
+        codes = np.array([[0b1010, 0b1011, 0b110], [0b0001, 0b0100, 0b001]], np.uint8)
+        level = unpack_pieces(codes, np.array([7, 3, 0, 1]))
+        self.assertEqual(level.tolist(), [[0b1010110, 0b101, 0, 1], [0b0001001, 0b010, 0, 0]])
+        # three pieces of 4 bits take two bytes: the third lies above the first
+        self.assertEqual(unpack_pieces(np.array([[0x31, 0x02]], np.uint8), np.array([4, 4, 4])).tolist(), [[1, 2, 3]])
 
     def test_damage_is_noticed(self):
         with open(os.path.join(DATA, "golden_v1.vlc"), "rb") as f:

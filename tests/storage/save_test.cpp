@@ -348,6 +348,23 @@ TEST(Save, APlainReaderDecodesAlike) {
                     }
                 }
             }
+            for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+                for (const int bytes : {1, 4}) {
+                    for (const int second : {4, 9, 40}) { // 40: up to 8 bits a dimension
+                        VLCParameters params = quick(5, bytes);
+                        params.codec = bytes > kFactorBytes ? Codec::lattice : Codec::block;
+                        params.grid = grid;
+                        params.second_bytes = second;
+                        IndexVLC index(d, params, metric);
+                        index.train(150, x.data());
+                        const std::string name = start + std::to_string(bytes) + "+" +
+                                                 std::to_string(second) + "_" +
+                                                 std::to_string(metric);
+                        give(index, x, name);
+                        give_search(index, x, name);
+                    }
+                }
+            }
         }
     }
     EXPECT_EQ(std::system(command.c_str()), 0);
