@@ -172,7 +172,8 @@ def facts_table(r: Report) -> str:
             ("lists read by default (nprobe)", number(r.nprobe)),
             ("vectors in a list: least, median, most",
              f"{number(sizes.min())}, {number(np.median(sizes))}, {number(sizes.max())}"),
-            ("bytes of a code", number(r.code_size)), ("of these for factors", number(r.code.factor_bytes)),
+            ("bytes of a code", number(r.code_size)), ("of these for the second tier", number(r.second_size)),
+            ("bytes for factors of the first tier" if r.second_size else "of these for factors", number(r.code.factor_bytes)),
             ("codes of", "words" if r.code.words else "levels"), ("bytes of the file", number(r.file_bytes))]
     if r.training:
         rows += [("vectors trained on", number(r.training.vectors)), ("iterations", number(r.training.iterations)),
