@@ -515,8 +515,16 @@ struct VLCScanner : faiss::InvertedListScanner {
           padded_(index.code_size + 64) {
         keep_max = index.metric_type == faiss::METRIC_INNER_PRODUCT;
         code_size = index.code_size;
+        if (model_.second) {
+            refinement_ = std::make_unique<Refinement>(model_);
+        }
     }
-    void set_query(const float* x) override { usable_ = query_.set(x); }
+    void set_query(const float* x) override {
+        usable_ = query_.set(x);
+        if (refinement_) {
+            refinement_->forget();
+        }
+    }
     void set_list(idx_t list, float /*coarse_dis*/) override {
         list_no = list;
         scan_ = usable_ ? &query_.list(int(list)) : nullptr;
@@ -528,7 +536,7 @@ struct VLCScanner : faiss::InvertedListScanner {
         }
         std::copy_n(code, code_size, padded_.begin());
         if (model_.second) {
-            return query_.distance(query_.refined(int(list_no), padded_.data(),
+            return query_.distance(query_.refined(*refinement_, int(list_no), padded_.data(),
                                                   &padded_[size_t(model_.layout.code_size())]));
         }
         float estimate[kBlock];
@@ -539,6 +547,7 @@ struct VLCScanner : faiss::InvertedListScanner {
 private:
     const Model& model_;
     mutable Query query_;
+    std::unique_ptr<Refinement> refinement_; ///< null: there is one tier
     mutable std::vector<uint8_t> padded_;
     const ListScan* scan_ = nullptr;
     bool usable_ = false;

@@ -121,10 +121,14 @@ float Model::code_scale(int j, const uint8_t* code) const {
                    : 1.0f;
 }
 
+float Model::first_square(const uint8_t* code, float energy) const {
+    const float l = layout.factor_bytes > 0 ? decode_length(factors_of(code)) : 0.0f;
+    return l * l * energy;
+}
+
 SecondList Model::second_list(int j, const uint8_t* code) const {
     const float unit = estimator.length_unit(spread[j]);
-    const float l = layout.factor_bytes > 0 ? decode_length(factors_of(code)) : 0.0f;
-    return {l * l * (unit * unit), unit * unit, derived_.start_norm[j]};
+    return {first_square(code, unit * unit), unit * unit, derived_.start_norm[j]};
 }
 
 void Model::start_of(int j, float* out) const {

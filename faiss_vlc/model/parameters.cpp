@@ -14,7 +14,7 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kSecondFactors = SecondTier::kMostFactors;
+constexpr int kSecondFactors = SecondTier::kUsualFactors;
 constexpr uint32_t kMaxText = 1 << 16; ///< characters of a parameter in a file
 
 void expect(bool ok, const char* name, double met, const char* expected) {
@@ -69,7 +69,7 @@ void VLCParameters::check(int d) const {
 }
 
 int VLCParameters::second_size(int d) const {
-    const int most = d + kSecondFactors;
+    const int most = d + kSecondFactors + 1; // 8 bits a dimension
     const int asked = second_bytes > 0 ? second_bytes
                       : second_bits > 0
                               ? int(std::ceil(double(d) * second_bits / 8)) + kSecondFactors

@@ -104,9 +104,6 @@ bool Query::set(const float* x) {
     unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
-    if (refinement_) {
-        refinement_->forget();
-    }
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         set_product_terms();
     }
@@ -241,24 +238,19 @@ const ListScan& Query::list(int j) {
     return scan_;
 }
 
-float Query::refined(int j, const uint8_t* first, const uint8_t* second) {
-    if (!refinement_) {
-        refinement_ = std::make_unique<Refinement>(model_);
+float Query::refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second) {
+    if (!by.has_query()) {
+        by.set_query(scaled_.data(), unit_);
     }
-    if (!refinement_->has_query()) {
-        refinement_->set_query(scaled_.data(), unit_);
+    if (!by.has_list(j)) {
+        const int frame = model_.group[j];
+        if (!by.has_frame(frame)) {
+            by.set_frame(frame, rotated(frame));
+        }
+        by.set_list(j, scan_.inner_product ? -model_.anchor_dot(lattice_.data(), j)
+                                           : model_.anchor_distance(lattice_.data(), j));
     }
-    if (refinement_->list() != j) {
-        const float* y = rotated(model_.group[j]);
-        const bool product = scan_.inner_product;
-        refinement_->set_list(
-                j, y,
-                product ? zero_.data()
-                        : &model_.derived().anchor_rotated[size_t(j) * model_.slots()],
-                product ? -model_.anchor_dot(lattice_.data(), j)
-                        : model_.anchor_distance(lattice_.data(), j));
-    }
-    return refinement_->estimate(first, second);
+    return by.estimate(first, second);
 }
 
 float Query::slack_unit(float estimate) const {

@@ -88,9 +88,9 @@ public:
     /// which shares the tables of words.
     const ListScan& list(int j);
 
-    /// The estimate by both tiers, of a model that has them, see Refinement: first and second code
-    /// of a vector of list j.
-    float refined(int j, const uint8_t* first, const uint8_t* second);
+    /// The estimate by both tiers, of a model that has them: first and second code of a vector of
+    /// list j. `by` was told to forget() since it was used for another query.
+    float refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second);
 
     float distance(float estimate) const { return in_metric_(base_, estimate); }
     /// And back (a bound for range_search).
@@ -122,7 +122,6 @@ private:
     float dot_scale_ = 0;                ///< of the query itself, inner products
     int frame_ = -1;                     ///< that the query's side is prepared for, inner products
     std::unique_ptr<LevelQuery> levels_; ///< null: codes of words
-    std::unique_ptr<Refinement> refinement_; ///< null until something was refined
     std::unique_ptr<WordTables> own_words_;
     WordTables* words_;       ///< null: codes of levels
     int64_t words_made_ = -1; ///< for this query, as WordTables::made() counts, inner products

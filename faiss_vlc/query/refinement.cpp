@@ -1,37 +1,52 @@
 #include <faiss_vlc/query/refinement.h>
 
+#include <algorithm>
+
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
 
 Refinement::Refinement(const Model& model)
-    : model_(model), tier_(*model.second), turned_(size_t(tier_.slots())),
-      residual_(size_t(model.slots())), second_(tier_.packed, tier_.slots(), tier_.most.data()) {
-    if (!model.layout.has_words()) {
-        levels_ = std::make_unique<LevelWeights>(model.derived().packed, model.slots(),
-                                                 model.derived().levels_less_one.data());
-    }
+    : model_(model), tier_(*model.second), y_(model.frames.size()), turned_(size_t(tier_.slots())),
+      second_(tier_.packed, tier_.slots(), tier_.most.data()),
+      first_(model.layout.has_words() ? 0 : model.frames.size()), is_ready_(model.frames.size()) {}
+
+void Refinement::forget() {
+    has_query_ = false;
+    list_ = -1;
+    std::fill(is_ready_.begin(), is_ready_.end(), false);
 }
 
 void Refinement::set_query(const int16_t* scaled, float unit) {
     tier_.frame.rotate(scaled, unit, turned_.data());
     second_.set(turned_.data(), tier_.step.data());
-    is_set_ = true;
-    list_ = -1;
+    has_query_ = true;
 }
 
-void Refinement::set_list(int j, const float* y, const float* base, float list_distance) {
-    for (size_t s = 0; s < residual_.size(); s++) {
-        residual_[s] = y[s] - base[s];
+void Refinement::set_frame(int frame, const float* y) {
+    const auto at = size_t(frame);
+    y_[at] = y;
+    if (!first_.empty()) {
+        if (!first_[at]) {
+            first_[at] = std::make_unique<LevelWeights>(model_.derived().packed, model_.slots(),
+                                                        model_.derived().levels_less_one.data());
+        }
+        first_[at]->set(y, &model_.derived().step[at * size_t(model_.slots())]);
     }
-    if (levels_) {
-        levels_->set(residual_.data(), model_.steps_of(j));
-    }
-    list_ = j;
+    is_ready_[at] = true;
+}
+
+void Refinement::set_list(int j, float list_distance) {
+    const float unit = model_.estimator.length_unit(model_.spread[size_t(j)]);
+    in_list_ = {0, unit * unit, model_.derived().start_norm[size_t(j)]};
     list_distance_ = list_distance;
+    list_ = j;
+    const size_t frame = model_.group[size_t(j)];
+    in_frame_ = y_[frame];
+    levels_ = first_.empty() ? nullptr : first_[frame].get();
 }
 
-/// <q - a, r1> or <q, r1>.
+/// <q, r1>
 float Refinement::first_dot(const uint8_t* code) const {
     const float scale = model_.code_scale(list_, code);
     if (levels_) {
@@ -41,7 +56,7 @@ float Refinement::first_dot(const uint8_t* code) const {
     float lane[kLanes] = {};
     for (int b = 0; b < layout.blocks(); b++) {
         for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
-            lane[s % kLanes] += float(model_.codebook.at(s, code[b])) * residual_[size_t(s)];
+            lane[s % kLanes] += float(model_.codebook.at(s, code[b])) * in_frame_[s];
         }
     }
     return scale * model_.codebook.unit * add_lanes(lane);
@@ -57,7 +72,9 @@ float Refinement::estimate(const uint8_t* first, const uint8_t* second) const {
     if (tier_.inner_product()) {
         return list_distance_ - product;
     }
-    return list_distance_ - 2.0f * product + tier_.own(model_.second_list(list_, first), factors);
+    SecondList list = in_list_;
+    list.square = model_.first_square(first, list.energy);
+    return list_distance_ - 2.0f * product + tier_.own(list, factors);
 }
 
 } // namespace faiss_vlc

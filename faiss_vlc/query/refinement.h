@@ -18,32 +18,36 @@ class Refinement {
 public:
     explicit Refinement(const Model& model);
 
-    /// Of another query from now on.
-    void forget() {
-        is_set_ = false;
-        list_ = -1;
-    }
-    bool has_query() const { return is_set_; }
-    int list() const { return list_; }
+    /// Another query is to come.
+    void forget();
+    bool has_query() const { return has_query_; }
+    bool has_frame(int frame) const { return is_ready_[size_t(frame)]; }
+    bool has_list(int j) const { return list_ == j; }
 
     /// The query, scaled as Frame::quantize does.
     void set_query(const int16_t* scaled, float unit);
-    /// A list of it: its residual or itself (L2 or inner products) in the list's frame is y - base
-    /// (float slots each), its distance from the anchor |q - a|^2 or -<q, a>.
-    void set_list(int j, const float* y, const float* base, float list_distance);
+    /// Its coordinates in a frame of the first tier (float slots; they have to live on).
+    void set_frame(int frame, const float* y);
+    /// A list of a frame that was set, at the distance |q - a|^2 or -<q, a>.
+    void set_list(int j, float list_distance);
 
     float estimate(const uint8_t* first, const uint8_t* second) const;
 
 private:
     const Model& model_;
     const SecondTier& tier_;
-    bool is_set_ = false;
+    bool has_query_ = false;
     int list_ = -1;
     float list_distance_ = 0;
-    std::vector<float> turned_;   ///< slots of the second tier
-    std::vector<float> residual_; ///< slots of the first
+    SecondList in_list_;
+    std::vector<const float*> y_;          ///< per frame
+    const float* in_frame_ = nullptr;      ///< of the list
+    const LevelWeights* levels_ = nullptr; ///< of the list's frame
+    std::vector<float> turned_;            ///< slots of the second tier
     LevelWeights second_;
-    std::unique_ptr<LevelWeights> levels_; ///< of the first tier; null: words
+    /// Per frame; none of words, and null until a query asked for the frame.
+    std::vector<std::unique_ptr<LevelWeights>> first_;
+    std::vector<bool> is_ready_; ///< per frame, for this query
 
     float first_dot(const uint8_t* code) const;
 };

@@ -7,11 +7,12 @@
 namespace faiss_vlc {
 
 Refine::Refine(const SearchScope& scope)
-    : lists_(scope.lists), first_(scope.lists.first_size() + kChunk) {}
+    : lists_(scope.lists), refinement_(scope.model), first_(scope.lists.first_size() + kChunk) {}
 
 float Refine::estimate(Query& query, Place place) {
     lists_.copy_first(place.list, place.offset, first_.data());
-    return query.refined(int(place.list), first_.data(), lists_.second(place.list, place.offset));
+    return query.refined(refinement_, int(place.list), first_.data(),
+                         lists_.second(place.list, place.offset));
 }
 
 void Refine::operator()(Query& query, TopK& found, TopK& best) {
@@ -21,6 +22,7 @@ void Refine::operator()(Query& query, TopK& found, TopK& best) {
 }
 
 void Refine::operator()(Query& query, std::vector<Place>& places, TopK& best) {
+    start();
     for (const Place place : places) { // they lie anywhere
         const auto* code = reinterpret_cast<const char*>(lists_.second(place.list, place.offset));
         for (size_t at = 0; at < lists_.second_size(); at += 64) {

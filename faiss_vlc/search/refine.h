@@ -19,11 +19,13 @@ public:
     /// The same of places.
     void operator()(Query& query, std::vector<Place>& places, TopK& best);
 
-    /// The estimate of one vector.
+    /// The estimate of one vector, for the query that start() was called for.
+    void start() { refinement_.forget(); }
     float estimate(Query& query, Place place);
 
 private:
     const VLCInvertedLists& lists_;
+    Refinement refinement_;
     std::vector<uint8_t> first_; ///< a packed code, and what may be read behind it
     std::vector<Place> places_;
 };

@@ -61,7 +61,8 @@ void SecondTier::finish() {
             inverse_step[s] = step[s] > 0 ? 1.0f / step[s] : 0.0f;
         }
     }
-    start_share = 4.0f / std::sqrt(float(frame.d));
+    rest_bits = factor_bytes > 3 ? 19 : 11;
+    start_share = 2.0f / std::sqrt(float(frame.d));
     packed = layout.packed();
 }
 
@@ -100,22 +101,30 @@ float SecondTier::alpha(int code) const {
     return low + (high - low) * (float(code) / (inner_product() ? 255.0f : 15.0f));
 }
 
-float SecondTier::rest(int code) {
-    const uint32_t bits = (uint32_t(code & 0x7ff) << 16) + kRestBias;
+float SecondTier::rest(uint32_t code) const {
+    const uint32_t size = code & ((1u << rest_bits) - 1);
+    const uint32_t bits = (size << (27 - rest_bits)) + kRestBias;
     float value;
     std::memcpy(&value, &bits, 4);
     value -= kRestZero;
-    return code & 0x800 ? -value : value;
+    return code >> rest_bits ? -value : value;
 }
 
-int SecondTier::encode_rest(double rest) {
-    constexpr double kMost = 15.9; // the largest is 16 - 1 / 16 - 2^-12
+uint32_t SecondTier::encode_rest(double rest) const {
+    constexpr double kMost = 15.99;
     const double size = std::fabs(rest);
     const float shifted = float(size < kMost ? size : kMost) + kRestZero;
+    const int drop = 27 - rest_bits; // 4 bits of exponent, the others of mantissa
     uint32_t bits;
     std::memcpy(&bits, &shifted, 4);
-    const uint32_t code = std::min<uint32_t>((bits - kRestBias + (1u << 15)) >> 16, 0x7ff);
-    return int(code) | (rest < 0 ? 0x800 : 0);
+    const uint32_t code =
+            std::min((bits - kRestBias + (1u << (drop - 1))) >> drop, (1u << rest_bits) - 1);
+    return code | (rest < 0 ? 1u << rest_bits : 0u);
+}
+
+int SecondTier::factors_of(int d, int code_size, bool inner_product) {
+    constexpr double kFine = 6.5; // bits a dimension from which `rest` would be coarser than codes
+    return inner_product ? 2 : double(code_size - kUsualFactors) * 8 >= kFine * d ? 4 : 3;
 }
 
 SecondFactors SecondTier::factors(const uint8_t* code) const {
@@ -123,8 +132,9 @@ SecondFactors SecondTier::factors(const uint8_t* code) const {
     if (inner_product()) {
         return {scale(at[0]), alpha(at[1]), 0};
     }
-    const int both = at[1] | at[2] << 8;
-    return {scale(at[0]), alpha(both & 15), rest(both >> 4)};
+    const uint32_t both =
+            at[1] | uint32_t(at[2]) << 8 | (factor_bytes > 3 ? uint32_t(at[3]) << 16 : 0u);
+    return {scale(at[0]), alpha(int(both & 15)), rest(both >> 4)};
 }
 
 void SecondTier::decode_add(const uint8_t* code, float* out) const {
@@ -183,12 +193,12 @@ void SecondCoder::encode(const float* anchor, const float* residual, const float
     std::fill(error_.begin(), error_.end(), 0.0f); // becomes e^
     tier.decode_add(code, error_.data());
 
-    double known = 0, along = 0, cross = 0; // |r^|^2, <r - r^, r^>, <a, e^>
+    double known = 0, along = 0, cross = 0; // |r^|^2, <r - r^, r^>, <a, r^>
     for (int k = 0; k < d; k++) {
         const double r = double(decoded[k]) + error_[size_t(k)];
         known += r * r;
         along += (double(residual[k]) - r) * r;
-        cross += double(anchor[k]) * error_[size_t(k)];
+        cross += double(anchor[k]) * r;
     }
     alpha = known > 0 ? along / known : 0;
     const int near = tier.encode_alpha(alpha);
@@ -200,49 +210,55 @@ void SecondCoder::encode(const float* anchor, const float* residual, const float
     const double own = (1 + 2 * met) * known + 2 * (1 + met) * cross;
     const double unit = tier.rest_unit(list, by);
     const double rest = unit > 0 ? (own - double(list.square)) / unit : 0;
-    const int both = near | SecondTier::encode_rest(rest) << 4;
-    factors[1] = uint8_t(both);
-    factors[2] = uint8_t(both >> 8);
+    const uint32_t both = uint32_t(near) | tier.encode_rest(rest) << 4;
+    for (int i = 1; i < tier.factor_bytes; i++) {
+        factors[i] = uint8_t(both >> 8 * (i - 1));
+    }
 }
 
 LevelWeights::LevelWeights(const PackedLevels& packed, int slots, const int16_t* most)
-    : packed_(packed), slots_(slots), most_(most), product_(size_t(slots)),
+    : packed_(packed), slots_(slots), most_(most), product_(size_t(slots)), rounded_(size_t(slots)),
       weight_(packed.slot.size()) {
     for (const uint8_t up : packed.up) {
         most_up_ = std::max(most_up_, float(1 << up));
+    }
+    for (size_t i = 0; i < packed.slot.size(); i++) {
+        if (packed.slot[i] >= 0) {
+            places_.push_back({int32_t(i), packed.slot[i], packed.up[i]});
+        }
     }
 }
 
 void LevelWeights::set(const float* y, const float* step) {
     constexpr float kMostSum = 2.0e9f; // and what rounding adds, within 31 bits
-    float largest = 0, lane[kLanes] = {};
+    float most[kLanes] = {}, lane[kLanes] = {};
     for (int s = 0; s < slots_; s += kLanes) {
         for (int i = 0; i < kLanes; i++) {
             const float v = y[s + i] * step[s + i];
             const float size = std::fabs(v);
             product_[size_t(s + i)] = v;
-            largest = std::max(largest, size);
+            most[i] = size > most[i] ? size : most[i];
             lane[i] += size * float(most_[s + i]);
         }
     }
-    const float sum = add_lanes(lane);
-    if (!(largest > 0) || !(sum < std::numeric_limits<float>::max())) {
-        std::fill(weight_.begin(), weight_.end(), int16_t(0));
-        unit_ = half_ = 0;
-        return;
-    }
-    const float scale = std::min(std::floor(32767.0f / most_up_) / largest, kMostSum / sum);
+    const float largest = *std::max_element(most, most + kLanes), sum = add_lanes(lane);
+    const bool usable = largest > 0 && sum < std::numeric_limits<float>::max();
+    const float scale =
+            usable ? std::min(std::floor(32767.0f / most_up_) / largest, kMostSum / sum) : 0.0f;
     int64_t half = 0;
-    for (size_t i = 0; i < weight_.size(); i++) {
-        const int s = packed_.slot[i];
-        if (s < 0) {
-            continue; // it stays 0
+    for (int s = 0; s < slots_; s += kLanes) {
+        int32_t some = 0; // within 2^24 a lane
+        for (int i = 0; i < kLanes; i++) {
+            const int32_t weight = round_even(product_[size_t(s + i)] * scale);
+            rounded_[size_t(s + i)] = weight;
+            some += weight * most_[s + i];
         }
-        const int weight = round_even(product_[size_t(s)] * scale);
-        weight_[i] = int16_t(weight * (1 << packed_.up[i]));
-        half += packed_.up[i] > 0 ? 0 : int64_t(weight) * most_[s];
+        half += some;
     }
-    unit_ = 1.0 / double(scale);
+    for (const Place& at : places_) {
+        weight_[size_t(at.place)] = int16_t(rounded_[size_t(at.slot)] * (1 << at.up));
+    }
+    unit_ = usable ? 1.0 / double(scale) : 0;
     half_ = 0.5 * double(half);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -9,12 +10,13 @@
 
 namespace faiss_vlc {
 
-/// What the factors of a second code say. They are its last bytes: 2 for inner products, else 3.
+/// What the factors of a second code say. They are its last bytes: 2 for inner products, else 3, or
+/// 4 where codes are fine.
 ///   byte 0     s, the length of what the first code misses: unit * 2^((byte - 160) / 8); 0 is 0
 ///   inner products, byte 1: alpha = <r - r^, r^> / |r^|^2, in 255 equal steps from `low` to `high`
-///   L2, bytes 1 and 2: 4 bits of alpha in 15 such steps, then 12 bits of `rest`: a sign, the
-///   highest, then 4 bits of exponent and 7 of mantissa: the float32 whose bits are
-///   (code << 16) + (115 << 23), less 2^-12; see SecondTier::own
+///   L2, the others: 4 bits of alpha in 15 such steps, then `rest`: 11 or 19 bits, and in the
+///   highest a sign. They are the upper bits of a float32, after 115 << 23 was added, less 2^-12;
+///   see SecondTier::own
 struct SecondFactors {
     float scale = 0; ///< s
     float alpha = 0;
@@ -32,12 +34,12 @@ struct SecondList {
 /// anchor, r = x - a, r1 the residual that the first code decodes to and e = r - r1, it codes e in
 /// one frame of axes for all lists. Levels are in units of |e|. Then r^ = r1 + e^ is known, and
 ///
-///   L2:   |q - x|^2 ~ |q - a|^2 - 2 (1 + alpha) (<q - a, r1> + <q, e^>) + own
+///   L2:   |q - x|^2 ~ |q - a|^2 - 2 (1 + alpha) (<q, r1> + <q, e^>) + own
 ///   IP:    <q, x>   ~ <q, a> + (1 + alpha) (<q, r1> + <q, e^>)
 ///
 /// which is the distance to a + r^ moved by what is known of r - r^: its part along r^. `own` is
-/// what doesn't depend on the query, (1 + 2 alpha) |r^|^2 + 2 (1 + alpha) <a, e^>; it is kept, so
-/// that anchors need not be turned into the frame.
+/// what doesn't depend on the query, (1 + 2 alpha) |r^|^2 + 2 (1 + alpha) <a, r^>; it is kept, so
+/// that a list needs nothing but |q - a|^2.
 struct SecondTier {
     Frame frame; ///< `layout.axes` of them
     BitLayout layout;
@@ -56,13 +58,15 @@ struct SecondTier {
     std::vector<float> step, inverse_step; ///< per slot
     std::vector<int16_t> most;             ///< per slot, 2^b - 1
     std::vector<float> zero;               ///< per slot
-    float start_share = 0;                 ///< 4 / sqrt(d)
+    int rest_bits = 11;                    ///< without its sign
+    float start_share = 0;                 ///< 2 / sqrt(d)
     PackedLevels packed;
 
-    static constexpr int kMostFactors = 3;
-    static constexpr int kLeastBytes = kMostFactors + 1; ///< of a second code
+    static constexpr int kUsualFactors = 3;
+    static constexpr int kLeastBytes = kUsualFactors + 1; ///< of a second code
 
-    static int factors_of(bool inner_product) { return inner_product ? 2 : kMostFactors; }
+    /// The bytes of factors for a second code of so many bytes of d dimensions.
+    static int factors_of(int d, int code_size, bool inner_product);
 
     /// Derives what is derived.
     void finish();
@@ -78,12 +82,13 @@ struct SecondTier {
     uint8_t encode_scale(float length) const;
     float alpha(int code) const;
     int encode_alpha(double alpha) const;
-    static float rest(int code);
-    static int encode_rest(double rest);
+    float rest(uint32_t code) const;
+    uint32_t encode_rest(double rest) const;
     /// The unit of `rest`, and `own` by factors.
     float rest_unit(const SecondList& list, float scale) const {
-        const float usual = list.square > 0 ? list.square * (1.0f / 64) : list.energy;
-        return usual + scale * (scale + list.start * start_share);
+        const float square = list.square > 0 ? list.square : list.energy;
+        return square * (1.0f / 64) + scale * scale +
+               (std::sqrt(square) + scale) * (list.start * start_share);
     }
     float own(const SecondList& list, const SecondFactors& factors) const {
         return list.square + factors.rest * rest_unit(list, factors.scale);
@@ -129,7 +134,12 @@ private:
     const PackedLevels& packed_;
     int slots_;
     const int16_t* most_;
+    struct Place {
+        int32_t place, slot, up;
+    };
+    std::vector<Place> places_; ///< those with levels
     std::vector<float> product_;
+    std::vector<int32_t> rounded_;
     float most_up_ = 1; ///< what pieces are taken times
     std::vector<int16_t> weight_;
     double unit_ = 0, half_ = 0;

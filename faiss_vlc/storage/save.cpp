@@ -74,6 +74,7 @@ std::vector<uint8_t> words_section(const Model& model) {
 std::vector<uint8_t> second_section(const SecondTier& tier) {
     ByteWriter w;
     w.u32(uint32_t(tier.layout.code_bytes));
+    w.u32(uint32_t(tier.factor_bytes));
     w.u32(uint32_t(tier.layout.axes()));
     w.u32(uint32_t(tier.refined));
     w.i64(tier.refined_base);

@@ -160,8 +160,10 @@ std::vector<double> variance_of(const Errors& errors, Frame& frame) {
 }
 
 /// Frame, layout and scales, by what first codes miss.
-std::shared_ptr<SecondTier> shape_of(const Errors& errors, int code_bytes, bool inner_product) {
+std::shared_ptr<SecondTier> shape_of(const Errors& errors, int code_size, bool inner_product) {
     auto tier = std::make_shared<SecondTier>();
+    tier->factor_bytes = SecondTier::factors_of(errors.d, code_size, inner_product);
+    const int code_bytes = std::min(errors.d, code_size - tier->factor_bytes);
     if (errors.d <= kExactDim) {
         tier->frame = principal_frame(errors);
     } else {
@@ -172,7 +174,6 @@ std::shared_ptr<SecondTier> shape_of(const Errors& errors, int code_bytes, bool 
     std::vector<double> variance = variance_of(errors, tier->frame);
     sort_axes(tier->frame, variance.data());
     tier->layout = BitLayout::allocate(code_bytes, variance);
-    tier->factor_bytes = SecondTier::factors_of(inner_product);
     tier->frame.keep(tier->layout.axes());
     for (int i = 0; i < tier->frame.kept; i++) {
         tier->sigma.push_back(float(std::sqrt(variance[size_t(i)])));
@@ -243,13 +244,12 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
     constexpr int64_t kMostFloats = int64_t(1) << 24, kMostRows = 16384;
     constexpr int kFew = 10, kMany = 40;
     const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
-    const int code_bytes = params.second_size(model.d) - SecondTier::factors_of(product);
     std::vector<int64_t> rows = fitting_rows(sample.shape);
     rows.resize(size_t(std::min(
             {int64_t(rows.size()), kMostRows, std::max<int64_t>(64, kMostFloats / model.d)})));
     check_interrupt();
     const std::shared_ptr<SecondTier> tier = shape_of(find_errors(sample, anchors, model, rows),
-                                                      std::min(code_bytes, model.d), product);
+                                                      params.second_size(model.d), product);
     check_interrupt();
     model.add_second(tier);
     std::vector<double> alpha(rows.size());
@@ -265,7 +265,11 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
 #pragma omp parallel
     {
         std::unique_ptr<Query> query;
-        rescue.run([&] { query = std::make_unique<Query>(model); });
+        std::unique_ptr<Refinement> refinement;
+        rescue.run([&] {
+            refinement = std::make_unique<Refinement>(model);
+            query = std::make_unique<Query>(model);
+        });
 #pragma omp for schedule(dynamic) ordered
         for (size_t q = 0; q < wide.queries.size(); q++) {
             std::vector<int> few, many;
@@ -277,6 +281,7 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
                 std::vector<float> estimate(n);
                 estimate_all(wide, terms, model, model.estimator, q, estimate);
                 query->set(wide.queries[q]);
+                refinement->forget();
                 std::vector<int> order(n), rank(n); // by list: it is prepared once
                 std::iota(order.begin(), order.end(), 0);
                 const int32_t* candidate = &wide.candidate[q * n];
@@ -288,7 +293,7 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
                 float* const by_both = &refined[q * n];
                 for (const int c : order) {
                     const uint8_t* code = &codes[size_t(candidate[c]) * size];
-                    by_both[c] = query->refined(int(list_of(c)), code, code + first);
+                    by_both[c] = query->refined(*refinement, int(list_of(c)), code, code + first);
                 }
                 std::sort(order.begin(), order.end(), [&](int a, int b) {
                     return estimate[size_t(a)] != estimate[size_t(b)]
