@@ -260,7 +260,8 @@ float Query::slack_unit(float estimate) const {
 }
 
 float Query::widened(float bound) const {
-    return bound + model_.second->range_slack * slack_unit(bound);
+    const float slack = model_.second->range_slack;
+    return slack > 0 ? bound + slack * slack_unit(bound) : bound; // the unit may be infinite
 }
 
 float Query::estimate(float distance) const {

@@ -56,16 +56,18 @@ void expect_plain_estimates(const IndexVLC& index, const std::vector<float>& que
     const Model& model = *index.model;
     const int d = model.d;
     Query query(model);
+    Refinement refinement(model);
     double worst = 0, usual = 0;
     std::vector<uint8_t> code(index.code_size + 2 * kChunk);
     for (size_t at = 0; at < queries.size(); at += size_t(d)) {
         const std::vector<float> q(&queries[at], &queries[at] + d);
         ASSERT_TRUE(query.set(q.data()));
+        refinement.forget();
         for (size_t j = 0; j < index.nlist; j++) {
             for (size_t i = 0; i < index.lists().list_size(j); i++) {
                 index.lists().copy_code(j, i, code.data());
-                const double met =
-                        query.refined(int(j), code.data(), &code[size_t(model.layout.code_size())]);
+                const double met = query.refined(refinement, int(j), code.data(),
+                                                 &code[size_t(model.layout.code_size())]);
                 const double plain = plain_estimate(model, int(j), code.data(), q);
                 worst = std::max(worst, std::fabs(met - plain));
                 usual = std::max(usual, std::fabs(plain));
@@ -121,6 +123,7 @@ TEST(Refinement, KeepsNothingOfOtherListsAndQueries) {
                                      metric == faiss::METRIC_L2 ? 3 : 2, base());
         const Model& model = *index->model;
         Query kept(model);
+        Refinement refinement(model);
         Random random(5);
         std::vector<uint8_t> code(index->code_size + 2 * kChunk);
         for (int trial = 0; trial < 300; trial++) {
@@ -129,6 +132,7 @@ TEST(Refinement, KeepsNothingOfOtherListsAndQueries) {
                 kept.set(std::vector<float>(kDim, std::numeric_limits<float>::quiet_NaN()).data());
             }
             ASSERT_TRUE(kept.set(q));
+            refinement.forget();
             for (int list = 0; list < 3; list++) {
                 const auto j = size_t(random.between(0, int64_t(index->nlist) - 1));
                 if (index->lists().list_size(j) == 0) {
@@ -139,10 +143,11 @@ TEST(Refinement, KeepsNothingOfOtherListsAndQueries) {
                     kept.list(int(j)); // scanning beside it
                 }
                 Query fresh(model);
+                Refinement other(model);
                 fresh.set(q);
                 const uint8_t* second = &code[size_t(model.layout.code_size())];
-                ASSERT_EQ(kept.refined(int(j), code.data(), second),
-                          fresh.refined(int(j), code.data(), second));
+                ASSERT_EQ(kept.refined(refinement, int(j), code.data(), second),
+                          fresh.refined(other, int(j), code.data(), second));
             }
         }
     }
@@ -154,14 +159,17 @@ TEST(Refinement, HugeQueriesHaveEstimates) {
         const auto index = with_tier(trained(metric), std::vector<uint8_t>(kDim, 4),
                                      metric == faiss::METRIC_L2 ? 3 : 2, base());
         Query query(*index->model);
+        Refinement refinement(*index->model);
         std::vector<uint8_t> code(index->code_size + 2 * kChunk);
         for (const float size : {0.0f, 1e-38f, 1e-30f, 1e6f, 1e12f, 1e18f, 1e30f, 3e38f}) {
             ASSERT_TRUE(query.set(std::vector<float>(kDim, size).data()));
+            refinement.forget();
             for (size_t j = 0; j < index->nlist; j++) {
                 if (index->lists().list_size(j) > 0) {
                     index->lists().copy_code(j, 0, code.data());
-                    const float met = query.refined(
-                            int(j), code.data(), &code[size_t(index->model->layout.code_size())]);
+                    const float met =
+                            query.refined(refinement, int(j), code.data(),
+                                          &code[size_t(index->model->layout.code_size())]);
                     EXPECT_FALSE(std::isnan(query.distance(met))) << size;
                     EXPECT_FALSE(std::isnan(met)) << size;
                 }

@@ -66,6 +66,7 @@ std::vector<std::pair<float, idx_t>> by_both(const IndexVLC& index, const float*
     if (!query.set(q)) {
         return all;
     }
+    refine.start();
     for (const idx_t j : lists) {
         for (size_t i = 0; j >= 0 && i < index.lists().list_size(size_t(j)); i++) {
             const float estimate = refine.estimate(query, Place{uint32_t(j), uint32_t(i)});
@@ -80,8 +81,6 @@ std::vector<std::pair<float, idx_t>> by_both(const IndexVLC& index, const float*
 }
 
 std::vector<idx_t> probed(const IndexVLC& index, const float* q) {
-    std::vector<idx_t> lists(index.nprobe);
-    std::vector<float> distances(lists.size());
     Query query(*index.model);
     query.set(q);
     return query.rank(int(index.nprobe));
@@ -353,7 +352,8 @@ TEST(Refine, RangesHoldWhatBothTiersSay) {
         EXPECT_GE(double(found), 0.98 * double(sought));
         // everything, and nothing
         faiss::RangeSearchResult everything(1), nothing(1);
-        index.range_search(1, queries().data(), kind.product() ? -1e30f : 1e30f, &everything);
+        const float infinity = std::numeric_limits<float>::infinity();
+        index.range_search(1, queries().data(), kind.product() ? -infinity : infinity, &everything);
         index.range_search(1, queries().data(), kind.product() ? 1e30f : 0.0f, &nothing);
         EXPECT_EQ(everything.lims[1], size_t(kCount));
         EXPECT_EQ(nothing.lims[1], 0u);
@@ -426,6 +426,11 @@ void expect_usable(int d, const std::vector<float>& x, const VLCParameters& p,
         ASSERT_TRUE(r.label[i] >= 0 && r.label[i] < n);
         ASSERT_TRUE(std::isfinite(r.distance[i]));
     }
+    for (const float radius : {kWorst, std::numeric_limits<float>::infinity()}) {
+        faiss::RangeSearchResult everything(1);
+        index.range_search(1, x.data(), metric == faiss::METRIC_L2 ? radius : -radius, &everything);
+        EXPECT_EQ(everything.lims[1], size_t(n));
+    }
     index.refine_k = size_t(n);
     EXPECT_EQ(search(index, 3, nullptr, some), brute_force(index, some, 3));
 }
@@ -451,6 +456,9 @@ TEST(Refine, FewDimensionsAndOddData) {
                               two_tiers(codec, 3, 6, 2), metric);
             }
             expect_usable(30, clustered(4, 30, 2, 5), two_tiers(codec, 6, 20, 2), metric);
+            // so many that only the leading axes are sought
+            expect_usable(600, std::vector<float>(600 * 40, 1.0f), two_tiers(codec, 16, 40, 2),
+                          metric);
         }
     }
 }

@@ -54,11 +54,12 @@ TEST(BitLayout, PacksAndUnpacksWhateverTheWidths) {
             for (int i = 0; i < d; i++) {
                 width.push_back(uint8_t(random.between(trial ? 0 : 8, 8)));
             }
-            const BitLayout layout = BitLayout::of_widths(d, width);
+            const BitLayout layout =
+                    BitLayout::of_widths(d + 3, width); // a class of pieces may leave bits
             ASSERT_EQ(layout.width, width);
             expect_pieces_apart(layout);
             const std::vector<uint8_t> level = random_levels(layout, random);
-            std::vector<uint8_t> code(size_t(d) + 1, 0xa5), again(level.size(), 0xff);
+            std::vector<uint8_t> code(size_t(d) + 4, 0xa5), again(level.size(), 0xff);
             layout.pack(level.data(), code.data());
             EXPECT_EQ(code.back(), 0xa5);
             layout.unpack(code.data(), again.data());
@@ -70,19 +71,18 @@ TEST(BitLayout, PacksAndUnpacksWhateverTheWidths) {
 // Bytes are those of pieces of 8, 4, 2, then 1 bits; of n pieces of w bits, the i-th lies in byte
 // i mod B: as FORMAT.md has it.
 TEST(BitLayout, PiecesLieAsTheFormatSays) {
-    const BitLayout layout = BitLayout::of_widths(4, {7, 8, 5, 0, 4});
-    // 8 bits: axis 1. 4 bits: axes 0, 2, 4 in two bytes. 2 bits: axis 0. 1 bit: axes 0 and 2.
-    ASSERT_EQ(layout.pieces.size(), 7u);
     std::vector<uint8_t> code(5);
     EXPECT_TRUE(throws(
             [] {
                 BitLayout::of_widths(4, {7, 8, 5, 0, 4, 1, 1, 1, 1, 1, 1, 1});
             },
             "second tier: expected widths that fit in 4 bytes, got some for 6"));
+    // 8 bits: axis 1. 4 bits: axes 0, 2, 4 in two bytes. 2 bits: axis 0. 1 bit: axes 0 and 2.
     const BitLayout five = BitLayout::of_widths(5, {7, 8, 5, 0, 4});
+    ASSERT_EQ(five.pieces.size(), 7u);
     const uint8_t level[] = {0x5b, 0xc9, 0x1a, 0, 0xe};
     five.pack(level, code.data());
-    // 7 bits 101 1011: 0101 (4), then 10 + 1 -> the strongest bits are in the largest piece
+    // of 7 bits, 101 1011, the largest piece has the strongest: 1011, then 01, then 1
     EXPECT_EQ(code, (std::vector<uint8_t>{0xc9, 0xeb, 0x0d, 0x01, 0x01}));
 }
 
@@ -97,11 +97,7 @@ TEST(BitLayout, AllocationFitsAndLeavesLittle) {
                 SCOPED_TRACE(std::to_string(d) + " " + std::to_string(bytes));
                 const int bits = std::accumulate(layout.width.begin(), layout.width.end(), 0);
                 EXPECT_LE(bits, 8 * bytes);
-                // what is left would not do for one bit more, unless all axes are full
-                EXPECT_TRUE(bits == 8 * bytes || 8 * bytes - bits < 8 || layout.axes() < d ||
-                            bits == 8 * d)
-                        << bits;
-                EXPECT_TRUE(std::is_sorted(layout.width.rbegin(), layout.width.rend()));
+                EXPECT_GT(bits, 8 * bytes - 24); // each of the smaller pieces may leave some
                 EXPECT_TRUE(layout.axes() == 1 || layout.width.back() > 0);
                 expect_pieces_apart(layout);
             }
@@ -142,16 +138,16 @@ TEST(BitLayout, PackedLevelsAreTheSame) {
         for (int i = 0; i < d; i++) {
             width.push_back(uint8_t(random.between(0, 8)));
         }
-        const BitLayout layout = BitLayout::of_widths(d, width);
+        const BitLayout layout = BitLayout::of_widths(d + 3, width);
         const PackedLevels packed = layout.packed();
         ASSERT_EQ(packed.slot.size(), packed.chunks.size() * kChunk);
         ASSERT_EQ(packed.up.size(), packed.slot.size());
         const std::vector<uint8_t> level = random_levels(layout, random);
-        std::vector<uint8_t> code(size_t(d) + kChunk - 1, 0xff), met(level.size(), 0);
+        std::vector<uint8_t> code(size_t(d) + 3 + kChunk - 1, 0xff), met(level.size(), 0);
         layout.pack(level.data(), code.data());
         for (size_t c = 0; c < packed.chunks.size(); c++) {
             const LevelChunk& chunk = packed.chunks[c];
-            ASSERT_LT(chunk.offset, d); // 15 bytes behind a code are read, no more
+            ASSERT_LT(chunk.offset, layout.code_bytes); // 15 bytes behind a code are read, no more
             for (int i = 0; i < kChunk; i++) {
                 const int s = packed.slot[c * kChunk + size_t(i)];
                 const int bits = code[size_t(chunk.offset + i)] >> chunk.shift & chunk.mask[i];

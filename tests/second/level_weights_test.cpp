@@ -40,7 +40,7 @@ TEST(LevelDot, IsTheSameOnEverySimdLevel) {
     Random random(1);
     for (const int d : {1, 2, 3, 4, 15, 16, 17, 33, 100, 257}) {
         for (const int most : {1, 4, 8}) {
-            const BitLayout layout = BitLayout::of_widths(d, ragged_widths(d, most, random));
+            const BitLayout layout = BitLayout::of_widths(d + 3, ragged_widths(d, most, random));
             const PackedLevels packed = layout.packed();
             // |sum| <= 255 * 2^15 * d fits in 31 bits
             const auto weights = random.values<int16_t>(packed.slot.size(), -32768, 32767);
@@ -69,7 +69,7 @@ TEST(LevelWeights, ComeToThePlainSum) {
         for (const int most : {1, 3, 8}) {
             SCOPED_TRACE(std::to_string(d) + " " + std::to_string(most));
             SecondTier tier = tier_of(d, std::vector<uint8_t>(size_t(d), 0), 3);
-            tier.layout = BitLayout::of_widths(d, ragged_widths(d, most, random));
+            tier.layout = BitLayout::of_widths(d + 3, ragged_widths(d, most, random));
             tier.finish();
             LevelWeights weights(tier.packed, tier.slots(), tier.most.data());
             for (const double size : {1e-25, 1.0, 1e6, 1e15}) {

@@ -31,7 +31,7 @@ inline SecondTier tier_of(int d, const std::vector<uint8_t>& width, int factor_b
     for (const uint8_t w : width) {
         bits += w;
     }
-    tier.layout = BitLayout::of_widths(std::min(d, bits / 8 + 3), width);
+    tier.layout = BitLayout::of_widths(bits / 8 + 4, width);
     tier.factor_bytes = factor_bytes;
     tier.sigma.assign(size_t(d), 1 / std::sqrt(float(d)));
     tier.finish();

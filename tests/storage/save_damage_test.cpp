@@ -314,6 +314,7 @@ TEST(SaveDamage, ForgedSecondTiersAreNamed) {
     EXPECT_TRUE(refused(with(good, "second", 44, uint8_t(9)),
                         "\"second\": second tier: expected widths of 0 to 8 bits, got 9"));
     const size_t axes = tier.layout.width.size();
+    ASSERT_GT(axes, 3u);
     const Bytes wide = forged(good, [&](const std::string& name, Bytes& content) {
         if (name == "second") {
             std::fill_n(&content[44], axes, uint8_t(8));
@@ -321,9 +322,7 @@ TEST(SaveDamage, ForgedSecondTiersAreNamed) {
         return true;
     });
     EXPECT_TRUE(refused(wide, "expected widths that fit in 3 bytes"));
-    if (axes > 1) {
-        EXPECT_TRUE(refused(with(good, "second", 43 + axes, uint8_t(0)), "width of the last axis"));
-    }
+    EXPECT_TRUE(refused(with(good, "second", 43 + axes, uint8_t(0)), "width of the last axis"));
     EXPECT_TRUE(refused(with(good, "second", 44 + axes, -1.0f), "sigma"));
     EXPECT_TRUE(refused(with(good, "second", 44 + axes, nan), "sigma"));
     EXPECT_TRUE(refused(with(good, "second", 44 + 5 * axes, int8_t(-128)), "axis component"));
@@ -342,7 +341,7 @@ TEST(SaveDamage, ForgedSecondTiersAreNamed) {
             has_codes = has_codes || gone.name == "seconds";
             const Bytes less =
                     forged(*of, [&](const std::string& name, Bytes&) { return name != gone.name; });
-            if (gone.required && gone.name != "rank") {
+            if (gone.required && gone.name != "rank" && gone.name.find("parameters") != 0) {
                 EXPECT_THROW(index_of(less), faiss::FaissException) << gone.name;
             }
             for (const int by : {-1, 1}) {
