@@ -27,8 +27,8 @@ struct BitLayout {
     std::vector<uint8_t> width; ///< of each axis, 0 to 8
     std::vector<Piece> pieces;
 
-    /// Bits by variance (falling): greedily to where they take most of the distortion off. Axes at
-    /// the end that get none are left out.
+    /// Bits by variance (falling): greedily to where they take most of the distortion off, by all
+    /// widths or by fewer where that leaves less. Axes at the end that get none are left out.
     static BitLayout allocate(int code_bytes, const std::vector<double>& variance);
     /// Throws when the widths take more than code_bytes.
     static BitLayout of_widths(int code_bytes, std::vector<uint8_t> width);

@@ -105,6 +105,18 @@ TEST(BitLayout, AllocationFitsAndLeavesLittle) {
     }
 }
 
+// A code of few bytes has no room for pieces of several widths.
+TEST(BitLayout, ShortCodesAreUsedUp) {
+    using Widths = std::vector<uint8_t>;
+    EXPECT_EQ(BitLayout::allocate(1, {3}).width, (Widths{8}));
+    EXPECT_EQ(BitLayout::allocate(1, {1, 1}).width, (Widths{4, 4}));
+    EXPECT_EQ(BitLayout::allocate(1, {1, 1, 1, 1}).width, (Widths{2, 2, 2, 2}));
+    EXPECT_EQ(BitLayout::allocate(2, {1, 1}).width, (Widths{8, 8}));
+    EXPECT_EQ(BitLayout::allocate(3, {1, 1, 1}).width, (Widths{8, 8, 8}));
+    EXPECT_EQ(BitLayout::allocate(4, {4, 3, 2, 1}).width, (Widths{8, 8, 8, 8}));
+    EXPECT_EQ(BitLayout::allocate(40, std::vector<double>(40, 1.0)).width, Widths(40, 8));
+}
+
 TEST(BitLayout, AxesOfNoVarianceGetNothing) {
     const BitLayout layout = BitLayout::allocate(4, {1, 0.5, 0, 0});
     EXPECT_GE(layout.axes(), 2);
