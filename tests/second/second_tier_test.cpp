@@ -129,8 +129,7 @@ TEST(SecondCoder, DecodesToWhatWasMissed) {
                     v += float(8 * random.normal());
                 }
                 std::vector<uint8_t> code(size_t(tier.code_size()) + 1, 0x5a);
-                const SecondList list{900.0f * float(d), 900.0f * float(d),
-                                      20 * std::sqrt(float(d))};
+                const SecondList list = list_of(900.0f * float(d), 20 * std::sqrt(float(d)));
                 coder.encode(anchor.data(), residual.data(), decoded.data(), list, code.data());
                 EXPECT_EQ(code.back(), 0x5a);
                 std::vector<float> whole = decoded;
@@ -172,7 +171,7 @@ TEST(SecondCoder, NothingMissedIsNothingAdded) {
     const std::vector<float> zero(5, 0.0f), r = {1, 2, 3, 4, 5};
     std::vector<uint8_t> code(size_t(tier.code_size()));
     for (const std::vector<float>* residual : {&zero, &r}) {
-        coder.encode(r.data(), residual->data(), residual->data(), {55, 55, 7}, code.data());
+        coder.encode(r.data(), residual->data(), residual->data(), list_of(55, 7), code.data());
         EXPECT_EQ(tier.factors(code.data()).scale, 0);
         std::vector<float> out = *residual;
         tier.decode_add(code.data(), out.data());
@@ -189,7 +188,7 @@ TEST(SecondCoder, ExtremeErrorsAreCoded) {
         for (const double size : {0.0, 1e-38, 1e-20, 1e-3, 1e4, 1e9, 1e15, 1e18}) {
             const std::vector<float> r = random.normals(6, size), zero(6, 0.0f);
             std::vector<uint8_t> code(size_t(tier.code_size()));
-            for (const SecondList& list : {SecondList{0, 0, 0}, SecondList{1e30f, 1e30f, 1e15f}}) {
+            for (const SecondList& list : {list_of(0, 0), list_of(1e30f, 1e15f)}) {
                 coder.encode(r.data(), r.data(), zero.data(), list, code.data());
                 const SecondFactors factors = tier.factors(code.data());
                 EXPECT_TRUE(std::isfinite(factors.scale) && std::isfinite(factors.alpha) &&

@@ -15,6 +15,13 @@ namespace faiss_vlc {
 constexpr int kProductFactors = 2;         ///< bytes of them
 constexpr int kEveryFactors[] = {2, 3, 4}; ///< inner products, L2, L2 of fine codes
 
+inline SecondList list_of(float square, float start) {
+    SecondList list;
+    list.square = square;
+    list.start = start;
+    return list;
+}
+
 /// A second tier of d axes, of as many widths, in a frame that turns.
 inline SecondTier tier_of(int d, const std::vector<uint8_t>& width, int factor_bytes) {
     Random random(uint64_t(d) * 7 + 1);
