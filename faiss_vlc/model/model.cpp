@@ -122,13 +122,21 @@ float Model::code_scale(int j, const uint8_t* code) const {
 }
 
 float Model::first_square(const uint8_t* code, float energy) const {
-    const float l = layout.factor_bytes > 0 ? decode_length(factors_of(code)) : 0.0f;
-    return l * l * energy;
+    if (!layout.has_words()) {
+        const float l = decode_length(factors_of(code));
+        return l * l * energy;
+    }
+    int64_t norms = 0;
+    for (int b = 0; b < layout.blocks(); b++) {
+        norms += codebook.norms[size_t(b) * kWords + code[b]];
+    }
+    return float(norms) * codebook.unit * codebook.unit;
 }
 
 SecondList Model::second_list(int j, const uint8_t* code) const {
     const float unit = estimator.length_unit(spread[j]);
-    return {first_square(code, unit * unit), unit * unit, derived_.start_norm[j]};
+    const float scale = layout.has_words() ? code_scale(j, code) : unit;
+    return {first_square(code, scale * scale), derived_.start_norm[j]};
 }
 
 void Model::start_of(int j, float* out) const {

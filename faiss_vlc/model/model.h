@@ -115,7 +115,7 @@ public:
     float code_scale(int j, const uint8_t* code) const;
     /// What second codes of list j are counted in, by a packed first code.
     SecondList second_list(int j, const uint8_t* code) const;
-    /// Its `square`, in a list of that energy.
+    /// Its `square`: `energy` is the list's, or of words the square of their code_scale.
     float first_square(const uint8_t* code, float energy) const;
     /// What list j's codes start from, its anchor or 0: float d in lattice coordinates.
     void start_of(int j, float* out) const;

@@ -240,7 +240,7 @@ const ListScan& Query::list(int j) {
 
 float Query::refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second) {
     if (!by.has_query()) {
-        by.set_query(scaled_.data(), unit_);
+        by.set_query(lattice_.data(), scaled_.data(), unit_);
     }
     if (!by.has_list(j)) {
         const int frame = model_.group[j];

@@ -9,7 +9,12 @@ namespace faiss_vlc {
 Refinement::Refinement(const Model& model)
     : model_(model), tier_(*model.second), y_(model.frames.size()), turned_(size_t(tier_.slots())),
       second_(tier_.packed, tier_.slots(), tier_.most.data()),
-      first_(model.layout.has_words() ? 0 : model.frames.size()), is_ready_(model.frames.size()) {}
+      first_(model.layout.has_words() ? 0 : model.frames.size()), is_ready_(model.frames.size()) {
+    if (tier_.by_decoding()) {
+        decoded_.resize(size_t(model.d));
+        residual_.resize(size_t(model.slots()));
+    }
+}
 
 void Refinement::forget() {
     has_query_ = false;
@@ -17,16 +22,20 @@ void Refinement::forget() {
     std::fill(is_ready_.begin(), is_ready_.end(), false);
 }
 
-void Refinement::set_query(const int16_t* scaled, float unit) {
+void Refinement::set_query(const float* lattice, const int16_t* scaled, float unit) {
+    has_query_ = true;
+    lattice_ = lattice;
+    if (tier_.by_decoding()) {
+        return;
+    }
     tier_.frame.rotate(scaled, unit, turned_.data());
     second_.set(turned_.data(), tier_.step.data());
-    has_query_ = true;
 }
 
 void Refinement::set_frame(int frame, const float* y) {
     const auto at = size_t(frame);
     y_[at] = y;
-    if (!first_.empty()) {
+    if (!first_.empty() && !tier_.by_decoding()) {
         if (!first_[at]) {
             first_[at] = std::make_unique<LevelWeights>(model_.derived().packed, model_.slots(),
                                                         model_.derived().levels_less_one.data());
@@ -38,7 +47,8 @@ void Refinement::set_frame(int frame, const float* y) {
 
 void Refinement::set_list(int j, float list_distance) {
     const float unit = model_.estimator.length_unit(model_.spread[size_t(j)]);
-    in_list_ = {0, unit * unit, model_.derived().start_norm[size_t(j)]};
+    energy_ = unit * unit;
+    start_ = model_.derived().start_norm[size_t(j)];
     list_distance_ = list_distance;
     list_ = j;
     const size_t frame = model_.group[size_t(j)];
@@ -62,7 +72,21 @@ float Refinement::first_dot(const uint8_t* code) const {
     return scale * model_.codebook.unit * add_lanes(lane);
 }
 
+float Refinement::by_decoding(const uint8_t* first, const uint8_t* second) const {
+    const int d = model_.d;
+    model_.start_of(list_, decoded_.data());
+    model_.decode_residual(list_, first, residual_.data());
+    model_.frame_of(list_).rotate_back_add(residual_.data(), decoded_.data());
+    tier_.decode_add(second, decoded_.data());
+    return model_.metric == faiss::METRIC_INNER_PRODUCT
+                   ? -canonical_dot(d, lattice_, decoded_.data())
+                   : canonical_l2(d, lattice_, decoded_.data());
+}
+
 float Refinement::estimate(const uint8_t* first, const uint8_t* second) const {
+    if (tier_.by_decoding()) {
+        return by_decoding(first, second);
+    }
     const SecondFactors factors = tier_.factors(second);
     float dot = first_dot(first);
     if (factors.scale > 0) {
@@ -72,9 +96,13 @@ float Refinement::estimate(const uint8_t* first, const uint8_t* second) const {
     if (tier_.inner_product()) {
         return list_distance_ - product;
     }
-    SecondList list = in_list_;
-    list.square = model_.first_square(first, list.energy);
-    return list_distance_ - 2.0f * product + tier_.own(list, factors);
+    float energy = energy_;
+    if (!levels_) {
+        const float scale = model_.code_scale(list_, first);
+        energy = scale * scale;
+    }
+    return list_distance_ - 2.0f * product +
+           tier_.own({model_.first_square(first, energy), start_}, factors);
 }
 
 } // namespace faiss_vlc

@@ -24,8 +24,9 @@ public:
     bool has_frame(int frame) const { return is_ready_[size_t(frame)]; }
     bool has_list(int j) const { return list_ == j; }
 
-    /// The query, scaled as Frame::quantize does.
-    void set_query(const int16_t* scaled, float unit);
+    /// The query in lattice coordinates (float d; it has to live on), and scaled as Frame::quantize
+    /// does.
+    void set_query(const float* lattice, const int16_t* scaled, float unit);
     /// Its coordinates in a frame of the first tier (float slots; they have to live on).
     void set_frame(int frame, const float* y);
     /// A list of a frame that was set, at the distance |q - a|^2 or -<q, a>.
@@ -39,17 +40,20 @@ private:
     bool has_query_ = false;
     int list_ = -1;
     float list_distance_ = 0;
-    SecondList in_list_;
-    std::vector<const float*> y_;          ///< per frame
-    const float* in_frame_ = nullptr;      ///< of the list
-    const LevelWeights* levels_ = nullptr; ///< of the list's frame
-    std::vector<float> turned_;            ///< slots of the second tier
+    float start_ = 0, energy_ = 0; ///< of the list
+    const float* lattice_ = nullptr;
+    mutable std::vector<float> decoded_, residual_; ///< d, and slots of the first tier
+    std::vector<const float*> y_;                   ///< per frame
+    const float* in_frame_ = nullptr;               ///< of the list
+    const LevelWeights* levels_ = nullptr;          ///< of the list's frame
+    std::vector<float> turned_;                     ///< slots of the second tier
     LevelWeights second_;
     /// Per frame; none of words, and null until a query asked for the frame.
     std::vector<std::unique_ptr<LevelWeights>> first_;
     std::vector<bool> is_ready_; ///< per frame, for this query
 
     float first_dot(const uint8_t* code) const;
+    float by_decoding(const uint8_t* first, const uint8_t* second) const;
 };
 
 } // namespace faiss_vlc

@@ -129,6 +129,9 @@ int SecondTier::factors_of(int d, int code_size, bool inner_product) {
 
 SecondFactors SecondTier::factors(const uint8_t* code) const {
     const uint8_t* at = code + layout.code_bytes;
+    if (by_decoding()) {
+        return {scale(at[0]), 0, 0};
+    }
     if (inner_product()) {
         return {scale(at[0]), alpha(at[1]), 0};
     }
@@ -201,6 +204,9 @@ void SecondCoder::encode(const float* anchor, const float* residual, const float
         cross += double(anchor[k]) * r;
     }
     alpha = known > 0 ? along / known : 0;
+    if (tier.by_decoding()) {
+        return;
+    }
     const int near = tier.encode_alpha(alpha);
     if (tier.inner_product()) {
         factors[1] = uint8_t(near);

@@ -10,8 +10,9 @@
 
 namespace faiss_vlc {
 
-/// What the factors of a second code say. They are its last bytes: 2 for inner products, else 3, or
-/// 4 where codes are fine.
+/// What the factors of a second code say. They are its last bytes. Where vectors are compared by
+/// decoding them, that is one byte; else 2 for inner products, and 3 for L2, or 4 where codes are
+/// fine.
 ///   byte 0     s, the length of what the first code misses: unit * 2^((byte - 160) / 8); 0 is 0
 ///   inner products, byte 1: alpha = <r - r^, r^> / |r^|^2, in 255 equal steps from `low` to `high`
 ///   L2, the others: 4 bits of alpha in 15 such steps, then `rest`: 11 or 19 bits, and in the
@@ -25,8 +26,7 @@ struct SecondFactors {
 
 /// What of a list counts in the factors of second codes.
 struct SecondList {
-    float square = 0; ///< |r|^2 as the first code's factors say, 0 without
-    float energy = 0; ///< the list's mean of it
+    float square = 0; ///< of levels |r|^2 as the factors say, of words |r1|^2
     float start = 0;  ///< |a|
 };
 
@@ -73,6 +73,7 @@ struct SecondTier {
     int code_size() const { return layout.code_bytes + factor_bytes; }
     int slots() const { return frame.slots(); }
     bool inner_product() const { return factor_bytes == 2; }
+    bool by_decoding() const { return factor_bytes == 1; }
 
     /// How many to order anew for k results of n vectors.
     int64_t count_for(int64_t k, int64_t n) const;
@@ -86,9 +87,9 @@ struct SecondTier {
     uint32_t encode_rest(double rest) const;
     /// The unit of `rest`, and `own` by factors.
     float rest_unit(const SecondList& list, float scale) const {
-        const float square = list.square > 0 ? list.square : list.energy;
-        return square * (1.0f / 64) + scale * scale +
-               (std::sqrt(square) + scale) * (list.start * start_share);
+        const float length = std::sqrt(list.square);
+        return list.square * (1.0f / 16) + scale * scale +
+               (scale * length + (length + scale) * list.start) * start_share;
     }
     float own(const SecondList& list, const SecondFactors& factors) const {
         return list.square + factors.rest * rest_unit(list, factors.scale);

@@ -200,8 +200,9 @@ std::shared_ptr<const SecondTier> read_second(ByteReader r, const IndexHead& hea
     const uint32_t code_bytes = r.u32();
     const uint32_t factor_bytes = r.u32();
     const bool product = head.metric == faiss::METRIC_INNER_PRODUCT;
-    expect(product ? factor_bytes == 2 : factor_bytes == 3 || factor_bytes == 4, r, "factor bytes",
-           factor_bytes, product ? "2 for inner products" : "3 or 4");
+    expect(factor_bytes == 1 ||
+                   (product ? factor_bytes == 2 : factor_bytes == 3 || factor_bytes == 4),
+           r, "factor bytes", factor_bytes, product ? "1 or 2 for inner products" : "1, 3 or 4");
     tier->factor_bytes = int(factor_bytes);
     expect(code_bytes >= 1 && code_bytes <= head.d, r, "code bytes", code_bytes, "1 to d");
     expect(code_bytes + uint32_t(tier->factor_bytes) < head.code_size, r, "code bytes", code_bytes,

@@ -160,9 +160,9 @@ std::vector<double> variance_of(const Errors& errors, Frame& frame) {
 }
 
 /// Frame, layout and scales, by what first codes miss.
-std::shared_ptr<SecondTier> shape_of(const Errors& errors, int code_size, bool inner_product) {
+std::shared_ptr<SecondTier> shape_of(const Errors& errors, int code_size, int factor_bytes) {
     auto tier = std::make_shared<SecondTier>();
-    tier->factor_bytes = SecondTier::factors_of(errors.d, code_size, inner_product);
+    tier->factor_bytes = factor_bytes;
     const int code_bytes = std::min(errors.d, code_size - tier->factor_bytes);
     if (errors.d <= kExactDim) {
         tier->frame = principal_frame(errors);
@@ -239,30 +239,56 @@ int rank_that_holds(std::vector<int> ranks, int least) {
                          : std::max(least, ranks[ranks.size() - 1 - ranks.size() / 500] + 1);
 }
 
-} // namespace
-
-std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& wide,
-                              const Terms& terms, const VLCParameters& params, Model& model) {
-    constexpr int64_t kMostFloats = int64_t(1) << 24, kMostRows = 16384;
-    constexpr int kFew = 10, kMany = 40;
+/// Distances from decoded vectors: what refine_all() gives where these are by decoding, but faster.
+std::vector<float> decode_all(const Sample& sample, const Anchors& anchors, const Trial& wide,
+                              const Model& model) {
     const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
-    std::vector<int64_t> rows = fitting_rows(sample.shape);
-    rows.resize(size_t(std::min(
-            {int64_t(rows.size()), kMostRows, std::max<int64_t>(64, kMostFloats / model.d)})));
-    check_interrupt();
-    const std::shared_ptr<SecondTier> tier = shape_of(find_errors(sample, anchors, model, rows),
-                                                      params.second_size(model.d), product);
-    check_interrupt();
-    model.add_second(tier);
-    std::vector<double> alpha(rows.size());
-    code_rows(sample, anchors, model, rows, &alpha);
-    set_alphas(std::move(alpha), *tier);
+    const int d = model.d;
+    const size_t n = wide.base.size();
+    const std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
+    std::vector<float> decoded(n * size_t(d)), distances(wide.candidate.size());
+    Rescue rescue;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        rescue.run([&] {
+            const uint8_t* code = &codes[i * size_t(model.code_size())];
+            const int j = anchors.label[wide.base[i]];
+            std::vector<float> residual(size_t(model.slots()));
+            float* const x = &decoded[i * size_t(d)];
+            model.start_of(j, x);
+            model.decode_residual(j, code, residual.data());
+            model.frame_of(j).rotate_back_add(residual.data(), x);
+            model.second->decode_add(code + model.layout.code_size(), x);
+        });
+    }
+    rescue.rethrow();
+#pragma omp parallel for schedule(static)
+    for (size_t q = 0; q < wide.queries.size(); q++) {
+        rescue.run([&] {
+            std::vector<float> lattice(static_cast<size_t>(d));
+            for (int k = 0; k < d; k++) {
+                lattice[size_t(k)] = (wide.queries[q][k] - (product ? 0 : model.lattice.mean[k])) *
+                                     model.lattice.scale;
+            }
+            for (size_t c = q * n; c < (q + 1) * n; c++) {
+                const float* x = &decoded[size_t(wide.candidate[c]) * size_t(d)];
+                distances[c] = product ? -canonical_dot(d, lattice.data(), x)
+                                       : canonical_l2(d, lattice.data(), x);
+            }
+        });
+    }
+    rescue.rethrow();
+    return distances;
+}
 
+/// The estimates by both tiers of all queries and candidates, and their ranks.
+std::vector<float> refine_all(const Sample& sample, const Anchors& anchors, const Trial& wide,
+                              const Terms& terms, const Model& model, Ranks10& met) {
+    constexpr int kFew = 10, kMany = 40;
     const std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
     const auto size = size_t(model.code_size());
     const size_t n = size_t(wide.candidates), first = size_t(model.layout.code_size());
     std::vector<float> refined(wide.candidate.size());
-    Ranks10 met;
     Rescue rescue;
 #pragma omp parallel
     {
@@ -330,8 +356,75 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
         }
     }
     rescue.rethrow();
+    return refined;
+}
+
+/// How many true neighbours of a wide trial are among the nearest by these estimates.
+int64_t found_by(const Trial& wide, const float* estimates) {
+    const auto n = size_t(wide.candidates), k = size_t(wide.neighbours);
+    int64_t found = 0;
+    for (size_t q = 0; q < wide.queries.size(); q++) { // the first k candidates are the nearest
+        std::vector<float> one(estimates + q * n, estimates + (q + 1) * n);
+        std::vector<float> true_ones(one.begin(), one.begin() + ptrdiff_t(k));
+        std::nth_element(one.begin(), one.begin() + ptrdiff_t(k - 1), one.end());
+        for (const float estimate : true_ones) {
+            found += estimate <= one[k - 1];
+        }
+    }
+    return found;
+}
+
+/// Sets the model's second tier, of so many bytes of factors.
+std::shared_ptr<SecondTier> add_tier(const Sample& sample, const Anchors& anchors,
+                                     const std::vector<int64_t>& rows, const Errors& errors,
+                                     int code_size, int factor_bytes, Model& model) {
+    const std::shared_ptr<SecondTier> tier = shape_of(errors, code_size, factor_bytes);
+    model.add_second(tier);
+    std::vector<double> alpha(rows.size());
+    code_rows(sample, anchors, model, rows, &alpha);
+    set_alphas(std::move(alpha), *tier);
+    return tier;
+}
+
+} // namespace
+
+std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& wide,
+                              const Terms& terms, const VLCParameters& params, Model& model) {
+    constexpr int64_t kMostFloats = int64_t(1) << 24, kMostRows = 16384;
+    constexpr int kFew = 10, kMany = 40;
+    constexpr int kFewDimensions = 32; // decoding costs little, factors are a large part
+    constexpr double kClearly = 0.005;
+    const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
+    const int size = params.second_size(model.d);
+    std::vector<int64_t> rows = fitting_rows(sample.shape);
+    rows.resize(size_t(std::min(
+            {int64_t(rows.size()), kMostRows, std::max<int64_t>(64, kMostFloats / model.d)})));
+    check_interrupt();
+    const Errors errors = find_errors(sample, anchors, model, rows);
+    check_interrupt();
+    const bool few = model.d <= kFewDimensions;
+    const int factors = few ? 1 : SecondTier::factors_of(model.d, size, product);
+    std::shared_ptr<SecondTier> tier =
+            add_tier(sample, anchors, rows, errors, size, factors, model);
+    Ranks10 met;
+    std::vector<float> refined = refine_all(sample, anchors, wide, terms, model, met);
+    if (!few) { // do sums lose what codes have?
+        check_interrupt();
+        Model decoding = model;
+        const std::shared_ptr<SecondTier> other =
+                add_tier(sample, anchors, rows, errors, size, 1, decoding);
+        const std::vector<float> decoded = decode_all(sample, anchors, wide, decoding);
+        const double all = double(wide.queries.size()) * wide.neighbours;
+        if (double(found_by(wide, decoded.data())) >
+            double(found_by(wide, refined.data())) + kClearly * all) {
+            model.add_second(other);
+            tier = other;
+            met = Ranks10();
+            refined = refine_all(sample, anchors, wide, terms, model, met);
+        }
+    }
     tier->refined = rank_that_holds(met.few, kFew);
-    tier->refined_base = std::max<int64_t>(1, int64_t(n));
+    tier->refined_base = std::max<int64_t>(1, int64_t(wide.base.size()));
     const int for_many = rank_that_holds(met.many, kMany);
     tier->growth =
             float(std::clamp(std::log(double(for_many) / tier->refined) / std::log(4.0), 0.0, 1.0));
