@@ -250,7 +250,9 @@ float Query::refined(Refinement& by, int j, const uint8_t* first, const uint8_t*
         by.set_list(j, scan_.inner_product ? -model_.anchor_dot(lattice_.data(), j)
                                            : model_.anchor_distance(lattice_.data(), j));
     }
-    return by.estimate(first, second);
+    constexpr float kMost = std::numeric_limits<float>::max();
+    const float met = by.estimate(first, second);
+    return met < kMost ? met : kMost; // of a query so far away that sums overflow
 }
 
 float Query::slack_unit(float estimate) const {

@@ -13,7 +13,7 @@
 namespace faiss_vlc {
 
 constexpr int kProductFactors = 2;         ///< bytes of them
-constexpr int kEveryFactors[] = {2, 3, 4}; ///< inner products, L2, L2 of fine codes
+constexpr int kEveryFactors[] = {1, 2, 3, 4}; ///< decoding, inner products, L2, fine L2
 
 inline SecondList list_of(float square, float start) {
     SecondList list;
