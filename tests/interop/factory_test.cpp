@@ -97,7 +97,7 @@ TEST(Factory, BadTokensNameTheGrammar) {
                             "VLC8b8+x4",     "VLC8b16block+8",
                             "VLC8b16+-8",    "VLC8b16+999999"}) {
         EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad); },
-                           "expected VLC[<m>][x<bits>|b<bytes>]"))
+                           "expected VLC[<m>][x<bits>[+<bits>]|b<bytes>[+<bytes>]]"))
                 << bad;
     }
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <string>
 
 #include <faiss/impl/AuxIndexStructures.h>
 
@@ -18,22 +19,29 @@
 namespace faiss_vlc {
 namespace {
 
-/// A first tier of levels or of words, L2 or inner products.
+/// A first tier of levels or of words, L2 or inner products, refined by decoding (as few dimensions
+/// are) or by sums.
 struct Kind {
     Codec codec;
     faiss::MetricType metric;
+    bool sums = false;
 
     bool product() const { return metric == faiss::METRIC_INNER_PRODUCT; }
+    int factors() const { return !sums ? 1 : product() ? 2 : 3; }
     std::string name() const {
         return std::string(codec == Codec::block ? "words" : "levels") +
-               (product() ? " ip" : " l2");
+               (product() ? " ip" : " l2") + (sums ? " sums" : "");
     }
 };
 
 const Kind kKinds[] = {{Codec::lattice, faiss::METRIC_L2},
                        {Codec::lattice, faiss::METRIC_INNER_PRODUCT},
                        {Codec::block, faiss::METRIC_L2},
-                       {Codec::block, faiss::METRIC_INNER_PRODUCT}};
+                       {Codec::block, faiss::METRIC_INNER_PRODUCT},
+                       {Codec::lattice, faiss::METRIC_L2, true},
+                       {Codec::lattice, faiss::METRIC_INNER_PRODUCT, true},
+                       {Codec::block, faiss::METRIC_L2, true},
+                       {Codec::block, faiss::METRIC_INNER_PRODUCT, true}};
 
 VLCParameters two_tiers(Codec codec, int first, int second, int m = 20) {
     VLCParameters p = small(m);
@@ -43,6 +51,18 @@ VLCParameters two_tiers(Codec codec, int first, int second, int m = 20) {
     return p;
 }
 
+/// The training with other factors.
+std::unique_ptr<IndexVLC> with_factors(const IndexVLC& index, int bytes) {
+    auto model = std::make_shared<Model>(*index.model);
+    auto tier = std::make_shared<SecondTier>(*model->second);
+    tier->factor_bytes = bytes;
+    tier->low = -0.2f;
+    tier->high = 0.2f;
+    tier->finish();
+    model->add_second(tier);
+    return std::make_unique<IndexVLC>(model, index.parameters);
+}
+
 /// Few bytes first, so that the second tier has much to say. Trained once; tests take copies.
 IndexVLC two_tiered(const Kind& kind) {
     static std::map<std::string, std::unique_ptr<IndexVLC>> made;
@@ -50,6 +70,9 @@ IndexVLC two_tiered(const Kind& kind) {
     if (!index) {
         index = std::make_unique<IndexVLC>(kDim, two_tiers(kind.codec, 5, 17), kind.metric);
         index->train(kCount, base().data());
+        if (kind.sums) {
+            index = with_factors(*index, kind.factors());
+        }
         index->add(kCount, base().data());
         index->nprobe = 6;
     }
@@ -113,7 +136,7 @@ TEST(Refine, AllRefinedIsBruteForceByBothTiers) {
     for (const Kind& kind : kKinds) {
         SCOPED_TRACE(kind.name());
         IndexVLC index = two_tiered(kind);
-        EXPECT_EQ(index.code_size, 22u);
+        EXPECT_EQ(index.code_size, size_t(5 + 16 + kind.factors()));
         index.refine_k = size_t(index.ntotal);
         std::vector<float> x = queries();
         x.resize(20 * kDim);
@@ -151,7 +174,7 @@ TEST(Refine, IsTheSameOneByOneInBatchesAndByAnyThreads) {
 
 // A lone query on so many vectors that all threads share its lists.
 TEST(Refine, ALoneQueryByAllThreadsIsTheSame) {
-    for (const Kind& kind : {kKinds[0], kKinds[3]}) {
+    for (const Kind& kind : {kKinds[0], kKinds[3], kKinds[4]}) {
         SCOPED_TRACE(kind.name());
         IndexVLC index = two_tiered(kind);
         for (int again = 0; again < 70; again++) {
@@ -211,7 +234,7 @@ TEST(Refine, TheScannerOfOneListEstimatesByBothTiers) {
                 for (const auto& [distance, id] : by_both(index, x, {j})) {
                     expected[id] = distance;
                 }
-                const faiss::InvertedLists::ScopedCodes codes(&index.lists(), size_t(j));
+                faiss::InvertedLists::ScopedCodes codes(&index.lists(), size_t(j));
                 for (size_t i = 0; i < size; i++) {
                     ASSERT_EQ(scanner->distance_to_code(codes.get() + i * index.code_size),
                               expected[index.lists().id(size_t(j), i)]);
@@ -292,8 +315,12 @@ TEST(Refine, FindsMoreThanTheFirstTierAlone) {
 }
 
 TEST(Refine, OwnRowsComeFirst) {
-    for (const Codec codec : {Codec::lattice, Codec::block}) {
-        const IndexVLC index = two_tiered({codec, faiss::METRIC_L2});
+    for (const Kind& kind : kKinds) {
+        if (kind.product()) {
+            continue;
+        }
+        SCOPED_TRACE(kind.name());
+        const IndexVLC index = two_tiered(kind);
         const Results r = search(index, 1, nullptr, base());
         idx_t own = 0;
         for (idx_t i = 0; i < kCount; i++) {
@@ -362,12 +389,17 @@ TEST(Refine, RangesHoldWhatBothTiersSay) {
 
 // Rows far outside of what training saw are found by themselves, and leave others alone.
 TEST(Refine, FarRowsAreNotGarbled) {
-    for (const Codec codec : {Codec::lattice, Codec::block}) {
-        IndexVLC index = two_tiered({codec, faiss::METRIC_L2});
+    for (const Kind& kind : kKinds) {
+        if (kind.product()) {
+            continue;
+        }
+        SCOPED_TRACE(kind.name());
+        IndexVLC index = two_tiered(kind);
         index.nprobe = index.nlist;
         const Results before = search(index, 10);
         Random random(8);
         std::vector<float> far;
+        constexpr idx_t kCoded = 15; // by both tiers; a scale ends at 3,700 times the usual
         for (const double times : {3, 10, 100, 10000}) {
             const std::vector<float> rows = random.normals(5 * kDim, 3 * times);
             far.insert(far.end(), rows.begin(), rows.end());
@@ -380,9 +412,11 @@ TEST(Refine, FarRowsAreNotGarbled) {
             EXPECT_EQ(own.label[size_t(i)], kCount + i);
             const double length =
                     true_distance(kDim, &far[size_t(i * kDim)], std::vector<float>(kDim, 0).data());
-            EXPECT_LT(own.distance[size_t(i)], 0.05 * length) << i;
+            EXPECT_LT(own.distance[size_t(i)], (i < kCoded ? 0.05 : 1.0) * length) << i;
             index.reconstruct(kCount + i, row.data());
-            EXPECT_LT(true_distance(kDim, &far[size_t(i * kDim)], row.data()), 0.1 * length) << i;
+            EXPECT_LT(true_distance(kDim, &far[size_t(i * kDim)], row.data()),
+                      (i < kCoded ? 0.1 : 1.0) * length)
+                    << i;
         }
         const Results after = search(index, 10);
         EXPECT_GT(std::inner_product(after.label.begin(), after.label.end(), before.label.begin(),

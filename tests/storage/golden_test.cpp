@@ -40,13 +40,15 @@ const Golden kGolden[] = {
          faiss::DirectMap::Hashtable, int64_t(1) << 33, 3},
         {"golden_v1_block", 12, 4, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
          1, Codec::block},
-        // two tiers: levels, then words and inner products, then factors of four bytes
-        {"golden_v1_tiers", 12, 6, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
-         1, Codec::lattice, 9},
-        {"golden_v1_tiers_ip", 10, 3, AnchorGrid::int8, faiss::METRIC_INNER_PRODUCT,
-         faiss::DirectMap::Array, 0, 1, Codec::block, 7},
-        {"golden_v1_tiers_fine", 4, 3, AnchorGrid::float16, faiss::METRIC_L2,
-         faiss::DirectMap::NoMap, 0, 1, Codec::lattice, 8}};
+        // two tiers: factors of 3 bytes, of 2, of 4 and of 1
+        {"golden_v1_tiers", 36, 8, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
+         1, Codec::lattice, 15},
+        {"golden_v1_tiers_ip", 33, 3, AnchorGrid::int8, faiss::METRIC_INNER_PRODUCT,
+         faiss::DirectMap::Array, 0, 1, Codec::block, 14},
+        {"golden_v1_tiers_fine", 34, 6, AnchorGrid::float16, faiss::METRIC_L2,
+         faiss::DirectMap::NoMap, 0, 1, Codec::lattice, 37},
+        {"golden_v1_tiers_few", 12, 6, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap,
+         0, 1, Codec::lattice, 9}};
 
 std::string path_of(const Golden& golden, const char* end) {
     return std::string(VLC_TEST_DATA) + "/" + golden.stem + end;
