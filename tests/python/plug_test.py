@@ -213,7 +213,7 @@ class Documentation(unittest.TestCase):
         lines = [item.value.value for item in kind.body if isinstance(item, ast.Expr)]
         self.assertEqual(len(list(filter(None, lines))), len(known))
         functions = {item.name: item for item in kind.body if isinstance(item, ast.FunctionDef)}
-        self.assertEqual(set(functions), {"__init__", "to_dict", "check", "code_size"})
+        self.assertEqual(set(functions), {"__init__", "to_dict", "check", "code_size", "first_size", "second_size"})
         keywords = functions["__init__"].args
         defaults = {}
         for argument, default in zip(keywords.kwonlyargs, keywords.kw_defaults):
