@@ -182,7 +182,6 @@ class BigBatch(unittest.TestCase):
         for key in KEYS:
             for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
                 index = make(key, metric)
-                index.refine_k = len(BASE) # of two tiers: list by list more would be refined than by search()
                 expected = index.search(QUERIES, 5)
                 for method in ("index", "pairwise_distances", "knn_function"):
                     if key == IVFPQ and (method == "index" or metric == faiss.METRIC_INNER_PRODUCT):

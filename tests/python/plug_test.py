@@ -156,6 +156,7 @@ class Parameters(unittest.TestCase):
     def test_refine_k(self):
         index = make("PCA16,VLC16b6+11")
         inner, = faiss_vlc._plug.vlcs_in(index)
+        faiss.ParameterSpace().set_index_parameter(index, "refine_k", 0)
         few = index.search(QUERIES, 3)
         faiss.ParameterSpace().set_index_parameters(index, "nprobe=8,refine_k=2000")
         self.assertEqual((inner.nprobe, inner.refine_k), (8, 2000))
