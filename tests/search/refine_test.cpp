@@ -344,7 +344,7 @@ TEST(Refine, DistancesAreThoseOfDecodedVectorsNearly) {
             error += std::fabs(r.distance[size_t(i)] - truth);
             size += std::fabs(truth);
         }
-        EXPECT_LT(error, 0.03 * size);
+        EXPECT_LT(error, (kind.sums ? 0.04 : 0.03) * size); // steps of a wide alpha
     }
 }
 
