@@ -94,6 +94,10 @@ struct IndexVLC : faiss::IndexIVFFlat {
     bool below_id_map = false;
     std::string trained_on; ///< device of the last train() in this process, or "2 x <device>"
 
+    /// Of code_size, the bytes of the second tier; 0: there is none. Before training what
+    /// `parameters` ask for.
+    size_t second_code_size() const;
+
     const VLCInvertedLists& lists() const;
     VLCInvertedLists& lists();
 

@@ -9,12 +9,13 @@ namespace faiss_vlc {
 
 /// faiss::index_factory and one more token, wherever a flat index or an inverted file may stand:
 ///
-///   VLC[<m>][x<bits> | b<bytes>]
+///   VLC[<m>][x<bits>[+<bits>] | b<bytes>[+<bytes>]]
 ///
 /// m anchors (left out: about 4 sqrt(n) of the training set), code bits per dimension (0.125 to 8,
-/// fractions allowed; 2 if left out) or bytes per vector with factors. For example
-/// "VLC1024x4", "OPQ16_64,VLC256b32", "PCA64,VLC", "IDMap,VLC", "VLC256x2,RFlat",
-/// "VLC256x1,Refine(VLC256x8)".
+/// fractions allowed; 2 if left out) or bytes per vector with factors. What follows a + is the same
+/// of a second tier of codes, which orders the best by the first anew (at least 4 bytes; its
+/// factors take up to 3). For example "VLC1024x4", "OPQ16_64,VLC256b32", "PCA64,VLC", "IDMap,VLC",
+/// "VLC256x2,RFlat", "VLC256x1,Refine(VLC256x8)", "VLC1024b16+80".
 /// The caller owns the result. Errors in a VLC token name the grammar. own_invlists is there as
 /// FAISS has it from 1.12 on: false is an error with a VLC, which takes no lists but its own, and
 /// before 1.12.

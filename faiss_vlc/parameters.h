@@ -84,10 +84,12 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     /// Throws naming the first parameter out of range for vectors of d dimensions.
     void check(int d) const;
 
-    /// Bytes per vector with factors that these parameters ask for, for d dimensions: of the first
-    /// tier, of the second, and of both.
+    /// Bytes per vector with factors that these parameters ask for, for d dimensions, of the first
+    /// tier of codes.
     int first_size(int d) const;
+    /// The same of the second tier; 0: there is none.
     int second_size(int d) const;
+    /// The same of both.
     int code_size(int d) const { return first_size(d) + second_size(d); }
 };
 

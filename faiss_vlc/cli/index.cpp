@@ -102,6 +102,11 @@ void add_block(faiss::Index& index, const VectorStream& emb, int64_t count) {
     }
 }
 
+/// "16", or of two tiers "16+80".
+std::string bytes_text(int first, int second) {
+    return std::to_string(first) + (second > 0 ? "+" + std::to_string(second) : "");
+}
+
 Json run(Arguments a) {
     // What can go wrong before the work goes wrong first.
     require_writable(a.out);
@@ -117,9 +122,12 @@ Json run(Arguments a) {
     const std::unique_ptr<faiss::Index> index = make_index(a, emb.d());
     IndexVLC& vlc = *find_vlc(index.get());
     vlc.verbose = a.verbose;
-    if (a.parameters.bytes > int(vlc.code_size)) {
-        fprintf(stderr, "vlc: %d bytes are more than 8 bits a dimension need: using %d\n",
-                a.parameters.bytes, int(vlc.code_size));
+    const VLCParameters& p = a.parameters;
+    const int d = emb.d();
+    if (p.bytes > p.first_size(d) || p.second_bytes > p.second_size(d)) {
+        fprintf(stderr, "vlc: %s bytes are more than 8 bits a dimension need: using %s\n",
+                bytes_text(p.bytes, p.second_bytes).c_str(),
+                bytes_text(p.first_size(d), p.second_size(d)).c_str());
     }
     // Held until the end, as preparing it takes time.
     const std::shared_ptr<const void> devices = hold_devices(a.parameters.device);
@@ -175,6 +183,9 @@ Json run(Arguments a) {
     json["metric"] = metric_name(index->metric_type);
     json["m"] = vlc.nlist;
     json["code_bytes"] = vlc.code_size;
+    if (vlc.model->second) {
+        json["second_code_bytes"] = vlc.model->second->code_size();
+    }
     json["nprobe"] = vlc.nprobe;
     json["training_vectors"] = n_train;
     json["iterations"] = vlc.model->record.iterations;

@@ -40,10 +40,25 @@ Json list_balance(const faiss::IndexIVF& ivf) {
     return json;
 }
 
+Json second_of(const SecondTier& tier, int d) {
+    Json json;
+    json["bytes"] = tier.code_size();
+    json["factor_bytes"] = tier.factor_bytes;
+    json["bits_per_dimension"] = rounded(8.0 * tier.layout.code_bytes / d, 4);
+    json["axes"] = tier.layout.axes();
+    json["refined"] = tier.refined; // of the best by the first tier, for 10 results
+    json["refined_base"] = tier.refined_base;
+    return json;
+}
+
 Json code_of(const IndexVLC& index) {
     const Layout& layout = index.model->layout;
     Json json;
     json["bytes"] = index.code_size;
+    if (index.model->second) {
+        json["first_bytes"] = layout.code_size();
+        json["second"] = second_of(*index.model->second, index.d);
+    }
     json["codec"] = layout.has_words() ? "block" : "lattice";
     json["factor_bytes"] = layout.factor_bytes;
     json["id_bytes"] = index.lists().id_bytes();
@@ -196,6 +211,14 @@ void print_added(const Json& added) {
     printf("\n");
 }
 
+void print_second(const Json& second) {
+    printf("\nsecond     %d bytes with %d of factors; %.4g bits per dimension, for %d axes; orders "
+           "%d for 10 results among %lld anew, more of more",
+           second["bytes"].get<int>(), second["factor_bytes"].get<int>(),
+           second["bits_per_dimension"].get<double>(), second["axes"].get<int>(),
+           second["refined"].get<int>(), second["refined_base"].get<long long>());
+}
+
 void print_index(const Json& json) {
     printf("%s: %s, %lld vectors of %d dimensions (%s)\n", json["index"].get<std::string>().c_str(),
            json["kind"].get<std::string>().c_str(), json["n"].get<long long>(),
@@ -205,8 +228,9 @@ void print_index(const Json& json) {
         printf("anchors    %d, stored as %s\n", json["anchors"]["m"].get<int>(),
                json["anchors"]["stored_as"].get<std::string>().c_str());
         const Json& code = json["code"];
+        const bool tiers = code.contains("second");
         printf("code       %d bytes with %d of factors, id %d bytes; %.4g bits per dimension:",
-               code["bytes"].get<int>(), code["factor_bytes"].get<int>(),
+               code[tiers ? "first_bytes" : "bytes"].get<int>(), code["factor_bytes"].get<int>(),
                code["id_bytes"].get<int>(), code["bits_per_dimension"].get<double>());
         if (code.contains("blocks")) {
             printf(" words of 8 bits for %d blocks of %s axes, of %s", code["blocks"].get<int>(),
@@ -215,6 +239,9 @@ void print_index(const Json& json) {
         const Json by_bits = code.value("dimensions_by_bits", Json::object());
         for (const auto& item : by_bits.items()) {
             printf(" %d x %s", item.value().get<int>(), item.key().c_str());
+        }
+        if (tiers) {
+            print_second(code["second"]);
         }
         const Json& training = json["training"];
         printf("\ntraining   on %lld vectors, %d iterations, seed %u, robust %s, frame %s\n",

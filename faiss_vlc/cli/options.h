@@ -36,11 +36,13 @@ CLI::Option* add_choice(CLI::App& command, const std::string& name,
     return command.add_option_function<std::string>(name, find, help)->type_name(names);
 }
 
-/// What the parameter itself says of its default, or the help's words for it.
-inline std::string option_help(const Parameter& parameter) {
+/// What the parameter itself says of its default, or the help's words for it. second: what a value
+/// after a + is for, or null.
+inline std::string option_help(const Parameter& parameter, const Parameter* second = nullptr) {
     const std::string usual = parameter.option.usual.empty() ? parameter.text(parameter.usual)
                                                              : parameter.option.usual;
-    return usual.empty() ? parameter.help : parameter.help + " (default: " + usual + ")";
+    return parameter.help + (usual.empty() ? "" : " (default: " + usual + ")") +
+           (second ? ". After a +: " + second->help + " (default: none)" : "");
 }
 
 /// "INT in [1 - 64]", "{64,128,256}"; empty if all numbers will do.
@@ -72,22 +74,53 @@ inline std::string range_in_words(const Range& range) {
                                     : table::between(range.low, range.high).words;
 }
 
+/// of: the option, which may be another parameter's.
+inline void set_checked(VLCParameters& params, const Parameter& parameter, const Option& of,
+                        const Value& value) {
+    const Range& taken = parameter.range;
+    const bool all = taken.words.empty() || (of.also && taken.allows(value));
+    if (!all && !taken.holds(value)) {
+        throw CLI::ValidationError(of.name, "expected " + range_in_words(taken) +
+                                                    (&of == &parameter.option ? "" : " after a +") +
+                                                    ", got " + parameter.text(value));
+    }
+    parameter.set(params, value);
+}
+
 template <class T>
 CLI::Option* add_value(CLI::App& command, VLCParameters& params, const Parameter& parameter) {
     const Option& option = parameter.option;
     const std::string range = range_in_help(parameter);
     const auto set = [&params, &parameter](const T& value) {
-        const Range& taken = parameter.range;
-        const bool all = taken.words.empty() || (parameter.option.also && taken.allows(value));
-        if (!all && !taken.holds(value)) {
-            throw CLI::ValidationError(parameter.option.name, "expected " + range_in_words(taken) +
-                                                                      ", got " +
-                                                                      parameter.text(value));
-        }
-        parameter.set(params, value);
+        set_checked(params, parameter, parameter.option, value);
     };
     return command.add_option_function<T>(option.name, set, option_help(parameter))
             ->type_name(option.type + (range.empty() ? "" : ":" + range));
+}
+
+/// The same of an option that takes one value, or two with a + between them.
+template <class T>
+CLI::Option* add_values(CLI::App& command, VLCParameters& params, const Parameter& parameter,
+                        const Parameter& second) {
+    const Option& option = parameter.option;
+    const auto set = [&params, &parameter, &second](const std::string& text) {
+        const Option& of = parameter.option;
+        const size_t plus = text.find('+');
+        const auto read = [&](const Parameter& part, const std::string& word) {
+            T value{};
+            if (word.empty() || word[0] == '+' || !CLI::detail::lexical_cast(word, value)) {
+                throw CLI::ValidationError(of.name, "expected " + of.type + ", got " + text);
+            }
+            set_checked(params, part, of, value);
+        };
+        read(parameter, text.substr(0, plus));
+        if (plus != std::string::npos) {
+            read(second, text.substr(plus + 1));
+        }
+    };
+    return command
+            .add_option_function<std::string>(option.name, set, option_help(parameter, &second))
+            ->type_name(option.type + ":" + range_in_help(parameter));
 }
 
 /// The options of the parameters that have one. Both references are kept until the command is
@@ -110,7 +143,9 @@ inline void add_parameter_options(CLI::App& command, VLCParameters& params,
             added = std::visit(
                     [&](const auto& usual) {
                         using T = std::decay_t<decltype(usual)>;
-                        return add_value<T>(command, params, one);
+                        const Parameter* second = find_parameter(one.option.then, table);
+                        return second ? add_values<T>(command, params, one, *second)
+                                      : add_value<T>(command, params, one);
                     },
                     one.usual);
         }

@@ -171,6 +171,11 @@ void IndexVLC::require_trained(const char* what) const {
     }
 }
 
+size_t IndexVLC::second_code_size() const {
+    return size_t(model ? model->code_size() - model->layout.code_size()
+                        : parameters.second_size(d));
+}
+
 void IndexVLC::set_model(std::shared_ptr<const Model> trained) {
     auto flat = std::make_unique<AnchorQuantizer>(trained);
     auto fresh = std::make_unique<VLCInvertedLists>(trained->m, trained);

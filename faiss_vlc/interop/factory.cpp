@@ -35,9 +35,8 @@ struct Token {
 
 [[noreturn]] void bad_token(const std::string& token) {
     fail("index_factory: expected VLC[<m>][x<bits>[+<bits>]|b<bytes>[+<bytes>]][lattice|block] "
-         "with 1 "
-         "to 1048576 anchors, 0.125 to 8 bits per dimension or at least 1 byte (lattice: 3, second "
-         "tier: 4), got '%s'",
+         "with 1 to 1048576 anchors, 0.125 to 8 bits per dimension or at least 1 byte (lattice: 3, "
+         "second tier: 4), got '%s'",
          token.c_str());
 }
 

@@ -43,20 +43,20 @@ auto index_entries() {
             parameter("bits_per_dim", &P::bits_per_dim, file(1, 1), kResult,
                       "Code bits per dimension")
                     .within(between(0.125, 8))
-                    .as_option("--bits", "b", kIndex),
+                    .as_option("--bits", "b[+b]", kIndex)
+                    .then("second_bits"),
             parameter("bytes", &P::bytes, file(1, 2), kResult,
                       "Bytes per vector, those of factors included, ids not")
                     .within(at_least(1, "at least 1", {0}))
-                    .as_option("--bytes", "B", kIndex, "by --bits"),
+                    .as_option("--bytes", "B[+B]", kIndex, "by --bits")
+                    .then("second_bytes"),
             parameter("second_bits", &P::second_bits, file(3, 1), kResult,
                       "Bits per dimension of a second tier of codes, which orders the best by the "
-                      "first anew; 0: none")
-                    .within(between(0.125, 8, ", or 0 for none", {0}))
-                    .as_option("--second-bits", "b", kIndex, "none", true),
+                      "first anew")
+                    .within(between(0.125, 8, ", or 0 for none", {0})),
             parameter("second_bytes", &P::second_bytes, file(3, 2), kResult,
                       "Bytes of the second tier, its factors included")
-                    .within(at_least(4, "at least 4, or 0 for none", {0}))
-                    .as_option("--second-bytes", "B", kIndex, "by --second-bits", true),
+                    .within(at_least(4, "at least 4, or 0 for none", {0})),
             parameter("grid", &P::grid, file(1, 3), kResult, "How anchors are stored")
                     .as_option("--anchors", "", kIndex, "int8, float16 for coarse data"),
             parameter(
@@ -347,6 +347,11 @@ Parameter& Parameter::within(Range taken) {
 Parameter& Parameter::as_option(const char* name_in, const char* type, const char* group,
                                 const char* usual_in, bool also) {
     option = {name_in, type, group, usual_in, also};
+    return *this;
+}
+
+Parameter& Parameter::then(const char* name_in) {
+    option.then = name_in;
     return *this;
 }
 

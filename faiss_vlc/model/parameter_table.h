@@ -91,6 +91,7 @@ struct Option {
     std::string group; ///< of the help
     std::string usual; ///< what the help calls the default, if not the value
     bool also = false; ///< takes Range::also, too
+    std::string then;  ///< the parameter that a second value sets, after a +; empty: there is none
 };
 
 struct Parameter {
@@ -108,6 +109,8 @@ struct Parameter {
     Parameter& within(Range taken);
     Parameter& as_option(const char* name, const char* type, const char* group,
                          const char* usual = "", bool also = false);
+    /// The option takes one value more, after a +, for the parameter of this name.
+    Parameter& then(const char* name_in);
     /// As the command writes it.
     std::string text(const Value& value) const;
 };

@@ -254,7 +254,9 @@ float Query::refined(Refinement& by, int j, const uint8_t* first, const uint8_t*
         by.set_list(j, scan_.inner_product ? -model_.anchor_dot(lattice_.data(), j)
                                            : model_.anchor_distance(lattice_.data(), j));
     }
-    return by.estimate(first, second);
+    constexpr float kMost = std::numeric_limits<float>::max();
+    const float met = by.estimate(first, second);
+    return met < kMost ? met : kMost; // of a query so far away that sums overflow
 }
 
 float Query::slack_unit(float estimate) const {
@@ -264,7 +266,8 @@ float Query::slack_unit(float estimate) const {
 }
 
 float Query::widened(float bound) const {
-    return bound + model_.second->range_slack * slack_unit(bound);
+    const float slack = model_.second->range_slack;
+    return slack > 0 ? bound + slack * slack_unit(bound) : bound; // the unit may be infinite
 }
 
 float Query::estimate(float distance) const {

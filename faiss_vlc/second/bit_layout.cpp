@@ -31,35 +31,68 @@ struct Counts {
     }
 };
 
-} // namespace
-
-BitLayout BitLayout::allocate(int code_bytes, const std::vector<double>& variance) {
-    std::vector<uint8_t> width(variance.size(), 0);
+/// Greedily, to where bits take most of the distortion off, by widths that are allowed (their bits
+/// are set). Returns the distortion that is left.
+double allocate_widths(int code_bytes, const std::vector<double>& variance, int allowed,
+                       std::vector<uint8_t>& width) {
+    struct Offer {
+        double gain; ///< a bit
+        int axis, to;
+        bool operator<(const Offer& other) const { // the stronger axis first among equals
+            return gain != other.gain ? gain < other.gain : axis > other.axis;
+        }
+    };
+    width.assign(variance.size(), 0);
     Counts counts;
-    using Offer = std::pair<double, int>; // gain, -axis: the stronger axis first among equals
     std::priority_queue<Offer> offers;
     const auto offer = [&](size_t i) {
-        const int w = width[i];
-        if (w < kMaxWidth) {
-            offers.push({variance[i] * (kUniformError[w] - kUniformError[w + 1]), -int(i)});
+        const int from = width[i];
+        for (int to = from + 1; to <= kMaxWidth; to++) {
+            if (allowed >> to & 1) {
+                const double gain = variance[i] * (kUniformError[from] - kUniformError[to]);
+                offers.push({gain / (to - from), int(i), to});
+                return;
+            }
         }
     };
     for (size_t i = 0; i < variance.size(); i++) {
         offer(i);
     }
     while (!offers.empty()) {
-        const auto i = size_t(-offers.top().second);
+        const Offer best = offers.top();
         offers.pop();
-        const int w = width[i];
-        counts.add(w, -1);
-        counts.add(w + 1, 1);
+        uint8_t& now = width[size_t(best.axis)];
+        counts.add(now, -1);
+        counts.add(best.to, 1);
         if (counts.bytes() > code_bytes) {
-            counts.add(w + 1, -1);
-            counts.add(w, 1);
+            counts.add(best.to, -1);
+            counts.add(now, 1);
             continue;
         }
-        width[i]++;
-        offer(i);
+        now = uint8_t(best.to);
+        offer(size_t(best.axis));
+    }
+    double left = 0;
+    for (size_t i = 0; i < width.size(); i++) {
+        left += variance[i] * kUniformError[width[i]];
+    }
+    return left;
+}
+
+} // namespace
+
+BitLayout BitLayout::allocate(int code_bytes, const std::vector<double>& variance) {
+    // all, or those of one piece, or the larger of these: short codes have no room for several
+    // kinds
+    constexpr int kAllowed[] = {0x1ff, 0x117, 0x115, 0x111, 0x101};
+    std::vector<uint8_t> width, other;
+    double least = allocate_widths(code_bytes, variance, kAllowed[0], width);
+    for (const int allowed : kAllowed) {
+        const double left = allocate_widths(code_bytes, variance, allowed, other);
+        if (left < least) {
+            least = left;
+            width = other;
+        }
     }
     while (width.size() > 1 && width.back() == 0) {
         width.pop_back();

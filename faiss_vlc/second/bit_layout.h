@@ -28,8 +28,9 @@ struct BitLayout {
     std::vector<Piece> pieces;
 
     /// Bits by variance (falling): one by one to the axis where it takes most of the distortion
-    /// off. One that leads to pieces of more than code_bytes is passed over, and its axis gets no
-    /// more. Axes at the end without bits are left out.
+    /// off, by all widths or by fewer where that leaves less. A bit that leads to pieces of more
+    /// than code_bytes is passed over, and its axis gets no more. Axes at the end without bits are
+    /// left out.
     static BitLayout allocate(int code_bytes, const std::vector<double>& variance);
     /// Throws when the widths take more than code_bytes.
     static BitLayout of_widths(int code_bytes, std::vector<uint8_t> width);

@@ -237,6 +237,7 @@ LevelWeights::LevelWeights(const PackedLevels& packed, int slots, const int16_t*
 
 void LevelWeights::set(const float* y, const float* step) {
     constexpr float kMostSum = 2.0e9f; // and what rounding adds, within 31 bits
+    constexpr float kLeast = 1e-33f;   // of which a scale is finite
     float most[kLanes] = {}, lane[kLanes] = {};
     for (int s = 0; s < slots_; s += kLanes) {
         for (int i = 0; i < kLanes; i++) {
@@ -248,7 +249,10 @@ void LevelWeights::set(const float* y, const float* step) {
         }
     }
     const float largest = *std::max_element(most, most + kLanes), sum = add_lanes(lane);
-    const bool usable = largest > 0 && sum < std::numeric_limits<float>::max();
+    const bool usable = largest > kLeast && sum < std::numeric_limits<float>::max();
+    if (!usable) { // infinite or nothing
+        std::fill(product_.begin(), product_.end(), 0.0f);
+    }
     const float scale =
             usable ? std::min(std::floor(32767.0f / most_up_) / largest, kMostSum / sum) : 0.0f;
     int64_t half = 0;

@@ -202,13 +202,15 @@ std::vector<uint8_t> code_rows(const Sample& sample, const Anchors& anchors, con
         rescue.run([&] { coder = std::make_unique<Model::Coder>(model); });
 #pragma omp for schedule(static)
         for (size_t i = 0; i < rows.size(); i++) {
-            if (!coder) {
-                continue;
-            }
-            coder->encode(sample.vector(rows[i]), anchors.label[rows[i]], &codes[i * size]);
-            if (alpha) {
-                (*alpha)[i] = coder->second_alpha();
-            }
+            rescue.run([&] {
+                if (!coder) {
+                    return;
+                }
+                coder->encode(sample.vector(rows[i]), anchors.label[rows[i]], &codes[i * size]);
+                if (alpha) {
+                    (*alpha)[i] = coder->second_alpha();
+                }
+            });
         }
     }
     rescue.rethrow();

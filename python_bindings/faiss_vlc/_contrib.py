@@ -26,7 +26,9 @@ def _install_factory_tools(tools):
             return stock_reverse(index)
         m = index.nlist if index.nlist > 0 else ""
         codec = {Codec.lattice: "lattice", Codec.block: "block"}.get(index.parameters.codec, "")
-        return f"VLC{m}b{index.code_size}{codec}"
+        second = index.second_code_size()
+        size = f"{index.code_size - second}+{second}" if second else str(index.code_size)
+        return f"VLC{m}b{size}{codec}"
 
     def get_code_size(d, indexkey):
         """Bytes of a vector's code in an index that is built with this factory string."""

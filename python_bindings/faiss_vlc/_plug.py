@@ -35,9 +35,10 @@ def _has_vlc(index):
 
 
 def index_factory(d, description, metric=faiss.METRIC_L2, own_invlists=True):
-    """faiss.index_factory with one more token, VLC[<m>][x<bits> | b<bytes>], where an inverted file may
-    stand: m anchors (left out: about 4 sqrt(n) of the training set), code bits per dimension or bytes per
-    vector. For example "VLC1024x4", "OPQ16_64,VLC256b32", "PCA64,VLC", "IDMap,VLC", "VLC256x2,RFlat".
+    """faiss.index_factory with one more token, VLC[<m>][x<bits>[+<bits>] | b<bytes>[+<bytes>]],
+    where an inverted file may stand: m anchors (left out: about 4 sqrt(n) of the training set), code bits per
+    dimension or bytes per vector, and after a + the same of a second tier of codes. For example "VLC1024x4",
+    "OPQ16_64,VLC256b32", "PCA64,VLC", "IDMap,VLC", "VLC256x2,RFlat", "VLC1024b16+80".
     After stand_in_for_ivfpq(), "IVF<n>,PQ<m>" is a VLC, too.
 
     Parameters
@@ -158,8 +159,11 @@ def try_extract_index_ivf(index):
     return _part_of(index, downcast_index(_stock["try_extract_index_ivf"](index)))
 
 
+_SEARCH_PARAMETERS = ("max_probes", "refine_k") # of an IndexVLC, beside those of every IndexIVF
+
+
 def _is_ours(name):
-    return name == "max_probes" or name.startswith("vlc_")
+    return name in _SEARCH_PARAMETERS or name.startswith("vlc_")
 
 
 # What ParameterSpace sets in an IVFPQ, or in a quantizer that is an index, and a VLC has no use for.
@@ -176,8 +180,8 @@ def _ignore(name):
 
 
 class ParameterSpace(_StockSpace):
-    """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes and the parameters of
-    training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30". What only
+    """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes, refine_k and the
+    parameters of training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30". What only
     an IVFPQ has, as ht, is ignored in an IndexVLC."""
 
     def set_index_parameter(self, index, name, value):
@@ -198,7 +202,7 @@ class ParameterSpace(_StockSpace):
                                 f"expected vlc_ and one of {', '.join(PARAMETERS)}"))
         for vlc in found:
             if field is None:
-                vlc.max_probes = int(value)
+                setattr(vlc, name, int(value))
             else:
                 swigvlc.set_parameter(vlc.parameters, field, value)
 

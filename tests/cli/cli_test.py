@@ -133,6 +133,42 @@ class Works(Case):
                          code=2)
         self.assertIn("expected none|second|all, got first", wrong.stderr)
 
+    def test_two_tiers(self):
+        one, two, factory = self.path("one.vlc"), self.path("two.vlc"), self.path("factory.vlc")
+        common = ["--iterations", 6, "--out"]
+        self.vlc("index", "--emb", BASE, "--m", 64, "--bytes", 16, *common, one)
+        made = self.json("index", "--emb", BASE, "--m", 64, "--bytes", "16+67", *common, two)
+        self.assertEqual((made["code_bytes"], made["second_code_bytes"]), (83, 67))
+        self.vlc("index", "--emb", BASE, "--factory", "VLC64b16+67", *common, factory)
+        self.assertEqual(self.bytes(factory), self.bytes(two))
+        by_bits = self.path("bits.vlc") # 14 and 64 bytes, and factors
+        self.vlc("index", "--emb", BASE, "--m", 64, "--bits", "0.875+4", *common, by_bits)
+        code = self.json("info", "--idx", by_bits)["code"]
+        self.assertEqual((code["bytes"], code["first_bytes"], code["second"]["bytes"]), (83, 16, 67))
+
+        recall = [self.json("eval", "--idx", index, "--queries", QUERY, "--gt", GT, "--k", 10, "--nprobe", "64")
+                  ["results"][0]["recall"]["10"] for index in (one, two)]
+        self.assertGreater(recall[1], recall[0] + 0.2)
+        self.assertGreater(recall[1], 0.9)
+
+        info = self.json("info", "--idx", two)
+        self.assertEqual((info["code"]["bytes"], info["code"]["first_bytes"]), (83, 16))
+        second = info["code"]["second"]
+        self.assertEqual((second["bytes"], second["bits_per_dimension"]), (67, (67 - second["factor_bytes"]) / 16))
+        self.assertTrue(10 <= second["refined"] <= second["refined_base"])
+        self.assertAlmostEqual(info["held_out"]["recall_all_lists"], recall[1], delta=0.05)
+        text = self.vlc("info", "--idx", two).stdout
+        self.assertRegex(text, r"(?m)^code       16 bytes with 2 of factors, ")
+        self.assertRegex(text, rf"(?m)^second     67 bytes with {second['factor_bytes']} of factors; .*orders "
+                         rf"{second['refined']} for 10 results")
+        self.assertNotIn("second", self.json("info", "--idx", one)["code"])
+        sections = {section["name"]: section["bytes"] for section in info["sections"]}
+        self.assertEqual(sections["seconds"], 67 * N)
+        self.vlc("verify", "--idx", two)
+
+        warned = self.vlc("index", "--emb", BASE, "--m", 16, "--bytes", "16+999", *common, self.path("much.vlc"))
+        self.assertRegex(warned.stderr, r"16\+999 bytes are more than 8 bits a dimension need: using 16\+13\d")
+
     def test_default_m_formats_and_inner_product(self):
         x = np.load(BASE)[:3000].astype(np.float32)
         fvecs(self.path("x.fvecs"), x)

@@ -166,6 +166,20 @@ class BadInput(CliTest):
             ["--bytes", -1],
             ["--codec", "words"],
             ["--bytes", 32, "--bits", 2],
+            ["--bytes", "16+8", "--bits", "1+2"],
+            ["--bytes", "16+0"],
+            ["--bytes", "16+3"],
+            ["--bytes", "0+80"],
+            ["--bytes", "16+"],
+            ["--bytes", "+80"],
+            ["--bytes", "16+80+1"],
+            ["--bytes", "16++80"],
+            ["--bytes", "16+1.5"],
+            ["--bits", "1+0"],
+            ["--bits", "1+9"],
+            ["--bits", "0+1"],
+            ["--bits", "1+x"],
+            ["--factory", "VLC16b8", "--bytes", "16+80"],
             ["--iterations", 0],
             ["--work-group", 100],
             ["--threads", 0],
@@ -218,6 +232,13 @@ class BadInput(CliTest):
             mentioned = device.split(":")[-1]
             self.assert_fails(arguments + ["--device", device], mentioned)
             self.assert_fails(arguments, mentioned, VLC_DEVICE=device)
+
+    def test_tiers_say_what_was_expected(self):
+        arguments = ["index", "--emb", at("base.npy"), "--out", self.path("out.vlc")]
+        self.assert_fails(arguments + ["--bytes", "16+3"], "at least 4 after a +, got 3", codes=(2,))
+        self.assert_fails(arguments + ["--bits", "1+9"], "0.125 to 8 after a +, got 9", codes=(2,))
+        self.assert_fails(arguments + ["--bytes", "16+x"], "B[+B]", "16+x", codes=(2,))
+        self.assert_fails(arguments + ["--factory", "VLC16b8+3"], "VLC16b8+3", "second tier: 4")
 
     def test_bytes_that_levels_cannot_have(self):
         self.assert_fails(

@@ -57,11 +57,27 @@ std::vector<float> vectors(int n, int d) {
 void indexes() {
     const std::vector<float> x = vectors(40, kDim);
     int number = 0;
-    for (const char* description :
-         {"VLC3x2", "VLC", "VLC2b5", "VLC2b3block", "VLC2b1", "IDMap,VLC3x2", "IDMap2,VLC3x2",
-          "PCA4,VLC3x2", "VLC3x2,RFlat", "VLC3x2,Refine(SQ8)", "RR8,VLC3x4", "L2norm,VLC3x2",
-          "PCAR4,VLC2b5,RFlat", "IDMap,PCA4,VLC2x1", "IVF3,Flat", "IVF3,SQ8", "IDMap,Flat",
-          "Flat,RFlat", "SQ8"}) {
+    for (const char* description : {"VLC3x2",
+                                    "VLC",
+                                    "VLC2b5",
+                                    "VLC2b3block",
+                                    "VLC2b3+6",
+                                    "IDMap,VLC2b2+7block",
+                                    "VLC2b1",
+                                    "IDMap,VLC3x2",
+                                    "IDMap2,VLC3x2",
+                                    "PCA4,VLC3x2",
+                                    "VLC3x2,RFlat",
+                                    "VLC3x2,Refine(SQ8)",
+                                    "RR8,VLC3x4",
+                                    "L2norm,VLC3x2",
+                                    "PCAR4,VLC2b5,RFlat",
+                                    "IDMap,PCA4,VLC2x1",
+                                    "IVF3,Flat",
+                                    "IVF3,SQ8",
+                                    "IDMap,Flat",
+                                    "Flat,RFlat",
+                                    "SQ8"}) {
         for (const int state : {0, 1, 2, 3}) { // untrained, empty, filled, with wide ids or a map
             const std::unique_ptr<faiss::Index> index(faiss_vlc::index_factory(
                     kDim, description,

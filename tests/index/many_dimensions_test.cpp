@@ -51,11 +51,14 @@ Bytes trained_bytes(int d, const VLCParameters& p, const std::vector<float>& x) 
 }
 
 /// Trains on few rows, adds them, saves and loads, and finds each row by itself.
-void go_through(int d, int frames, FrameKind kind) {
+void go_through(int d, int frames, FrameKind kind, int second_bytes = 0) {
     const int n = 100;
     const std::vector<float> x = rows_of(n, d, 2);
-    IndexVLC index(d, small_parameters(frames, kind));
+    VLCParameters params = small_parameters(frames, kind);
+    params.second_bytes = second_bytes;
+    IndexVLC index(d, params);
     index.train(n, x.data());
+    ASSERT_EQ(index.second_code_size(), size_t(second_bytes));
     ASSERT_LT(index.model->frames[0].kept, 8 * 24 + 4);
     ASSERT_EQ(index.model->frames[0].rows.size(), size_t(index.model->frames[0].kept) * d);
     index.add(n, x.data());
@@ -81,10 +84,17 @@ TEST(ManyDimensions, FromTrainingToAFileAndBack) {
     go_through(16384, 1, FrameKind::principal);
 }
 
+TEST(ManyDimensions, WithASecondTier) {
+    go_through(600, 2, FrameKind::principal, 83);
+    go_through(1536, 1, FrameKind::principal, 211);
+    go_through(5000, 1, FrameKind::identity, 4);
+}
+
 TEST(ManyDimensions, AnyNumberOfThreadsGivesTheSameFile) {
     for (int d : {700, 4999}) {
         const std::vector<float> x = rows_of(80, d, 3);
-        const VLCParameters p = small_parameters(2, FrameKind::principal);
+        VLCParameters p = small_parameters(2, FrameKind::principal);
+        p.second_bytes = 90;
         omp_set_num_threads(1);
         const Bytes first = trained_bytes(d, p, x);
         for (int threads : {2, 3}) {

@@ -49,7 +49,13 @@ TEST(Factory, TokenSaysAnchorsAndBytes) {
                                                      {"VLC256x4block", 256, 34},
                                                      {"VLCblock", 0, 18},
                                                      {"VLC9lattice", 9, 18},
-                                                     {"VLC16b99999", 16, 66}}) {
+                                                     {"VLC16b99999", 16, 66},
+                                                     {"VLC16b16+20", 16, 36},
+                                                     {"VLCb16+4", 0, 20},
+                                                     {"VLC16b16+20block", 16, 36},
+                                                     {"VLC16b3+20lattice", 16, 23},
+                                                     {"VLC256x1+4", 256, 10 + 35},
+                                                     {"VLCx0.5+1.5lattice", 0, 6 + 15}}) {
         SCOPED_TRACE(c.token);
         const IndexPtr index(faiss_vlc::index_factory(64, c.token));
         const auto* vlc = dynamic_cast<const IndexVLC*>(index.get());
@@ -80,9 +86,18 @@ TEST(Factory, BadTokensNameTheGrammar) {
                             "VLC 8",         "VLC8 ",
                             "VLC8x4fs",      "VLC8.5",
                             "PCA8,VLC8x4np", "VLC8,Refine(VLC8y2)",
-                            "VLC8x+4"}) {
+                            "VLC8x+4",       "VLC8b16+0",
+                            "VLC8b16+1",     "VLC8b16+3",
+                            "VLC8b0+80",     "VLC8b2+80lattice",
+                            "VLC8x1+0",      "VLC8x0+1",
+                            "VLC8x1+9",      "VLC8x1+0.1",
+                            "VLC8b16+",      "VLC8x1+",
+                            "VLC8+4",        "VLC8b+4",
+                            "VLC8b16+8+8",   "VLC8x1+b8",
+                            "VLC8b8+x4",     "VLC8b16block+8",
+                            "VLC8b16+-8",    "VLC8b16+999999"}) {
         EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad); },
-                           "expected VLC[<m>][x<bits>|b<bytes>]"))
+                           "expected VLC[<m>][x<bits>[+<bits>]|b<bytes>[+<bytes>]]"))
                 << bad;
     }
 }

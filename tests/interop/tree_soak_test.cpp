@@ -62,6 +62,8 @@ const std::vector<std::string>& kinds() {
                                                  "VLC7b8block",
                                                  "IDMap2,VLC7b3block",
                                                  "VLC7b1",
+                                                 "VLC7b5+9",
+                                                 "IDMap2,VLC7x1+8block",
                                                  "PCA12,VLC7x8",
                                                  "L2norm,VLC7x8",
                                                  "OPQ4_12,VLC5x8",

@@ -61,6 +61,8 @@ TEST(Levels, AreWhole) {
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
                     own.encode.levels);
         EXPECT_TRUE(own.nearest.rows && own.nearest.classes && own.nearest.words);
+        EXPECT_TRUE(own.algebra.multiply_add);
+        EXPECT_TRUE(own.levels.dot);
     }
 }
 

@@ -106,6 +106,37 @@ TEST(OpenCLSearch, EqualsTheCpu) {
     }
 }
 
+// The device looks for those that the CPU orders anew by the second tier.
+TEST(OpenCLSearch, TwoTiers) {
+    const int d = 37;
+    for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (const Codec codec : {Codec::lattice, Codec::block}) {
+            VLCParameters p = small(30);
+            p.codec = codec;
+            p.bytes = 8;
+            p.second_bytes = 21;
+            IndexVLC index(d, p, metric);
+            index.train(1000, rows(1000, d, 3).data());
+            index.add(1500, rows(1500, d, 4).data());
+            std::vector<float> x = rows(69, d, 5);
+            x[7 * d] = std::numeric_limits<float>::quiet_NaN();
+            std::fill_n(&x[8 * d], d, 1e25f);
+            for (const size_t nprobe : {size_t(1), size_t(4), size_t(30)}) {
+                for (const size_t refine_k : {0, 1, 100, 1024}) {
+                    index.refine_k = refine_k;
+                    expect_same(index, 10, nprobe, x, "refine_k " + std::to_string(refine_k));
+                }
+                expect_same(index, 1000, nprobe, x, "k 1000");
+            }
+            index.refine_k = 1025; // more than the device keeps
+            const auto params = probing(4);
+            const Results met = search(index, 10, &params, x);
+            index.search_device = "";
+            EXPECT_EQ(search(index, 10, &params, x), met);
+        }
+    }
+}
+
 // Queries that the int8 lattice would clamp, beside ordinary ones and alone.
 TEST(OpenCLSearch, QueriesOffTheLattice) {
     const Case cases[] = {{1, 3, 8, 1, AnchorGrid::int8},

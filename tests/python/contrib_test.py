@@ -133,14 +133,21 @@ class FactoryTools(unittest.TestCase):
     def test_code_size(self):
         for key, size in [("VLC16x4", D // 2 + 2), ("VLC", D // 4 + 2), ("VLC8b11", 11), ("PCA16,VLC16x4", 10),
                           ("OPQ4_16,VLC16x4", 10), ("VLC16b11,Refine(SQ8)", 11 + D), ("VLC16b12block", 12), ("VLC16b1", 1),
-                          ("VLC16b9block,Refine(SQ8)", 9 + D), (IVFPQ[:9], 8)]:
+                          ("VLC16b9block,Refine(SQ8)", 9 + D),
+                          ("VLC16b6+11", 17), ("PCA16,VLC16x2+4", 6 + 11), ("VLC16b6+11,Refine(SQ8)", 17 + D),
+                          (IVFPQ[:9], 8)]:
             self.assertEqual(factory_tools.get_code_size(D, key), size, key)
 
     def test_reverse(self):
         for key, found in [("VLC16x4", "VLC16b18"), ("VLC16b12", "VLC16b12"), ("VLC", "VLCb10"), ("VLC4b6block", "VLC4b6block"),
-                           ("VLC16x4lattice", "VLC16b18lattice"), ("VLC16b2", "VLC16b2"),
+                           ("VLC16x4lattice", "VLC16b18lattice"),
+                           ("VLC16b6+11", "VLC16b6+11"), ("VLC16x1+4block", "VLC16b6+19block"), ("VLC16b2", "VLC16b2"),
                            ("IVF16,Flat", "IVF16,Flat")]:
             self.assertEqual(factory_tools.reverse_index_factory(faiss.index_factory(D, key)), found)
+        for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
+            two = make("VLC16b6+11", metric, add=False)
+            self.assertEqual(factory_tools.reverse_index_factory(two), "VLC16b6+11")
+            self.assertEqual((two.code_size, two.second_code_size()), (17, 11))
 
 
 class OnDisk(unittest.TestCase):

@@ -1,8 +1,10 @@
 """The package itself: factory, downcasts, ParameterSpace, AutoTune, classes, documentation."""
 
 import ast
+import copy
 import inspect
 import os
+import pickle
 import re
 import unittest
 
@@ -11,7 +13,7 @@ import numpy as np
 
 import faiss_vlc
 from faiss.contrib.inspect_tools import get_invlist
-from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, TRAIN, VLC, fresh_process, make
+from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, TRAIN, VLC, assert_same, fresh_process, make
 
 
 class Factory(unittest.TestCase):
@@ -151,6 +153,26 @@ class Parameters(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "max_probes.*no IndexVLC"):
             faiss.ParameterSpace().set_index_parameter(faiss.IndexFlat(D), "max_probes", 1)
 
+    def test_refine_k(self):
+        index = make("PCA16,VLC16b6+11")
+        inner, = faiss_vlc._plug.vlcs_in(index)
+        faiss.ParameterSpace().set_index_parameter(index, "refine_k", 0)
+        few = index.search(QUERIES, 3)
+        faiss.ParameterSpace().set_index_parameters(index, "nprobe=8,refine_k=2000")
+        self.assertEqual((inner.nprobe, inner.refine_k), (8, 2000))
+        all_of_them = index.search(QUERIES, 3)
+        faiss.ParameterSpace().set_index_parameter(index, "refine_k", 3)
+        self.assertEqual(inner.refine_k, 3)
+        self.assertTrue((index.search(QUERIES, 3)[0] != all_of_them[0]).any())
+        parameters = faiss_vlc.SearchParametersVLC(nprobe=8, refine_k=2000)
+        assert_same(inner.search(index.chain.at(0).apply(QUERIES), 3, params=parameters), all_of_them)
+        faiss.ParameterSpace().set_index_parameter(index, "refine_k", 0)
+        assert_same(index.search(QUERIES, 3), few)
+        for again in (pickle.loads(pickle.dumps(parameters)), copy.copy(parameters)):
+            self.assertEqual(again.refine_k, 2000)
+        with self.assertRaisesRegex(RuntimeError, "refine_k.*no IndexVLC"):
+            faiss.ParameterSpace().set_index_parameter(faiss.IndexFlat(D), "refine_k", 1)
+
     def test_autotune(self):
         flat = faiss.IndexFlat(D)
         flat.add(BASE)
@@ -192,7 +214,7 @@ class Documentation(unittest.TestCase):
         lines = [item.value.value for item in kind.body if isinstance(item, ast.Expr)]
         self.assertEqual(len(list(filter(None, lines))), len(known))
         functions = {item.name: item for item in kind.body if isinstance(item, ast.FunctionDef)}
-        self.assertEqual(set(functions), {"__init__", "to_dict", "check", "code_size"})
+        self.assertEqual(set(functions), {"__init__", "to_dict", "check", "code_size", "first_size", "second_size"})
         keywords = functions["__init__"].args
         defaults = {}
         for argument, default in zip(keywords.kwonlyargs, keywords.kw_defaults):

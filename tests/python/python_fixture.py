@@ -38,6 +38,8 @@ def make(key, metric=faiss.METRIC_L2, add=True):
         _trained[key, metric] = faiss.serialize_index(index)
     index = faiss.deserialize_index(_trained[key, metric])
     faiss.ParameterSpace().set_index_parameter(index, "nprobe", 8)
+    if "+" in key: # of two tiers: parts, each of which refines its own best, find what the whole finds
+        faiss.ParameterSpace().set_index_parameter(index, "refine_k", len(BASE))
     if add:
         add_base(index)
     return index

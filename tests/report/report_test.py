@@ -170,6 +170,16 @@ class Pages(Folder):
         self.assertEqual(page.cell("codes of"), "words")
         self.assertIn("What each byte of a code says", page.text)
 
+    def test_two_tiers(self):
+        page = self.page(self.written("VLC16b8+12"), queries=self.queries, gt=self.gt)
+        self.assertEqual((page.cell("bytes of a code"), page.cell("of these for the second tier")), ("20", "12"))
+        self.assertIn("The second has 12 bytes", page.text)
+        vlc = contents.describe(self.written("VLC16b8+12"))[1].vlc
+        spent = facts.bytes_of(vlc, os.path.getsize(self.path("my.vlc")), facts.code_of(vlc))
+        self.assertEqual(spent["second codes"], 12 * vlc.ntotal)
+        self.assertEqual(spent["codes"] + spent["factors"], 8 * vlc.ntotal)
+        self.assertNotIn("second tier", self.page(self.written("VLC16b16")).text)
+
     def test_inner_products(self):
         index = self.written("VLC16x4", metric=faiss.METRIC_INNER_PRODUCT)
         gt = self.save("ip.npy", exact(QUERIES, BASE, faiss.METRIC_INNER_PRODUCT))

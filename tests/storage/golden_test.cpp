@@ -29,6 +29,7 @@ struct Golden {
     faiss::DirectMap::Type direct_map;
     int64_t first_id, id_step;
     Codec codec = Codec::lattice;
+    int second_bytes = 0;
 };
 
 const Golden kGolden[] = {
@@ -38,7 +39,16 @@ const Golden kGolden[] = {
         {"golden_v1_ip", 7, 8, AnchorGrid::float16, faiss::METRIC_INNER_PRODUCT,
          faiss::DirectMap::Hashtable, int64_t(1) << 33, 3},
         {"golden_v1_block", 12, 4, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
-         1, Codec::block}};
+         1, Codec::block},
+        // two tiers: factors of 3 bytes, of 2, of 4 and of 1
+        {"golden_v1_tiers", 36, 8, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
+         1, Codec::lattice, 15},
+        {"golden_v1_tiers_ip", 33, 3, AnchorGrid::int8, faiss::METRIC_INNER_PRODUCT,
+         faiss::DirectMap::Array, 0, 1, Codec::block, 14},
+        {"golden_v1_tiers_fine", 34, 6, AnchorGrid::float16, faiss::METRIC_L2,
+         faiss::DirectMap::NoMap, 0, 1, Codec::lattice, 37},
+        {"golden_v1_tiers_few", 12, 6, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap,
+         0, 1, Codec::lattice, 9}};
 
 std::string path_of(const Golden& golden, const char* end) {
     return std::string(VLC_TEST_DATA) + "/" + golden.stem + end;
@@ -50,6 +60,7 @@ void write_golden(const Golden& golden, const std::string& stem) {
     VLCParameters params;
     params.m = 6;
     params.bytes = golden.bytes;
+    params.second_bytes = golden.second_bytes;
     params.grid = golden.grid;
     params.codec = golden.codec;
     params.device = "reference";

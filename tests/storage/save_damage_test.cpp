@@ -13,6 +13,16 @@
 
 using namespace faiss_vlc;
 
+static std::unique_ptr<IndexVLC> two_tiers(faiss::MetricType metric = faiss::METRIC_L2) {
+    VLCParameters params = quick(3, 3);
+    params.second_bytes = 4;
+    auto index = std::make_unique<IndexVLC>(5, params, metric);
+    const std::vector<float> x = clustered(60, 5, 3, 9);
+    index->train(60, x.data());
+    index->add(20, x.data());
+    return index;
+}
+
 /// Those whose files are damaged.
 static std::vector<Bytes> all_kinds() {
     std::vector<Bytes> all{written(*small_index()), written(*small_index(AnchorGrid::float16))};
@@ -22,12 +32,14 @@ static std::vector<Bytes> all_kinds() {
         index->add(20, x.data());
         all.push_back(written(*index));
     }
+    all.push_back(written(*two_tiers()));
+    all.push_back(written(*two_tiers(faiss::METRIC_INNER_PRODUCT)));
     return all;
 }
 
 TEST(SaveDamage, EveryCutAndEveryFlipIsNoticed) {
     const std::vector<Bytes> kinds = all_kinds();
-    for (const Bytes& good : {kinds[0], kinds[3]}) {
+    for (const Bytes& good : {kinds[0], kinds[3], kinds.back()}) {
         for (size_t size = 0; size < good.size(); size++) {
             const Bytes cut(good.begin(), good.begin() + size);
             EXPECT_THROW(index_of(cut), faiss::FaissException) << "cut to " << size;
@@ -260,4 +272,109 @@ TEST(SaveDamage, ForgedWordsAreNamed) {
             EXPECT_THROW(index_of(more), faiss::FaissException) << gone.name;
         }
     }
+}
+
+TEST(SaveDamage, ForgedSecondTiersAreNamed) {
+    const Bytes good = written(*two_tiers()),
+                products = written(*two_tiers(faiss::METRIC_INNER_PRODUCT));
+    const auto refused = [](const Bytes& bad, const char* part) {
+        return throws([&] { index_of(bad); }, part);
+    };
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const float inf = std::numeric_limits<float>::infinity();
+    const SecondTier tier = *two_tiers()->model->second;
+    EXPECT_TRUE(refused(with(good, "second", 0, uint32_t(0)), "\"second\": code bytes"));
+    EXPECT_TRUE(refused(with(good, "second", 0, uint32_t(6)), "\"second\": code bytes"));
+    const auto code_bytes = uint32_t(tier.layout.code_bytes);
+    EXPECT_TRUE(refused(with(good, "second", 0, ~uint32_t(0)), "\"second\": code bytes"));
+    // another size, of which the first tier would have the rest
+    EXPECT_THROW(index_of(with(good, "second", 0, code_bytes + 1)), faiss::FaissException);
+    for (const uint32_t bytes : {0u, 2u, 5u, ~0u}) {
+        EXPECT_TRUE(refused(with(good, "second", 4, bytes), "factor bytes")) << bytes;
+    }
+    EXPECT_TRUE(refused(with(products, "second", 4, uint32_t(3)), "factor bytes"));
+    EXPECT_TRUE(refused(with(good, "second", 8, uint32_t(0)), "axes"));
+    EXPECT_TRUE(refused(with(good, "second", 8, uint32_t(6)), "axes"));
+    EXPECT_TRUE(refused(with(good, "second", 12, uint32_t(0)), "vectors refined"));
+    EXPECT_TRUE(refused(with(good, "second", 12, ~uint32_t(0)), "vectors refined"));
+    EXPECT_TRUE(refused(with(good, "second", 16, int64_t(0)), "base"));
+    EXPECT_TRUE(refused(with(good, "second", 16, int64_t(-1)), "base"));
+    for (const size_t at : {24, 28, 32, 36, 40}) {
+        EXPECT_TRUE(refused(with(good, "second", at, nan), "finite")) << at;
+        EXPECT_TRUE(refused(with(good, "second", at, inf), "finite")) << at;
+    }
+    EXPECT_TRUE(refused(with(good, "second", 24, -0.1f), "growth"));
+    EXPECT_TRUE(refused(with(good, "second", 24, 1.1f), "growth"));
+    EXPECT_TRUE(refused(with(good, "second", 28, -1.0f), "range slack"));
+    EXPECT_TRUE(refused(with(good, "second", 32, -1.0f), "unit"));
+    EXPECT_TRUE(refused(with(good, "second", 32, 2e15f), "unit"));
+    EXPECT_TRUE(refused(with(good, "second", 36, -1.0f), "alpha"));
+    EXPECT_TRUE(refused(with(good, "second", 36, 50.0f), "alpha"));
+    EXPECT_TRUE(refused(with(good, "second", 40, 101.0f), "alpha"));
+    EXPECT_TRUE(refused(with(good, "second", 44, uint8_t(9)),
+                        "\"second\": second tier: expected widths of 0 to 8 bits, got 9"));
+    const size_t axes = tier.layout.width.size();
+    ASSERT_GT(axes, size_t(code_bytes));
+    const Bytes wide = forged(good, [&](const std::string& name, Bytes& content) {
+        if (name == "second") {
+            std::fill_n(&content[44], axes, uint8_t(8));
+        }
+        return true;
+    });
+    EXPECT_TRUE(refused(wide, "expected widths that fit in"));
+    EXPECT_TRUE(refused(with(good, "second", 43 + axes, uint8_t(0)), "width of the last axis"));
+    EXPECT_TRUE(refused(with(good, "second", 44 + axes, -1.0f), "sigma"));
+    EXPECT_TRUE(refused(with(good, "second", 44 + axes, nan), "sigma"));
+    EXPECT_TRUE(refused(with(good, "second", 44 + 5 * axes, int8_t(-128)), "axis component"));
+    const Bytes flat = forged(good, [&](const std::string& name, Bytes& content) {
+        if (name == "second") {
+            std::fill_n(&content[44 + 5 * axes], 5, uint8_t(0));
+        }
+        return true;
+    });
+    EXPECT_TRUE(refused(flat, "one that is not zero"));
+    const auto optional = [](const std::string& name) { // lists rank by anchors alone, or defaults
+        return name == "rank" || name == "routing" || name.find("parameters") == 0;
+    };
+    for (const Bytes* of : {&good, &products}) {
+        const SectionReader sections(Payload{{of->data(), of->size()}, "x.vlc", nullptr});
+        bool has_tier = false, has_codes = false;
+        for (const Section& gone : sections.sections()) {
+            has_tier = has_tier || gone.name == "second";
+            has_codes = has_codes || gone.name == "seconds";
+            const Bytes less =
+                    forged(*of, [&](const std::string& name, Bytes&) { return name != gone.name; });
+            if (gone.required && !optional(gone.name)) {
+                EXPECT_THROW(index_of(less), faiss::FaissException) << gone.name;
+            }
+            for (const int by : {-1, 1}) {
+                const Bytes other = forged(*of, [&](const std::string& name, Bytes& content) {
+                    content.resize(content.size() + size_t(name == gone.name ? by : 0));
+                    return true;
+                });
+                EXPECT_THROW(index_of(other), faiss::FaissException) << gone.name;
+            }
+        }
+        EXPECT_TRUE(has_tier && has_codes);
+    }
+    EXPECT_TRUE(
+            refused(forged(good, [](const std::string& name, Bytes&) { return name != "seconds"; }),
+                    "\"seconds\": missing"));
+    // a tier in a file of one: its sections disagree
+    const Bytes one = written(*small_index());
+    const SectionReader sections(Payload{{good.data(), good.size()}, "x.vlc", nullptr});
+    SectionWriter writer;
+    const SectionReader own(Payload{{one.data(), one.size()}, "x.vlc", nullptr});
+    for (const Section& s : own.sections()) {
+        writer.add(s.name, s.required, Bytes(s.bytes.data, s.bytes.data + s.bytes.size));
+    }
+    for (const Section& s : sections.sections()) {
+        if (s.name == "second") {
+            writer.add(s.name, s.required, Bytes(s.bytes.data, s.bytes.data + s.bytes.size));
+        }
+    }
+    faiss::VectorIOWriter out;
+    IOWriterSink sink(out);
+    writer.write(sink);
+    EXPECT_THROW(index_of(out.data), faiss::FaissException);
 }

@@ -71,6 +71,7 @@ inline faiss_vlc::VLCParameters quick(int m = 0, int bytes = 0) {
     params.iterations = 4;
     params.device = "reference";
     params.codec = test_codec();
+    params.second_bytes = test_second_bytes();
     return params;
 }
 
@@ -123,8 +124,20 @@ testing::AssertionResult throws(Action action, const std::string& part) {
 
 /// Trees of every kind, for vectors of 16 dimensions.
 constexpr int kTreeD = 16;
-inline const char* const kTrees[] = {
-        "VLC8x4",       "VLC",          "PCA8,VLC8x2",           "PCA8,VLC",
-        "IDMap,VLC8x2", "IDMap2,VLC8",  "IDMap,PCA8,VLC8b6",     "VLCx1.5,Refine(SQ8)",
-        "VLC8x2,RFlat", "RR8,VLC8x4",   "PCAR8,VLC8b6,RFlat",    "L2norm,VLC8x4",
-        "VLC8b4block",  "IDMap,VLC8b1", "PCA8,VLC8b9block,RFlat"};
+inline const char* const kTrees[] = {"VLC8x4",
+                                     "VLC",
+                                     "PCA8,VLC8x2",
+                                     "PCA8,VLC",
+                                     "IDMap,VLC8x2",
+                                     "IDMap2,VLC8",
+                                     "IDMap,PCA8,VLC8b6",
+                                     "VLCx1.5,Refine(SQ8)",
+                                     "VLC8x2,RFlat",
+                                     "RR8,VLC8x4",
+                                     "PCAR8,VLC8b6,RFlat",
+                                     "L2norm,VLC8x4",
+                                     "VLC8b4block",
+                                     "IDMap,VLC8b1",
+                                     "PCA8,VLC8b9block,RFlat",
+                                     "VLC8b6+11",
+                                     "IDMap,VLC8x1+4block"};

@@ -33,6 +33,7 @@ inline VLCParameters small(int m = 20, float bits = 4) {
     p.device = "reference";
     p.iterations = 6;
     p.codec = test_codec();
+    p.second_bytes = test_second_bytes();
     return p;
 }
 
@@ -62,6 +63,7 @@ inline const IndexVLC& trained(faiss::MetricType metric = faiss::METRIC_L2) {
     if (!index) {
         index = std::make_unique<IndexVLC>(kDim, small(), metric);
         index->train(kCount, base().data());
+        index->refine_k = kCount; // with two tiers: the best few are those of many
     }
     return *index;
 }

@@ -64,6 +64,13 @@ inline faiss_vlc::Codec test_codec() {
                                                    : faiss_vlc::Codec::automatic;
 }
 
+/// The bytes of a second tier of codes that tests of whole indexes use where any would do:
+/// VLC_TEST_SECOND=12 runs them with two tiers.
+inline int test_second_bytes() {
+    const char* wanted = std::getenv("VLC_TEST_SECOND");
+    return wanted ? std::atoi(wanted) : 0;
+}
+
 /// n x d around `centres` random centres: row i belongs to centre i % centres. Dimensions are of
 /// unequal strength, as in real data.
 inline std::vector<float> clustered(int64_t n, int d, int centres, uint64_t seed,

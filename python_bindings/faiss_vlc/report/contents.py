@@ -27,6 +27,7 @@ class Report:
     metric: str
     file_bytes: int
     code_size: int
+    second_size: int
     nprobe: int # the default
     sizes: Any # of the lists
     code: Code
@@ -79,7 +80,7 @@ def describe(path: str) -> tuple[Report, Parts]:
     report = Report(
         name=os.path.basename(path), kind="IndexVLC" if whole.this == vlc.this else f"{type(whole).__name__} around an IndexVLC",
         n=whole.ntotal, d=whole.d, metric="inner product" if whole.metric_type == faiss.METRIC_INNER_PRODUCT else "L2",
-        file_bytes=file_bytes, code_size=vlc.code_size, nprobe=measure.default_nprobe(vlc), sizes=facts.list_sizes(vlc),
+        file_bytes=file_bytes, code_size=vlc.code_size, second_size=vlc.second_code_size(), nprobe=measure.default_nprobe(vlc), sizes=facts.list_sizes(vlc),
         code=code, training=facts.training_of(vlc), spent=facts.bytes_of(vlc, file_bytes, code),
         training_losses=measure.losses_of_training(held), training_k=held.sought // held.queries if held.queries else 0,
         added=vlc.added_rows, version=faiss_vlc.__version__, notes=notes_of(vlc))

@@ -95,16 +95,18 @@ def list_figure(r: Report) -> str:
 
 def code_figure(r: Report) -> str:
     code = r.code
+    more = (f" This is the first tier, by which lists are searched. The second has {count(r.second_size, 'byte')}; it "
+            "puts the best in order." if r.second_size else "")
     if code.words:
         reach = code.reach
         reading = (f"A code has {count(len(reach), 'byte')}, one for each block of axes. The longer a block's words, the "
-                   f"more of a vector its byte says: from {number(reach.min())} to {number(reach.max())}.")
+                   f"more of a vector its byte says: from {number(reach.min())} to {number(reach.max())}." + more)
         return figure("code", "What each byte of a code says", f"A bar for each of {count(len(reach), 'block')}. " + reading,
                       reading, plots.words_by_block, reach)
     bits, without = code.bits, int((code.bits == 0).sum())
     reading = (f"The strongest axis gets {count(int(bits.max()), 'bit')}, on average an axis gets {number(bits.mean())}" +
                (f", and {count(without, 'axis gets', 'axes get')} none." if without else
-                f", and no axis gets less than {int(bits.min())}."))
+                f", and no axis gets less than {int(bits.min())}.") + more)
     return figure("code", "Bits by axis", f"Bits of each of {count(len(bits), 'axis', 'axes')}, falling. " + reading, reading,
                   plots.bits_by_axis, bits)
 
@@ -172,7 +174,9 @@ def facts_table(r: Report) -> str:
             ("lists read by default (nprobe)", number(r.nprobe)),
             ("vectors in a list: least, median, most",
              f"{number(sizes.min())}, {number(np.median(sizes))}, {number(sizes.max())}"),
-            ("bytes of a code", number(r.code_size)), ("of these for factors", number(r.code.factor_bytes)),
+            ("bytes of a code", number(r.code_size)),
+            *([("of these for the second tier", number(r.second_size))] if r.second_size else []),
+            ("of the first tier's for factors" if r.second_size else "of these for factors", number(r.code.factor_bytes)),
             ("codes of", "words" if r.code.words else "levels"), ("bytes of the file", number(r.file_bytes))]
     if r.training:
         rows += [("vectors trained on", number(r.training.vectors)), ("iterations", number(r.training.iterations)),

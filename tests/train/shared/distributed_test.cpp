@@ -164,8 +164,10 @@ TEST(Distributed, GivesTheBytesOfOneProcess) {
     training.params.robust = Robust::trim;
     training.params.neighbours = 3;
     training.params.random_bias = 0.1f;
+    training.params.second_bytes = 15;
     expect_same_bytes(training, x, reference);
 
+    training.params.second_bytes = 0;
     training.params.robust = Robust::none;
     training.params.held_out = 0;
     training.params.neighbours = 1;
