@@ -130,7 +130,7 @@ float Model::first_square(const uint8_t* code, float energy) const {
     for (int b = 0; b < layout.blocks(); b++) {
         norms += codebook.norms[size_t(b) * kWords + code[b]];
     }
-    return float(norms) * codebook.unit * codebook.unit;
+    return float(norms) * codebook.unit * codebook.unit * energy;
 }
 
 SecondList Model::second_list(int j, const uint8_t* code) const {

@@ -50,11 +50,11 @@ auto index_entries() {
                     .within(at_least(1, "at least 1", {0}))
                     .as_option("--bytes", "B[+B]", kIndex, "by --bits")
                     .then("second_bytes"),
-            parameter("second_bits", &P::second_bits, file(3, 1), kResult,
+            parameter("second_bits", &P::second_bits, file(4, 0), kResult,
                       "Bits per dimension of a second tier of codes, which orders the best by the "
                       "first anew")
                     .within(between(0.125, 8, ", or 0 for none", {0})),
-            parameter("second_bytes", &P::second_bytes, file(3, 2), kResult,
+            parameter("second_bytes", &P::second_bytes, file(4, 1), kResult,
                       "Bytes of the second tier, its factors included")
                     .within(at_least(4, "at least 4, or 0 for none", {0})),
             parameter("grid", &P::grid, file(1, 3), kResult, "How anchors are stored")

@@ -52,8 +52,8 @@ def xxh64(data):
     return h ^ h >> 32
 
 
-KNOWN = """index parameters parameters.2 parameters.3 training energy lattice anchors routing spread frame sigma layout words
-estimator rank second lists ids codes seconds""".split()
+KNOWN = """index parameters parameters.2 parameters.3 parameters.4 training energy lattice anchors routing spread frame sigma
+layout words estimator rank second lists ids codes seconds""".split()
 
 
 def sections(payload):
@@ -194,7 +194,7 @@ def refined(index, q, here):
         return anchors @ q + dot
     w, s = index.length[here] ** 2, index.s[here]
     if index.words:
-        w = ((index.level[here] * index.step[0]) ** 2).sum(1)
+        w = ((index.level[here] * index.step[0]) ** 2).sum(1) * index.scaled[here] ** 2
     root = np.sqrt(w)
     unit = w / 16 + s**2 + (s * root + (root + s) * np.linalg.norm(anchors, axis=1)) * 2 / np.sqrt(len(q))
     return ((q - anchors) ** 2).sum(1) - 2 * dot + w + index.rest[here] * unit
