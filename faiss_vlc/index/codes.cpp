@@ -60,8 +60,10 @@ void IndexVLC::encode_vectors(idx_t n, const float* x, const idx_t* list_nos, ui
                 }
             }
             if (coder) {
-                coder->encode(some, x + first * d, list_nos + first, codes + first * size + head,
-                              size);
+                rescue.run([&] { // a second tier takes memory
+                    coder->encode(some, x + first * d, list_nos + first,
+                                  codes + first * size + head, size);
+                });
             }
         }
     }
