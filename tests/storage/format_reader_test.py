@@ -10,7 +10,8 @@ import unittest
 import numpy as np
 
 DATA = os.environ.get("VLC_TEST_DATA", os.path.join(os.path.dirname(__file__), "../data"))
-GOLDEN = "golden_v1", "golden_v1_ip", "golden_v1_block"
+GOLDEN = ("golden_v1", "golden_v1_ip", "golden_v1_block", "tiers/golden_v1", "tiers/golden_v1_ip",
+          "tiers/golden_v1_fine", "tiers/golden_v1_few")
 STEPS = [0, 1.755346, 1.045471, 0.5860194, 0.3352006, 0.1881388, 0.1040739, 0.056871, 0.0307623]
 
 

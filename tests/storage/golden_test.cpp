@@ -41,13 +41,13 @@ const Golden kGolden[] = {
         {"golden_v1_block", 12, 4, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
          1, Codec::block},
         // two tiers: factors of 3 bytes, of 2, of 4 and of 1
-        {"golden_v1_tiers", 36, 8, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
+        {"tiers/golden_v1", 36, 8, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap, 0,
          1, Codec::lattice, 15},
-        {"golden_v1_tiers_ip", 33, 3, AnchorGrid::int8, faiss::METRIC_INNER_PRODUCT,
+        {"tiers/golden_v1_ip", 33, 3, AnchorGrid::int8, faiss::METRIC_INNER_PRODUCT,
          faiss::DirectMap::Array, 0, 1, Codec::block, 14},
-        {"golden_v1_tiers_fine", 34, 6, AnchorGrid::float16, faiss::METRIC_L2,
+        {"tiers/golden_v1_fine", 34, 6, AnchorGrid::float16, faiss::METRIC_L2,
          faiss::DirectMap::NoMap, 0, 1, Codec::lattice, 37},
-        {"golden_v1_tiers_few", 12, 6, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap,
+        {"tiers/golden_v1_few", 12, 6, AnchorGrid::int8, faiss::METRIC_L2, faiss::DirectMap::NoMap,
          0, 1, Codec::lattice, 9}};
 
 std::string path_of(const Golden& golden, const char* end) {
