@@ -14,11 +14,11 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kUnitScale = 160; ///< code of s = unit
+constexpr int kUnitScale = 128; ///< code of s = unit
 constexpr uint32_t kRestBias = uint32_t(127 - 12) << 23;
 constexpr float kRestZero = 1.0f / 4096; ///< code 0 is 0 exactly
 
-/// 2^((code - 160) / 8)
+/// 2^((code - 128) / 8)
 std::array<float, 256> make_scales() {
     constexpr double kEighths[8] = {1.0,
                                     1.0905077326652577,

@@ -13,7 +13,7 @@ namespace faiss_vlc {
 /// What the factors of a second code say. They are its last bytes. Where vectors are compared by
 /// decoding them, that is one byte; else 2 for inner products, and 3 for L2, or 4 where codes are
 /// fine.
-///   byte 0     s, the length of what the first code misses: unit * 2^((byte - 160) / 8); 0 is 0
+///   byte 0     s, the length of what the first code misses: unit * 2^((byte - 128) / 8); 0 is 0
 ///   inner products, byte 1: alpha = <r - r^, r^> / |r^|^2, in 255 equal steps from `low` to `high`
 ///   L2, the others, lowest bits first: 4 bits of alpha in 15 such steps, 11 or 19 bits of the size
 ///   of `rest`, and its sign. The size is a small float: its bits are the upper ones of a float32

@@ -163,7 +163,7 @@ def read_second(index, part):
     assert len(part["second"]) == 44 + (5 + d) * axes
     codes = np.frombuffer(part["seconds"], "u1").reshape(index.ntotal, code_bytes + factor_bytes)
     factors = codes[:, code_bytes:].astype(np.uint32)
-    index.s = np.where(factors[:, 0] > 0, unit * 2.0 ** ((factors[:, 0] - 160.0) / 8), 0)
+    index.s = np.where(factors[:, 0] > 0, unit * 2.0 ** ((factors[:, 0] - 128.0) / 8), 0)
     level = unpack_pieces(codes, width) - (2.0**width - 1) / 2
     step = np.where(width > 0, sigma * np.array(STEPS)[width], 0)
     index.by_decoding = factor_bytes == 1
