@@ -11,6 +11,7 @@ struct Level {
     bool (*has)();        ///< whether the CPU that runs us has the instructions
     const char* base;     ///< an earlier level, whose loops it takes over; null: none
     void (*patch)(Simd&); ///< puts its own in, by name; called only where has() says yes
+    bool asked = false;   ///< there only if VLC_SIMD names it
 };
 
 // What each file of a level's folder puts in.

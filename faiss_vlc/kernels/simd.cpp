@@ -84,7 +84,7 @@ const Level kLevels[] = {
         {"avx512_vbmi", [] { return bool(__builtin_cpu_supports("avx512vbmi")); }, "avx512",
          avx512_vbmi::patch_words},
 #if defined(FAISS_VLC_AMX)
-        {"amx", may_use_tiles, "avx512_vbmi", amx::patch_nearest},
+        {"amx", may_use_tiles, "avx512_vbmi", amx::patch_nearest, true},
 #endif
 #elif defined(__aarch64__)
         {"neon",
@@ -105,13 +105,18 @@ const Level kLevels[] = {
 #endif
 };
 
-/// The levels that this CPU has, the best one last.
+bool is_wanted(const char* name) {
+    const char* wanted = std::getenv("VLC_SIMD");
+    return wanted && !std::strcmp(wanted, name);
+}
+
+/// The levels that this CPU has, the best one last; those that are asked for only if they are.
 class Levels {
 public:
     Levels() {
         for (const Level& level : kLevels) {
             const Simd* base = level.base ? find(level.base) : nullptr;
-            if ((level.base && !base) || !level.has()) {
+            if ((level.base && !base) || (level.asked && !is_wanted(level.name)) || !level.has()) {
                 continue;
             }
             Simd& simd = simd_[count_];

@@ -231,8 +231,8 @@ void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x
                    int32_t* const* scores);
 
 /// The level in use, chosen once: the best that the CPU has, or the one that VLC_SIMD names
-/// (portable | avx2 | avx512 | avx512_vbmi | amx on x86-64, portable | neon on 64-bit ARM); a level
-/// that the CPU lacks is an error.
+/// (portable | avx2 | avx512 | avx512_vbmi | amx on x86-64, portable | neon on 64-bit ARM); amx is
+/// there only if it is named. A level that the CPU lacks is an error.
 const Simd& simd();
 /// A level by name, or null if this CPU or build lacks it.
 const Simd* find_simd(const char* name);

@@ -39,12 +39,12 @@ const faiss_vlc::ParameterTable& table() {
     using P = Parameters;
     static const faiss_vlc::ParameterTable all = [] {
         faiss_vlc::ParameterTable entries = faiss_vlc::parameter_table();
-        entries.push_back(parameter("dummy", &P::dummy, file(4, 0), loop(17), "Shows the way")
+        entries.push_back(parameter("dummy", &P::dummy, file(5, 0), loop(17), "Shows the way")
                                   .within(between(0, 1))
                                   .as_option("--dummy", "X", "Training"));
-        entries.push_back(parameter("mood", &P::mood, file(4, 2), kResult, "Of the test")
+        entries.push_back(parameter("mood", &P::mood, file(5, 2), kResult, "Of the test")
                                   .as_option("--mood", "", "Training"));
-        entries.push_back(parameter("note", &P::note, file(4, 1), kNothing, "Of \"people\"")
+        entries.push_back(parameter("note", &P::note, file(5, 1), kNothing, "Of \"people\"")
                                   .as_option("--note", "TEXT", "Training"));
         return entries;
     }();

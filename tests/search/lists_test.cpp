@@ -208,10 +208,10 @@ TEST(Lists, StoredFormRestoresThem) {
         VLCInvertedLists restored(3, lists.model);
         plain.emplace_back();
         for (size_t j = 0; j < 2; j++) {
-            restored.set_list(j, lists.list_size(j), lists.blocks(j), lists.raw_ids(j),
+            restored.set_list(j, lists.list_size(j), lists.blocks(j), nullptr, lists.raw_ids(j),
                               lists.id_bytes());
         }
-        restored.set_list(2, 0, nullptr, nullptr, lists.id_bytes());
+        restored.set_list(2, 0, nullptr, nullptr, nullptr, lists.id_bytes());
         expect_equal(restored, plain);
         add(restored, plain, 1, random_entries(random, 9, lists.code_size, most));
         expect_equal(restored, plain);
