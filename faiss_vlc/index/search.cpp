@@ -324,8 +324,8 @@ SearchScope scope_of(const IndexVLC& index, const faiss::SearchParametersIVF* pa
     if (index.model->second) {
         const size_t wanted = own && own->refine_k > 0 ? own->refine_k : index.refine_k;
         const size_t chosen = size_t(index.model->second->count_for(k, index.ntotal));
-        scope.refined = std::max(size_t(k),
-                                 wanted > 0 ? std::min(wanted, size_t(index.ntotal)) : chosen);
+        scope.refined =
+                std::max(size_t(k), wanted > 0 ? std::min(wanted, size_t(index.ntotal)) : chosen);
     }
 #if FAISS_VLC_HAS_EARLY_STOP
     if (params) {

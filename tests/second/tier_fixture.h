@@ -12,7 +12,7 @@
 
 namespace faiss_vlc {
 
-constexpr int kProductFactors = 2;         ///< bytes of them
+constexpr int kProductFactors = 2;            ///< bytes of them
 constexpr int kEveryFactors[] = {1, 2, 3, 4}; ///< decoding, inner products, L2, fine L2
 
 inline SecondList list_of(float square, float start) {
