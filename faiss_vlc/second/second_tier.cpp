@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
@@ -68,8 +69,9 @@ void SecondTier::finish() {
 
 int64_t SecondTier::count_for(int64_t k, int64_t n) const {
     constexpr double kBasePower = 0.25; // measured, see docs/decisions
-    const double times = std::pow(std::max(1.0, double(k) / 10), double(growth)) *
-                         std::pow(std::max(1.0, double(n) / double(refined_base)), kBasePower);
+    const double times =
+            stable_exp(double(growth) * stable_log(std::max(1.0, double(k) / 10)) +
+                       kBasePower * stable_log(std::max(1.0, double(n) / double(refined_base))));
     return std::max(k, std::min<int64_t>(n, int64_t(std::ceil(double(refined) * times))));
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <faiss_vlc/axes/leading_axes.h>
+#include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
@@ -428,8 +429,8 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
     tier->refined = rank_that_holds(met.few, kFew);
     tier->refined_base = std::max<int64_t>(1, int64_t(wide.base.size()));
     const int for_many = rank_that_holds(met.many, kMany);
-    tier->growth =
-            float(std::clamp(std::log(double(for_many) / tier->refined) / std::log(4.0), 0.0, 1.0));
+    tier->growth = float(
+            std::clamp(stable_log(double(for_many) / tier->refined) / stable_log(4.0), 0.0, 1.0));
     std::sort(met.slack.begin(), met.slack.end());
     if (!met.slack.empty()) {
         tier->range_slack =
