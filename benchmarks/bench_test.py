@@ -146,7 +146,27 @@ def invented_kinds():
             "command": "benchmarks/kinds_bench.py", "rows": rows}
 
 
+def invented_two_tiers():
+    """A result as two_tiers.py writes it."""
+    def made(code_bytes, *curve):
+        return {"code_bytes": code_bytes, "file_bytes": 50000, "train_seconds": 1, "add_seconds": 2,
+                "curve": [{"effort": str(i), "recall": recall, "qps": qps} for i, (recall, qps) in enumerate(curve)]}
+    return {"kind": "two-tiers", "set": "invented", "n": 1000, "d": 128, "lists": 16, "single": False,
+            "left_out": {"svs:": "no"}, "machine": invented()["machine"], "command": "benchmarks/two_tiers.py",
+            "indexes": {"VLC16b16+80": made(96, (0.75, 9000), (0.94, 4000), (0.96, 1000)), "hnswlib:": made(None, (0.9, 500))}}
+
+
 class Reports(Folder):
+    def test_two_tiers(self):
+        (self.out / "two-tiers-invented.json").write_text(json.dumps(invented_two_tiers()))
+        for script, target in (("report.py", self.out / "R.md"), ("plots.py", self.out / "plots")):
+            subprocess.run([sys.executable, HERE / script, self.out, "--out", target], check=True,
+                           stdout=subprocess.DEVNULL)
+        text = (self.out / "R.md").read_text()
+        self.assertRegex(text, r"\| VLC16b16\+80 \| 96 \| 50\.0 \| 3 \| 4,\d+ \| 2,000 \| +\|")
+        self.assertIn("Left out: svs: (no)", text)
+        self.assertEqual((self.out / "plots" / "two-tiers.png").read_bytes()[:4], b"\x89PNG")
+
     def test_kinds(self):
         (self.out / "kinds.json").write_text(json.dumps(invented_kinds()))
         for script, target in (("report.py", self.out / "R.md"), ("plots.py", self.out / "plots")):

@@ -3,8 +3,8 @@
 
     benchmarks/plots.py [FOLDER] [--out benchmarks/plots]
 
-recall-qps-SET.png, search.png, recall-bytes.png, kinds.png, cost.png, training.png,
-gpu.png: each where there is something to show.
+recall-qps-SET.png, search.png, two-tiers.png, recall-bytes.png, kinds.png, cost.png,
+training.png, gpu.png: each where there is something to show.
 """
 
 import argparse
@@ -86,6 +86,25 @@ def search(results, out):
         axes.legend(fontsize=8)
     figure.suptitle(f"Whole file's bytes a vector; FAISS {first['faiss']['faiss']}; {machine_of(first)}", fontsize=9)
     save(figure, out / "search.png")
+
+
+def two_tiers(results, out):
+    """A panel a set: recall@10 from .8 on, one thread, one batch. An IndexVLC of two tiers has a thick line."""
+    results = [r for r in results if not r["single"]]
+    if not results:
+        return
+    figure, panels = plt.subplots(1, len(results), figsize=(5.8 * len(results), 4.2), squeeze=False)
+    for axes, r in zip(panels.flat, results):
+        for i, (name, made) in enumerate(r["indexes"].items()):
+            curve = [p for p in made["curve"] if p["recall"] >= 0.8]
+            width = 1.2 if not name.startswith("VLC") else 2.4 if "+" in name else 1.6
+            axes.plot([p["recall"] for p in curve], [p["qps"] for p in curve], color=COLOURS[i % 8], marker=MARKERS[i % 8],
+                      markersize=3.5, linewidth=width, label=f"{name}, {made['file_bytes'] / r['n']:.0f} B")
+        axes.set_yscale("log")
+        style(axes, f"{r['set']}: {r['n']:,} x {r['d']}", "recall@10", "queries per second, one thread")
+        axes.legend(fontsize=7)
+    figure.suptitle(f"Bytes a vector of the whole file; {machine_of(results[0])}", fontsize=9)
+    save(figure, out / "two-tiers.png")
 
 
 def recall_bytes(benches, out):
@@ -208,10 +227,11 @@ def main():
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
-    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "kinds", "search", "scale", "training")}
+    of_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("bench", "kinds", "search", "two-tiers", "scale", "training")}
     for result in of_kind["bench"]:
         recall_qps(result, arguments.out)
     search(of_kind["search"], arguments.out)
+    two_tiers(of_kind["two-tiers"], arguments.out)
     recall_bytes(of_kind["bench"], arguments.out)
     kinds(of_kind["kinds"], arguments.out)
     cost(of_kind["scale"], arguments.out)

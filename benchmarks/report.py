@@ -9,6 +9,7 @@ import json
 import pathlib
 
 import peers
+import two_tiers
 
 HEAD = """# Measured
 
@@ -416,13 +417,24 @@ def kinds_section(results):
     return lines
 
 
+def two_tiers_section(results):
+    lines = ["## Two tiers", "", "Recall@10 against queries a second, one thread. The columns have the best speed of an index's settings at that",
+             "recall. Between two measured settings it is taken on a log scale.", "",
+             "![Recall and speed of two tiers](plots/two-tiers.png)", ""]
+    for r in results:
+        lines += [f"### {r['set']}: {r['n']:,} x {r['d']}, {r['lists']} lists, {'single queries' if r['single'] else 'one batch'}", "",
+                  *heading([r]), "", two_tiers.table(r), ""]
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.ROOT / "benchmarks" / "results")
     parser.add_argument("--out", type=pathlib.Path, default=peers.ROOT / "benchmarks" / "RESULTS.md")
     arguments = parser.parse_args()
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
-    sections = {"bench": bench_section, "recall": recall_section, "kinds": kinds_section, "search": search_section, "scale": scale_section, "add": add_section,
+    sections = {"bench": bench_section, "recall": recall_section, "kinds": kinds_section, "search": search_section,
+                "two-tiers": two_tiers_section, "scale": scale_section, "add": add_section,
                 "training": training_section}
     answers = {"search": search_answer, "recall": recall_answer, "kinds": kinds_answer, "training": training_answer, "add": add_answer,
                "bench": bench_answer}
