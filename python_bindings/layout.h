@@ -33,12 +33,14 @@
 #include <faiss/IndexShards.h>
 #include <faiss/MetaIndexes.h>
 #include <faiss/VectorTransform.h>
+#include <faiss/clone_index.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/IDSelector.h>
 #include <faiss/impl/io.h>
 #include <faiss/invlists/BlockInvertedLists.h>
 #include <faiss/invlists/DirectMap.h>
 #include <faiss/invlists/InvertedLists.h>
+#include <faiss/invlists/InvertedListsIOHook.h>
 #if __has_include(<faiss/IndexShardsIVF.h>)
 #include <faiss/IndexShardsIVF.h>
 #endif
@@ -150,8 +152,11 @@ struct Virtual {
 
 /// Those that we override or call.
 inline std::vector<Virtual> virtuals() {
+#define QUOTED(name) #name
 #define VIRTUAL(owner, name) \
-    { #owner, #name, slot_of(&faiss::owner::name) }
+    { #owner, QUOTED(name), slot_of(&faiss::owner::name) }
+#define CALLED(owner) /* as SWIG names the operator */ \
+    { #owner, "__call__", slot_of(&faiss::owner::operator()) }
     return {
         VIRTUAL(Index, train), VIRTUAL(Index, add), VIRTUAL(Index, add_with_ids),
                 VIRTUAL(Index, search), VIRTUAL(Index, range_search), VIRTUAL(Index, assign),
@@ -179,7 +184,10 @@ inline std::vector<Virtual> virtuals() {
                 VIRTUAL(VectorTransform, reverse_transform),
                 VIRTUAL(InterruptCallback, want_interrupt), VIRTUAL(Index, merge_from),
                 VIRTUAL(Index, check_compatible_for_merge),
-                VIRTUAL(IndexIVF, check_compatible_for_merge),
+                VIRTUAL(IndexIVF, check_compatible_for_merge), CALLED(IOReader), CALLED(IOWriter),
+                VIRTUAL(IOReader, FAISS_VLC_FILE_DESCRIPTOR), VIRTUAL(InvertedListsIOHook, write),
+                VIRTUAL(InvertedListsIOHook, read), VIRTUAL(Cloner, clone_Index),
+                VIRTUAL(Cloner, clone_VectorTransform),
 #if FAISS_VLC_FAISS_VERSION >= 10800
                 VIRTUAL(IndexIVF, train_encoder), VIRTUAL(IndexIVFInterface, search_preassigned),
                 VIRTUAL(IndexIVFInterface, range_search_preassigned),
@@ -189,7 +197,9 @@ inline std::vector<Virtual> virtuals() {
                 VIRTUAL(IndexIVF, decode_vectors),
 #endif
     };
+#undef QUOTED
 #undef VIRTUAL
+#undef CALLED
 }
 
 constexpr int kSlots = 128; // more than any of these classes has
@@ -199,10 +209,15 @@ inline int& entered() {
     return slot;
 }
 
+inline void*& answer() {
+    static void* address = nullptr;
+    return address;
+}
+
 template <int slot>
 void* enter() {
     entered() = slot;
-    return nullptr;
+    return answer();
 }
 
 template <int... slots>

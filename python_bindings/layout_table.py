@@ -15,8 +15,8 @@ CLASSES = """
     SearchParameters SearchParametersIVF IndexIVFInterface DirectMap InvertedLists ArrayInvertedLists
     BlockInvertedLists InvertedListScanner IDSelector IDSelectorRange IDSelectorArray IDSelectorBatch IDSelectorBitmap
     IDSelectorTranslated VectorTransform LinearTransform PCAMatrix NormalizationTransform CenteringTransform
-    RangeSearchResult RangeSearchPartialResult RangeQueryResult BufferList VectorIOReader VectorIOWriter FileIOReader
-    FileIOWriter BufferedIOReader InterruptCallback
+    RangeSearchResult RangeSearchPartialResult RangeQueryResult BufferList IOReader IOWriter VectorIOReader
+    VectorIOWriter FileIOReader FileIOWriter BufferedIOReader InvertedListsIOHook Cloner InterruptCallback
 """.split()
 
 

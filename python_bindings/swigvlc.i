@@ -310,6 +310,11 @@ size_t layout_table() {
     return reinterpret_cast<size_t>(faiss_vlc::layout::noting_table());
 }
 
+/// The address that those functions return from now on; at first 0.
+void layout_answer(size_t address) {
+    faiss_vlc::layout::answer() = reinterpret_cast<void*>(address);
+}
+
 int layout_entered() {
     return std::exchange(faiss_vlc::layout::entered(), -1);
 }

@@ -1,6 +1,7 @@
 """The import proves that FAISS's classes are as the headers say, and refuses what differs."""
 
 import pathlib
+import re
 import sys
 import tempfile
 import types
@@ -13,6 +14,9 @@ import faiss_vlc
 from faiss_vlc import _layout, _loader, swigvlc
 
 EXTENSION = _loader.faiss_extension()
+SOURCES = pathlib.Path(__file__).resolve().parents[2] / "faiss_vlc"
+NAMES = {"operator()": "__call__", # as Python has them
+         "FAISS_VLC_FILE_DESCRIPTOR": "filedescriptor" if hasattr(faiss.IOReader, "filedescriptor") else "fileno"}
 
 
 class Altered:
@@ -35,6 +39,16 @@ def line_of(text, start):
     return line + "\n"
 
 
+def overridden_functions():
+    """(class of FAISS's, function) of each class of ours that derives from it, by the sources."""
+    for file in sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp")):
+        for base, body in re.findall(r"^(?:struct|class) \w+ : (?:public )?faiss::(\w+) \{\n(.*?)^\};",
+                                     file.read_text(encoding="utf-8"), re.M | re.S):
+            for function in re.findall(r"(operator\(\)|(?<!~)\b\w+)\((?:[^;{}()]|\([^()]*\))*\)(?: const)? override\b",
+                                       body):
+                yield base, NAMES.get(function, function)
+
+
 class Layout(unittest.TestCase):
     def differences(self, which, start, change):
         line = line_of(getattr(swigvlc, which)(), start)
@@ -53,6 +67,16 @@ class Layout(unittest.TestCase):
             self.assertIn((owner, field), fields)
             self.assertIn(field, _layout._accessors(getattr(faiss, owner)))
         self.assertGreater(len(swigvlc.layout_virtuals().splitlines()), 50)
+
+    def test_what_our_classes_override_is_looked_at(self):
+        overridden = set(overridden_functions())
+        self.assertGreater(len(overridden), 30)
+        looked_at = [line.split()[:2] for line in swigvlc.layout_virtuals().splitlines()]
+        for base, function in overridden:
+            cls = getattr(faiss, base)
+            owners = [owner for owner, name in looked_at if name == function and issubclass(cls, getattr(faiss, owner))]
+            with self.subTest(base=base, function=function):
+                self.assertTrue(owners or not hasattr(cls, function)) # some came with a later FAISS
 
     def test_a_field_elsewhere(self):
         for owner, field, by in [("Index", "ntotal", 8), ("Index", "verbose", 1), ("Index", "metric_arg", -4),
@@ -77,7 +101,8 @@ class Layout(unittest.TestCase):
 
     def test_another_virtual_function(self):
         for owner, function in [("Index", "add"), ("IndexIVF", "encode_vectors"), ("InvertedLists", "get_ids"),
-                                ("IndexIVF", "search_preassigned"), ("IDSelector", "is_member")]:
+                                ("IndexIVF", "search_preassigned"), ("IDSelector", "is_member"),
+                                ("IOReader", "__call__"), ("Cloner", "clone_Index")]:
             with self.subTest(owner=owner, function=function):
                 found = self.differences("layout_virtuals", f"{owner} {function}", lambda words: " ".join(
                     [*words[:2], str(int(words[2]) + 1)]) + "\n")
