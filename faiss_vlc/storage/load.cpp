@@ -100,7 +100,7 @@ void read_regions(ByteReader r, Model& model) {
     expect(count >= 2 && count <= uint32_t(model.m), r, "regions", count, "2 to m");
     const uint32_t levels = r.u32();
     expect(levels >= 1 && levels <= Regions::kLevels, r, "numbers of regions looked into", levels,
-           "1 to 11");
+           "1 to 13");
     regions.visits = r.array<int32_t>(levels);
     int32_t last = 1;
     for (const int32_t visits : regions.visits) {

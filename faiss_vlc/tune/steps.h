@@ -120,7 +120,7 @@ float choose_rank_bias(const Anchors& anchors, const Trial& trial, const Model& 
 
 /// Regions of the model's anchors, and into how many of them a query looks. wanted: as
 /// VLCParameters::regions. -1: about 2 sqrt(m), where ranking all anchors is much work (m dp of
-/// 2^22 and more) and with the model's nprobe at most a quarter of it would be left; none
+/// 2^20 and more) and with the model's nprobe at most half of it would be left; none
 /// elsewhere. No regions either where too few queries tell about them. The model has none yet, and
 /// ranks all.
 Regions choose_regions(const Anchors& anchors, const Trial& trial, const Model& model, int wanted);

@@ -121,7 +121,7 @@ TEST(SaveDamage, ForgedRegionsAreNamed) {
     EXPECT_TRUE(refused(0, ~uint32_t(0), "expected 2 to m"));
     EXPECT_TRUE(refused(0, uint32_t(3), "\"regions\""));
     EXPECT_TRUE(refused(4, uint32_t(0), "numbers of regions looked into"));
-    EXPECT_TRUE(refused(4, uint32_t(12), "numbers of regions looked into"));
+    EXPECT_TRUE(refused(4, uint32_t(14), "numbers of regions looked into"));
     EXPECT_TRUE(refused(4, uint32_t(1), "\"regions\""));
     EXPECT_TRUE(refused(8, int32_t(0), "regions looked into"));
     EXPECT_TRUE(refused(8, int32_t(3), "regions looked into"));

@@ -13,7 +13,7 @@ namespace faiss_vlc {
 /// Anchors that lie near one another make a region, each is in one. A query is compared with the
 /// centres of the regions first, and then only with the anchors of the nearest ones.
 struct Regions {
-    static constexpr int kLevels = 11; ///< of `visits`, at most: up to 1024 lists were counted
+    static constexpr int kLevels = 13; ///< of `visits`, at most: up to 4096 lists were counted
 
     std::vector<int8_t> centres; ///< count() x dp; next to one another are often near ones
     std::vector<int32_t> of;     ///< m: the region of each anchor
