@@ -17,10 +17,12 @@ namespace faiss_vlc {
 class Model;             ///< what training learnt; its inside is not for users
 struct VLCInvertedLists; ///< a faiss::InvertedLists
 
-/// For one search: what SearchParametersIVF has, and IndexVLC's max_probes and refine_k.
+/// For one search: what SearchParametersIVF has, and IndexVLC's max_probes, refine_k and
+/// exact_ranking.
 struct SearchParametersVLC : faiss::SearchParametersIVF {
-    size_t max_probes = 0; ///< lists to go on to while a selector leaves fewer than k results
-    size_t refine_k = 0;   ///< as IndexVLC's; 0: the index's
+    size_t max_probes = 0;      ///< lists to go on to while a selector leaves fewer than k results
+    size_t refine_k = 0;        ///< as IndexVLC's; 0: the index's
+    bool exact_ranking = false; ///< of lists, see IndexVLC
 };
 
 /// Vector-Lattice Compression: an inverted file whose anchors come from annealed, robust clustering
@@ -80,6 +82,11 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// both, at least k. 0: as many as training found to be needed for k results, more in a larger
     /// index. Not stored in files.
     size_t refine_k = 0;
+    /// Where there are many lists, training makes regions of them (VLCParameters::regions), and a
+    /// query looks for its nprobe nearest lists in the nearest regions, in more of them the larger
+    /// nprobe is. With exact_ranking it looks in all. The quantizer's own search() does so with
+    /// k = nlist only. Not stored in files.
+    bool exact_ranking = false;
     /// Where search() works: empty or "reference": the CPU; "opencl:<part of a name>": that OpenCL
     /// device (one: opencl-all is an error), with the same results. It pays for batches of hundreds
     /// of queries and more, and keeps a copy of the codes there, made by the first search after a

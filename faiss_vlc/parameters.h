@@ -33,6 +33,9 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     FrameKind frame = FrameKind::principal; ///< axes of the codes
     int frames = 0; ///< groups of anchors with axes of their own, 1 to 64; 0: chosen, see group.h
 
+    int regions = -1; ///< of anchors, among which lists are looked for first; 0: none, all anchors
+                      ///< are ranked; -1: chosen, see choose_regions in steps.h
+
     // The device
     /// auto | reference | opencl:<part of a name> | opencl-all[:<part of a name>]: all GPUs (else
     /// CPUs) of that name on one platform, each with a share of the sample, for the same result;

@@ -8,9 +8,11 @@
 namespace faiss_vlc {
 
 RankStage::RankStage(const SearchKernels& kernels, const Model& model)
-    : device_(kernels.device), group_(kernels.group), prepare_(kernels.get("prepare_queries")),
-      score_(kernels.get("score_anchors")), score_off_lattice_(kernels.get("score_off_lattice")),
-      rotate_(kernels.get("rotate_queries")) {
+    : device_(kernels.device), group_(kernels.group), regions_(model.regions.count()),
+      region_stride_((regions_ + kTile - 1) / kTile * kTile),
+      prepare_(kernels.get("prepare_queries")), score_(kernels.get("score_anchors")),
+      score_off_lattice_(kernels.get("score_off_lattice")),
+      keep_regions_(kernels.get("keep_regions")), rotate_(kernels.get("rotate_queries")) {
     const int d = model.d, dp = model.dp();
     const auto padded = [](int n) { return (n + kTile - 1) / kTile * kTile; };
     shape_.scale = model.lattice.scale;
@@ -52,6 +54,13 @@ RankStage::RankStage(const SearchKernels& kernels, const Model& model)
     std::vector<float> reach = model.derived().ranks.reach;
     reach.resize(model.m);
     reach_ = upload(*device_, reach, "anchors' reach");
+    if (regions_ > 0) {
+        centres_ = upload(*device_, model.regions.centres, "centres of regions");
+        centre_offsets_ =
+                upload(*device_, model.derived().regions.centres.offset, "norms of regions");
+        no_reach_ = upload(*device_, std::vector<float>(size_t(regions_), 0), "reach of regions");
+        region_ = upload(*device_, model.regions.of, "regions");
+    }
     axis_rows_ = upload(*device_, rows, "axes");
     inverse_norm_ = upload(*device_, inverse_norm, "axes' norms");
 }
@@ -63,6 +72,8 @@ RankStage::Queries::Queries(Device& device, const RankStage& stage, int64_t most
       rank8(device.allocate<int8_t>(most * stage.shape_.dp, "queries")),
       planes(device.allocate<int8_t>(most * 2 * stage.shape_.dp, "queries")),
       scores(device.allocate<int32_t>(most * stage.score_stride(), "scores of anchors")),
+      region_scores(device.allocate<int32_t>(most * std::max(1, stage.region_stride()),
+                                             "scores of regions")),
       rotated(device.allocate<float>(most * stage.frames() * stage.rotated_stride(),
                                      "rotated queries")) {}
 
@@ -81,6 +92,24 @@ void RankStage::rank_off_lattice(Queries& queries, int64_t n) {
     shape.n = int(n);
     device_->launch(score_off_lattice_, size_t(n) * shape.m, group_, shape, queries.lattice,
                     anchors_, offsets_, queries.head, queries.scores);
+}
+
+void RankStage::keep_regions(Queries& queries, int64_t n, int visited) {
+    const size_t tiles = size_t((n + kTile - 1) / kTile);
+    records::RankShape centres = shape_;
+    centres.n = int(n);
+    centres.m = regions_;
+    centres.score_stride = region_stride_;
+    device_->launch(score_, tiles * region_stride_, kTile, centres, queries.rank8, centres_,
+                    centre_offsets_, no_reach_, queries.head, queries.region_scores);
+    records::RegionShape shape{};
+    shape.m = shape_.m;
+    shape.score_stride = score_stride();
+    shape.regions = regions_;
+    shape.region_stride = region_stride_;
+    shape.visited = visited;
+    device_->launch(keep_regions_, size_t(n) * group_, group_, shape, queries.region_scores,
+                    region_, queries.head, LocalMemory{group_ * sizeof(uint32_t)}, queries.scores);
 }
 
 void RankStage::rotate(Queries& queries, const ProbedLists& probed, int64_t n) {

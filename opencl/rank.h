@@ -16,24 +16,28 @@ public:
     RankStage(const SearchKernels& kernels, const Model& model);
 
     int score_stride() const { return shape_.score_stride; }
+    int region_stride() const { return region_stride_; } ///< 0: no regions
     int rotated_stride() const { return shape_.rotated_stride; }
     int frames() const { return shape_.frames; }
 
     /// A block of queries, for at most `most` of them.
     struct Queries {
         Queries(Device& device, const RankStage& stage, int64_t most);
-        Buffer x;       ///< float n x d
-        Buffer head;    ///< records::Head n
-        Buffer lattice; ///< float n x dp
-        Buffer rank8;   ///< int8 n x dp
-        Buffer planes;  ///< int8 n x 2 dp
-        Buffer scores;  ///< int32 n x score_stride
-        Buffer rotated; ///< float n x frames x rotated_stride
+        Buffer x;             ///< float n x d
+        Buffer head;          ///< records::Head n
+        Buffer lattice;       ///< float n x dp
+        Buffer rank8;         ///< int8 n x dp
+        Buffer planes;        ///< int8 n x 2 dp
+        Buffer scores;        ///< int32 n x score_stride
+        Buffer region_scores; ///< int32 n x region_stride, if the model has regions
+        Buffer rotated;       ///< float n x frames x rotated_stride
     };
     /// Makes lattice, rank8, planes and scores from x and head.
     void rank(Queries& queries, int64_t n);
     /// Makes the scores of those that are off the lattice, after that.
     void rank_off_lattice(Queries& queries, int64_t n);
+    /// Leaves out of the scores what is not in the nearest `visited` regions, after these.
+    void keep_regions(Queries& queries, int64_t n, int visited);
     /// And rotated, for the frames of the lists that each query probes.
     void rotate(Queries& queries, const ProbedLists& probed, int64_t n);
 
@@ -41,16 +45,22 @@ private:
     std::shared_ptr<Device> device_;
     size_t group_;
     records::RankShape shape_{};
+    int regions_, region_stride_;
     Kernel& prepare_;
     Kernel& score_;
     Kernel& score_off_lattice_;
+    Kernel& keep_regions_;
     Kernel& rotate_;
-    Buffer mean_;         ///< float d; zeros for inner products
-    Buffer anchors_;      ///< int8 m x dp
-    Buffer offsets_;      ///< int32 m
-    Buffer reach_;        ///< float m; zeros but for inner products
-    Buffer axis_rows_;    ///< int8 axes x dp
-    Buffer inverse_norm_; ///< float axes
+    Buffer mean_;           ///< float d; zeros for inner products
+    Buffer anchors_;        ///< int8 m x dp
+    Buffer offsets_;        ///< int32 m
+    Buffer reach_;          ///< float m; zeros but for inner products
+    Buffer centres_;        ///< of regions, if there are any: int8 regions x dp
+    Buffer centre_offsets_; ///< int32 regions
+    Buffer no_reach_;       ///< float regions: zeros
+    Buffer region_;         ///< int32 m
+    Buffer axis_rows_;      ///< int8 axes x dp
+    Buffer inverse_norm_;   ///< float axes
 };
 
 } // namespace faiss_vlc

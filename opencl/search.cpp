@@ -86,11 +86,11 @@ struct OpenCLSearch::State {
 
     /// Searches for at most block->most queries. Returns the vectors scanned; the numbers of those
     /// left out go to `left`.
-    size_t search(const SearchBatch& batch, std::vector<int64_t>& left);
+    size_t search(const SearchBatch& batch, int width, std::vector<int64_t>& left);
 
     // Its steps.
     void send(const SearchBatch& batch);
-    void run(const SearchBatch& batch);
+    void run(const SearchBatch& batch, int width);
     void fetch(const SearchBatch& batch);
     size_t finish(const SearchBatch& batch, std::vector<int64_t>& left);
 
@@ -99,6 +99,7 @@ struct OpenCLSearch::State {
     int64_t most(int nprobe, int k) const {
         const uint64_t bytes = std::min(kMostBytes, kernels.device->info().global_mem / 8);
         const uint64_t per_query = std::max({stride(nprobe) * 4, uint64_t(rank.score_stride()) * 4,
+                                             uint64_t(rank.region_stride()) * 4,
                                              uint64_t(rank.frames()) * rank.rotated_stride() * 4,
                                              uint64_t(nprobe) * 8, uint64_t(k) * 8, uint64_t(1)});
         return int64_t(std::clamp<uint64_t>(bytes / per_query, 1, kMostQueries));
@@ -149,7 +150,7 @@ void OpenCLSearch::prepare(const std::shared_ptr<const Model>& model, const VLCI
 
 size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
                             const VLCInvertedLists& lists, const SearchBatch& batch, int nprobe,
-                            std::vector<int64_t>& left) {
+                            int width, std::vector<int64_t>& left) {
     const std::lock_guard<std::mutex> hold(mutex_);
     size_t scanned = 0;
     try {
@@ -162,7 +163,8 @@ size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
         const int64_t most = state_->block->most;
         for (int64_t first = 0; first < batch.n; first += most) {
             const size_t left_before = left.size();
-            scanned += state_->search(batch.part(first, std::min(most, batch.n - first)), left);
+            scanned +=
+                    state_->search(batch.part(first, std::min(most, batch.n - first)), width, left);
             for (size_t i = left_before; i < left.size(); i++) {
                 left[i] += first;
             }
@@ -181,9 +183,10 @@ size_t OpenCLSearch::search(const std::shared_ptr<const Model>& model,
     return scanned;
 }
 
-size_t OpenCLSearch::State::search(const SearchBatch& batch, std::vector<int64_t>& left) {
+size_t OpenCLSearch::State::search(const SearchBatch& batch, int width,
+                                   std::vector<int64_t>& left) {
     send(batch);
-    run(batch);
+    run(batch, width);
     fetch(batch);
     kernels.device->finish();
     return finish(batch, left);
@@ -224,12 +227,17 @@ void OpenCLSearch::State::send(const SearchBatch& batch) {
                          n * sizeof(records::Head));
 }
 
-void OpenCLSearch::State::run(const SearchBatch& batch) {
+void OpenCLSearch::State::run(const SearchBatch& batch, int width) {
     const int64_t n = batch.n;
     rank.rank(block->queries, n);
     if (std::any_of(block->heads.begin(), block->heads.begin() + n,
                     [](const QueryHead& head) { return head.rank_shift > 0; })) {
         rank.rank_off_lattice(block->queries, n);
+    }
+    const Regions& regions = model->regions;
+    const int visited = regions.used() ? regions.visited(width) : 0;
+    if (visited < regions.count()) { // all anchors are scored, as that costs a device little
+        rank.keep_regions(block->queries, n, visited);
     }
     select.nearest_lists({block->queries.scores, rank.score_stride(), lists.size}, n,
                          block->probed);

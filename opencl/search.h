@@ -21,7 +21,8 @@ public:
 
     const std::string& spec() const override { return spec_; }
     size_t search(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
-                  const SearchBatch& batch, int nprobe, std::vector<int64_t>& left) override;
+                  const SearchBatch& batch, int nprobe, int width,
+                  std::vector<int64_t>& left) override;
 
 private:
     struct State;

@@ -39,8 +39,8 @@ SearchKernels SearchKernels::compile(const std::shared_ptr<Device>& device, size
         kernels.local_tables = local;
         try {
             size_t most = kernels.group;
-            for (const char* name :
-                 {"nearest_lists", "best_hits", "lay_out_tasks", "prepare_queries"}) {
+            for (const char* name : {"nearest_lists", "keep_regions", "best_hits", "lay_out_tasks",
+                                     "prepare_queries"}) {
                 most = std::min(most, kernels.get(name).max_work_group());
             }
             while (kernels.group > most) {

@@ -26,6 +26,15 @@ typedef struct {
     int most; // queries that a frame has room for in frame_queries
 } ProbeShape;
 
+// Regions of anchors, and how many of them a query looks into.
+typedef struct {
+    int m;
+    int score_stride;
+    int regions;
+    int region_stride; // a query's scores of these
+    int visited;
+} RegionShape;
+
 // Lists of codes, and how distances to them are estimated.
 typedef struct {
     ulong stride; // estimates of a query

@@ -67,6 +67,62 @@ inline uint narrow(__local uint* bins, __local uint* cell, __global const int* k
     }
 }
 
+// The `need`-th smallest of n keys; up to `last_index` those that equal it are among the `need`
+// first by (key, index). ends: two numbers.
+inline int nth_key(__local uint* bins, __local uint* cell, __local int* ends,
+                   __global const int* keys, int n, uint need, int* last_index) {
+    const uint id = (uint)get_local_id(0);
+    const uint size = (uint)get_local_size(0);
+    if (id == 0) {
+        ends[0] = INT_MAX;
+        ends[1] = INT_MIN;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int low = INT_MAX;
+    int high = INT_MIN;
+    for (uint i = id; i < (uint)n; i += size) {
+        low = min(low, keys[i]);
+        high = max(high, keys[i]);
+    }
+    atomic_min(&ends[0], low);
+    atomic_max(&ends[1], high);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    low = ends[0];
+    high = ends[1];
+    uint below = 0;
+    *last_index = n - 1;
+    if (narrow(bins, cell, keys, n, 0, 0, need, need, &low, &high, &below) > need) {
+        int first = 0;
+        uint before;
+        narrow(bins, cell, keys, n, 1, high, need - below, need - below, &first, last_index,
+               &before);
+    }
+    return high;
+}
+
+// Leaves the anchors out of a query's scores whose region is not among the `visited` ones of least
+// (score, number). A query off the lattice looks in all. scores: int n x score_stride.
+__kernel void keep_regions(RegionShape shape, __global const int* region_scores,
+                           __global const int* region, __global const Head* heads,
+                           __local uint* bins, __global int* scores) {
+    __local uint cell[4];
+    __local int ends[2];
+    const size_t query = get_group_id(0);
+    __global const int* of_regions = region_scores + query * shape.region_stride;
+    int last_region;
+    const int last =
+            nth_key(bins, cell, ends, of_regions, shape.regions, shape.visited, &last_region);
+    const int looks_in_all = heads[query].rank_shift > 0;
+    __global int* own = scores + query * shape.score_stride;
+    for (int j = (int)get_local_id(0); j < shape.m; j += (int)get_local_size(0)) {
+        const int r = region[j];
+        const int score = of_regions[r];
+        if (!looks_in_all && (score > last || (score == last && r > last_region))) {
+            own[j] = NO_KEY;
+        }
+    }
+}
+
 // The nprobe lists of least (score, number), in any order, and what follows from them: where each
 // one's estimates start among the query's, how many these are, and the place of the pair among
 // those of its list, which list_count counts. frame_queries (`most` for each frame) are the queries
@@ -78,8 +134,7 @@ __kernel void nearest_lists(ProbeShape shape, __global const int* scores,
                             __global uint* frame_count, __global uint* frame_queries) {
     __local uint cell[4];
     __local uint needed[2]; // a bit for each frame, 64 at most
-    __local int least;
-    __local int most;
+    __local int ends[2];
     const uint id = (uint)get_local_id(0);
     const uint size = (uint)get_local_size(0);
     const size_t query = get_group_id(0);
@@ -87,31 +142,11 @@ __kernel void nearest_lists(ProbeShape shape, __global const int* scores,
     const int nprobe = shape.nprobe;
     __global const int* own = scores + query * shape.score_stride;
     if (id == 0) {
-        least = INT_MAX;
-        most = INT_MIN;
         cell[3] = 0;
         needed[0] = needed[1] = 0;
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    int low = INT_MAX;
-    int high = INT_MIN;
-    for (uint i = id; i < (uint)m; i += size) {
-        low = min(low, own[i]);
-        high = max(high, own[i]);
-    }
-    atomic_min(&least, low);
-    atomic_max(&most, high);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    low = least;
-    high = most;
-    uint below = 0;
-    int last_index = m - 1; // of those that score `high`
-    if (narrow(bins, cell, own, m, 0, 0, nprobe, nprobe, &low, &high, &below) > (uint)nprobe) {
-        int first = 0;
-        uint before;
-        narrow(bins, cell, own, m, 1, high, nprobe - below, nprobe - below, &first, &last_index,
-               &before);
-    }
+    int last_index; // of those that score `high`
+    const int high = nth_key(bins, cell, ends, own, m, nprobe, &last_index);
     for (uint i = id; i < (uint)m; i += size) {
         if (own[i] < high || (own[i] == high && (int)i <= last_index)) {
             probes[query * nprobe + atomic_inc(&cell[3])] = (int)i;

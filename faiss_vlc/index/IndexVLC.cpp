@@ -138,9 +138,9 @@ IndexVLC::IndexVLC(std::shared_ptr<const Model> trained, const VLCParameters& pa
 
 IndexVLC::IndexVLC(const IndexVLC& other)
     : IndexIVFFlat(other), parameters(other.parameters), max_probes(other.max_probes),
-      refine_k(other.refine_k), search_device(other.search_device), model(other.model),
-      below_id_map(other.below_id_map), trained_on(other.trained_on),
-      searcher_(std::make_shared<SearchDevice>()) {
+      refine_k(other.refine_k), exact_ranking(other.exact_ranking),
+      search_device(other.search_device), model(other.model), below_id_map(other.below_id_map),
+      trained_on(other.trained_on), searcher_(std::make_shared<SearchDevice>()) {
     quantizer = nullptr;
     invlists = nullptr;
     if (const auto* anchors = dynamic_cast<const AnchorQuantizer*>(other.quantizer)) {

@@ -5,11 +5,12 @@
 #include <memory>
 #include <vector>
 
-#include <faiss/utils/distances.h>
+#include <omp.h>
 
 #include <faiss_vlc/lib/error.h>
+#include <faiss_vlc/lib/numeric.h>
 #include <faiss_vlc/lib/parallel.h>
-#include <faiss_vlc/query/query.h>
+#include <faiss_vlc/query/query_group.h>
 
 namespace faiss_vlc {
 
@@ -61,6 +62,27 @@ void correct_off_lattice(const Model& model, int64_t n, const float* x, const in
     rescue.rethrow();
 }
 
+namespace {
+
+/// The distances, or products, of a query and the anchors of a row of results.
+void fill_distances(const faiss::IndexFlat& anchors, const float* x, int64_t count,
+                    const int64_t* list, float* distances) {
+    constexpr int64_t kAhead = 4; // anchors lie anywhere in memory
+    const int d = anchors.d;
+    const bool inner_product = anchors.metric_type == faiss::METRIC_INNER_PRODUCT;
+    const float* const all = anchors.get_xb();
+    for (int64_t r = 0; r < count; r++) {
+        const float* const later = all + list[std::min(r + kAhead, count - 1)] * d;
+        for (int k = 0; k < d; k += 16) {
+            __builtin_prefetch(later + k);
+        }
+        const float* const anchor = all + list[r] * d;
+        distances[r] = inner_product ? canonical_dot(d, x, anchor) : canonical_l2(d, x, anchor);
+    }
+}
+
+} // namespace
+
 AnchorQuantizer::AnchorQuantizer(std::shared_ptr<const Model> model)
     : IndexFlat(model->d, model->metric), model_(std::move(model)) {
     std::vector<float> anchors(size_t(model_->m) * d);
@@ -81,37 +103,41 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
     if (k < 1) {
         return;
     }
-    const bool inner_product = metric_type == faiss::METRIC_INNER_PRODUCT;
-    const float worst =
-            inner_product ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
-    const float* anchors = get_xb();
+    const float worst = metric_type == faiss::METRIC_INNER_PRODUCT
+                                ? -std::numeric_limits<float>::max()
+                                : std::numeric_limits<float>::max();
     const idx_t count = std::min<idx_t>(k, model_->m);
     if (k == 1) {
         assign_to_anchors(*model_, n, x, labels);
     }
+    const int size = QueryGroup::size_for(n, omp_get_max_threads());
     Rescue rescue;
 #pragma omp parallel if (n > 1)
     {
-        std::unique_ptr<Query> query;
-        rescue.run([&] { query = std::make_unique<Query>(*model_); });
-#pragma omp for schedule(dynamic, 8)
-        for (idx_t i = 0; i < n; i++) {
+        std::unique_ptr<QueryGroup> group;
+        rescue.run([&] { group = std::make_unique<QueryGroup>(*model_, size); });
+#pragma omp for schedule(dynamic)
+        for (idx_t first = 0; first < n; first += size) {
             rescue.run([&] {
-                idx_t* const list = labels + i * k;
-                std::fill_n(distances + i * k, k, worst);
-                if (!query || !query->set(x + i * d)) {
-                    std::fill_n(list, k, idx_t(-1));
-                    return;
+                const int some = int(std::min<idx_t>(size, n - first));
+                if (group) {
+                    group->set(some, x + first * d);
+                    if (k > 1) {
+                        group->rank(int(count));
+                    }
                 }
-                if (k > 1) {
-                    const auto& ranked = query->rank(int(count));
-                    std::fill(std::copy(ranked.begin(), ranked.end(), list), list + k, idx_t(-1));
-                }
-                for (idx_t r = 0; r < count; r++) {
-                    const float* anchor = anchors + list[r] * d;
-                    distances[i * k + r] = inner_product
-                                                   ? faiss::fvec_inner_product(x + i * d, anchor, d)
-                                                   : faiss::fvec_L2sqr(x + i * d, anchor, d);
+                for (int q = 0; q < some; q++) {
+                    const idx_t i = first + q;
+                    idx_t* const list = labels + i * k;
+                    std::fill_n(distances + i * k, k, worst);
+                    if (!group || !group->is_set(q)) {
+                        std::fill_n(list, k, idx_t(-1));
+                        continue;
+                    }
+                    if (k > 1) {
+                        std::fill(std::copy_n(group->lists(q), count, list), list + k, idx_t(-1));
+                    }
+                    fill_distances(*this, x + i * d, count, list, distances + i * k);
                 }
             });
         }

@@ -261,7 +261,7 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
     };
     const Finish finish(scope.model, batch);
     const auto make_own = [&] { return Own{scope, finish, batch.k, size, {}, {}, nullptr}; };
-    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes), int(scope.width)); };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         for (TopK& top : own.tops) {
             top.clear();
@@ -327,6 +327,9 @@ SearchScope scope_of(const IndexVLC& index, const faiss::SearchParametersIVF* pa
         scope.refined =
                 std::max(size_t(k), wanted > 0 ? std::min(wanted, size_t(index.ntotal)) : chosen);
     }
+    // whoever goes on to further lists ranks for all of them from the first on
+    const bool exact = own ? own->exact_ranking : index.exact_ranking;
+    scope.width = exact ? index.nlist : std::max(probes_of(index, params), scope.max_probes);
 #if FAISS_VLC_HAS_EARLY_STOP
     if (params) {
         scope.at_least = params->ensure_topk_full ? size_t(k) : 0;
@@ -357,7 +360,8 @@ size_t search_and_refine(DeviceSearch& device, const IndexVLC& index, const Sear
     std::vector<int64_t> places(all);
     const SearchBatch wide = {batch.n,          batch.d,       batch.x, many,
                               distances.data(), places.data(), true};
-    const size_t scanned = device.search(index.model, scope.lists, wide, int(probes), left);
+    const size_t scanned =
+            device.search(index.model, scope.lists, wide, int(probes), int(scope.width), left);
     std::vector<bool> is_left(size_t(batch.n));
     for (const int64_t q : left) {
         is_left[size_t(q)] = true;
@@ -409,10 +413,11 @@ Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const Sear
     if (scope.refined > 0) {
         scanned.vectors = search_and_refine(device, index, scope, batch, probes, left);
     } else {
-        scanned.vectors = device.search(index.model, scope.lists, batch, int(probes), left);
+        scanned.vectors =
+                device.search(index.model, scope.lists, batch, int(probes), int(scope.width), left);
     }
     scanned.lists = (size_t(batch.n) - left.size()) * probes;
-    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes), int(scope.width)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
         return scan_nearest(scope, group[q], probes, group.lists(q), size_t(batch.k), top);
     };
@@ -457,7 +462,7 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
         return;
     }
     const bool by_lists = is_worth_threads(scope, n, probes, ntotal) && scope.max_probes <= probes;
-    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes), int(scope.width)); };
     const auto scan = [&](QueryGroup& group, int q, TopK& top) {
         return by_lists ? scan_lists_parallel(scope, x, probes, group.lists(q), scanned_k, top)
                         : scan_nearest(scope, group[q], probes, group.lists(q), size_t(k), top,
@@ -516,7 +521,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
         void finish() { part.finalize(); } // gathers all threads' parts: each has to come here
     };
     const auto make_own = [&] { return Own{faiss::RangeSearchPartialResult(result)}; };
-    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes)); };
+    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes), int(scope.width)); };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         Scanned scanned;
         for (int q = 0; q < group.n(); q++) {

@@ -160,14 +160,14 @@ std::string with_stand_ins(const std::string& description, std::vector<Token>& t
         }
         const std::string token = match[2].str(), behind = match.suffix().str();
         if (token.find('_') != std::string::npos || behind.compare(0, 1, "(") == 0) {
-            fail("index_factory: VLC takes no quantizer, as its anchors are ranked exactly, by "
+            fail("index_factory: VLC takes no quantizer, as it ranks its anchors itself, by "
                  "int8 arithmetic: expected '%s', got '%s'",
                  token.substr(0, token.find('_')).c_str(), (token + behind).c_str());
         }
         built += match.prefix().str();
         const std::string before = built.substr(built.rfind(',') + 1);
         if (match[1].str() == "," && before.compare(0, 3, "IVF") == 0) {
-            fail("index_factory: VLC is an inverted file itself, and ranks its anchors exactly: "
+            fail("index_factory: VLC is an inverted file itself, and ranks its own anchors: "
                  "expected 'VLC%s%s', got '%s'",
                  digits_at(before, 3).c_str(), token.substr(3 + digits_at(token, 3).size()).c_str(),
                  description.c_str());

@@ -49,10 +49,9 @@ uint64_t scan_words(const ListScan& list, const uint8_t* blocks, int count, floa
     return within;
 }
 
-} // namespace
-
-void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
-                   int32_t* const* scores) {
+/// For at most kManyTogether vectors.
+void rank_some(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
+               int32_t* const* scores) {
     const Simd::Rank& rank = simd().rank;
     if (rank.many && count >= kTogether) {
         rank.many(anchors, count, x, factor, scores);
@@ -64,6 +63,29 @@ void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x
     }
     for (; q < count; q++) {
         rank.tiles(anchors, x[q], factor, scores[q]);
+    }
+}
+
+} // namespace
+
+void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
+                   int32_t* const* scores) {
+    constexpr int kBlockBytes = 1 << 17; // of anchors, that stay near while all are scored by them
+    const int block = std::max(8, kBlockBytes / (anchors.groups * 64) / 8 * 8);
+    const int at_once = count <= kTogether ? anchors.tiles : block;
+    for (int tile = 0; tile < anchors.tiles; tile += at_once) {
+        const int64_t row = int64_t(tile) * 16;
+        const AnchorTiles some{std::min(at_once, anchors.tiles - tile), anchors.groups,
+                               anchors.packed + row * anchors.groups * 4,
+                               anchors.component_sums + row, anchors.offsets + row};
+        for (int q = 0; q < count; q += kManyTogether) {
+            const int those = std::min(kManyTogether, count - q);
+            int32_t* places[kManyTogether];
+            for (int i = 0; i < those; i++) {
+                places[i] = scores[q + i] + row;
+            }
+            rank_some(some, those, x + q, factor, places);
+        }
     }
 }
 

@@ -226,7 +226,8 @@ struct Simd {
 uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
                     float* distance);
 
-/// Rank::tiles for at most kManyTogether vectors, by whichever loop is the fastest.
+/// Rank::tiles for any number of vectors, by whichever loop is the fastest: blocks of tiles that
+/// stay in the near caches are scored for all of them.
 void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x, int32_t factor,
                    int32_t* const* scores);
 

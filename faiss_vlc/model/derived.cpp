@@ -22,10 +22,23 @@ Derived::Derived(const Model& model) : ranks(model) {
             }
         }
     }
+    set_regions(model);
     set_steps(model);
     rotate_anchors(model);
     if (model.second) {
         set_start_norms(model);
+    }
+}
+
+void Derived::set_regions(const Model& model) {
+    regions = model.regions.used() ? RegionTables(model.regions, ranks, model.metric)
+                                   : RegionTables();
+}
+
+void Derived::bias(const Model& model) {
+    ranks.bias(model);
+    if (model.regions.used()) {
+        regions.bias(ranks);
     }
 }
 
@@ -90,9 +103,10 @@ void Derived::set_start_norms(const Model& model) {
 
 size_t Derived::memory() const {
     const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
-    return ranks.memory() + routes.memory() + bytes(anchor_lattice) + bytes(anchor_rotated) +
-           bytes(step) + bytes(inverse_step) + bytes(levels_less_one) + bytes(penalty) +
-           bytes(start_norm) + bytes(packed.chunks) + bytes(packed.slot) + bytes(packed.up);
+    return ranks.memory() + regions.memory() + routes.memory() + bytes(anchor_lattice) +
+           bytes(anchor_rotated) + bytes(step) + bytes(inverse_step) + bytes(levels_less_one) +
+           bytes(penalty) + bytes(start_norm) + bytes(packed.chunks) + bytes(packed.slot) +
+           bytes(packed.up);
 }
 
 } // namespace faiss_vlc

@@ -7,13 +7,15 @@
 #include <faiss_vlc/codec/packed_levels.h>
 #include <faiss_vlc/lib/aligned.h>
 #include <faiss_vlc/model/rank_tables.h>
+#include <faiss_vlc/model/regions/regions.h>
 
 namespace faiss_vlc {
 
 /// What search and encoding read of a model, computed once from what is stored.
 struct Derived {
     RankTables ranks;
-    RankTables routes; ///< what vectors are assigned by, if the model routes
+    RegionTables regions; ///< empty where the model has none
+    RankTables routes;    ///< what vectors are assigned by, if the model routes
     /// m x dp in lattice coordinates: where codes start from, if that is not anchors8: the anchors
     /// of grid float16, or 0 for whole words.
     std::vector<float> anchor_lattice;
@@ -35,6 +37,11 @@ struct Derived {
 
     /// Bytes of memory beyond this object.
     size_t memory() const;
+
+    /// Sets what depends on Model::regions.
+    void set_regions(const Model& model);
+    /// Sets what depends on Model::rank_bias.
+    void bias(const Model& model);
 
 private:
     void set_steps(const Model& model);

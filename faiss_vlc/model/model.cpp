@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/half.h>
@@ -39,7 +40,12 @@ void Model::round_anchors() {
 
 void Model::bias_ranks(float bias) {
     rank_bias = bias;
-    derived_.ranks.bias(*this);
+    derived_.bias(*this);
+}
+
+void Model::set_regions(Regions made) {
+    regions = std::move(made);
+    derived_.set_regions(*this);
 }
 
 void Model::add_second(std::shared_ptr<const SecondTier> tier) {
@@ -83,8 +89,8 @@ size_t Model::memory() const {
     }
     return sizeof(*this) + bytes(lattice.mean) + bytes(anchors8) + bytes(anchors16) +
            bytes(spread) + axes + bytes(group) + bytes(sigma) + bytes(codebook.words) +
-           bytes(codebook.norms) + bytes(record.energies) + routing.memory() + derived_.memory() +
-           (second ? second->memory() : 0);
+           bytes(codebook.norms) + bytes(record.energies) + routing.memory() + regions.memory() +
+           derived_.memory() + (second ? second->memory() : 0);
 }
 
 float Model::anchor_distance(const float* q, int j) const {

@@ -14,6 +14,7 @@
 #include <faiss_vlc/model/codebook.h>
 #include <faiss_vlc/model/derived.h>
 #include <faiss_vlc/model/lattice.h>
+#include <faiss_vlc/model/regions/regions.h>
 #include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/second/second_tier.h>
@@ -57,6 +58,7 @@ public:
     /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
     /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
     float rank_bias = 0;
+    Regions regions;           ///< of anchors, in which queries look for lists; not used: in all
     bool fine_queries = false; ///< levels: queries have a fine plane, see list_scan.h
     int default_nprobe = 1;
     std::shared_ptr<const SecondTier> second; ///< of codes; null: there is none
@@ -72,6 +74,8 @@ public:
     void round_anchors();
     /// Sets rank_bias and what is derived from it, estimator.energy being set.
     void bias_ranks(float bias);
+    /// Sets regions and what is derived from them.
+    void set_regions(Regions made);
     const Derived& derived() const { return derived_; }
 
     int dp() const { return padded_dim(d); }

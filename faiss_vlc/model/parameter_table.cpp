@@ -18,6 +18,7 @@ using namespace table;
 
 const char kIndex[] = "Index";
 const char kTraining[] = "Training";
+constexpr int kMostRegions = 1 << 16; ///< each is compared with all others once
 
 /// Converts to whatever a field may be: counts them.
 struct Anything {
@@ -70,6 +71,11 @@ auto index_entries() {
                       "Groups of anchors with axes of their own, 1 to 64")
                     .within(between(1, kMaxGroups, ", or 0 to choose", {0}))
                     .as_option("--frames", "N", kIndex, "chosen", true),
+            parameter("regions", &P::regions, file(5, 0), kResult,
+                      "Regions of anchors, in which queries look for lists first; 0: none, all "
+                      "anchors are ranked; -1: chosen")
+                    .within(between(2, kMostRegions, " regions, 0 or -1", {0, -1}))
+                    .as_option("--regions", "N", kIndex, "chosen", true),
     };
 }
 

@@ -1,6 +1,7 @@
 #include <faiss_vlc/query/anchor_ranking.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include <faiss_vlc/kernels/simd.h>
 
@@ -31,50 +32,171 @@ void score_off_lattice(const RankTables& ranks, const std::vector<int32_t>& offs
     scores.swap(spare);
 }
 
+/// For inner products: what wide lists gain over their anchor.
+void add_reach(const RoundedQuery& query, const float* reach, int n, int32_t* scores) {
+    const float norm = query.norm;
+    for (int j = 0; j < n; j++) {
+        scores[j] -= int32_t(norm * reach[j] + 0.5f);
+    }
+}
+
+/// Room for n; what is there may be anything.
+template <class T>
+T* room_for(std::vector<T>& v, int n) {
+    if (v.size() < size_t(n)) {
+        v.resize(size_t(n));
+    }
+    return v.data();
+}
+
 } // namespace
 
-int AnchorRanking::at_once(const Model& model) {
-    constexpr int kMostScores = 1 << 20; // kept for each thread
-    const bool many =
-            simd().rank.many && model.derived().ranks.padded() * kManyTogether <= kMostScores;
-    return many ? kManyTogether : kTogether;
-}
-
-AnchorRanking::AnchorRanking(const Model& model, int most)
-    : model_(model), scored_(most), spare_(model.derived().ranks.padded()), found_(spare_.size()) {
-    for (Scored& scored : scored_) {
-        scored.score.resize(found_.size());
+int AnchorRanking::at_once(const Model& model, int width) {
+    constexpr int64_t kMostScores = 1 << 20; // kept for each thread
+    const Regions& regions = model.regions;
+    int64_t scores = model.derived().ranks.padded();
+    if (regions.used()) {
+        scores = scores * regions.visited(width) / regions.count() + 1;
     }
-    minima_.reserve(found_.size());
+    const int64_t most = kMostScores / scores / kTogether * kTogether;
+    return int(std::clamp<int64_t>(most, kTogether, kMost));
 }
 
-void AnchorRanking::score(int count, const RoundedQuery* const* queries) {
-    const RankTables& ranks = model_.derived().ranks;
-    const int8_t* x[kManyTogether];
-    int32_t* scores[kManyTogether];
-    int together = 0;
+AnchorRanking::AnchorRanking(const Model& model, int most) : model_(model), scored_(most) {}
+
+/// How many regions a query looks into; 0: all anchors are ranked.
+int AnchorRanking::regions_for(const RoundedQuery& query, int width) const {
+    const Regions& regions = model_.regions;
+    if (!regions.used() || query.off.is()) {
+        return 0;
+    }
+    const int visited = regions.visited(width);
+    return visited < regions.count() ? visited : 0;
+}
+
+void AnchorRanking::score(int count, const RoundedQuery* const* queries, int width) {
+    Scored* in_all[kMost];
+    Scored* in_regions[kMost];
+    int all = 0, some = 0;
     for (int q = 0; q < count; q++) {
         Scored& scored = scored_[q];
         scored.query = queries[q];
-        if (queries[q]->off.is()) {
-            score_off_lattice(ranks, ranks.offset, *queries[q], scored.score, spare_);
+        scored.regions = regions_for(*queries[q], width);
+        if (scored.regions > 0) {
+            in_regions[some++] = &scored;
         } else {
-            x[together] = queries[q]->x.data();
-            scores[together++] = scored.score.data();
+            in_all[all++] = &scored;
+        }
+    }
+    score_all(all, in_all);
+    score_regions(some, in_regions);
+}
+
+void AnchorRanking::score_all(int count, Scored* const* scored) {
+    const RankTables& ranks = model_.derived().ranks;
+    const int8_t* x[kMost];
+    int32_t* scores[kMost];
+    int together = 0;
+    for (int q = 0; q < count; q++) {
+        const RoundedQuery& query = *scored[q]->query;
+        scored[q]->padded = ranks.padded();
+        room_for(scored[q]->score, ranks.padded());
+        if (query.off.is()) {
+            room_for(spare_, ranks.padded());
+            score_off_lattice(ranks, ranks.offset, query, scored[q]->score, spare_);
+        } else {
+            x[together] = query.x.data();
+            scores[together++] = scored[q]->score.data();
         }
     }
     rank_together(ranks.tiles(ranks.offset), together, x, rank_factor(model_), scores);
     for (int q = 0; q < count; q++) {
-        add_reach(scored_[q]);
+        add_reach(*scored[q]->query, ranks.reach.data(), int(ranks.reach.size()),
+                  scored[q]->score.data());
     }
 }
 
-/// For inner products: what wide lists gain over their anchor.
-void AnchorRanking::add_reach(Scored& scored) const {
-    const std::vector<float>& reach = model_.derived().ranks.reach;
-    const float norm = scored.query->norm;
-    for (size_t j = 0; j < reach.size(); j++) {
-        scored.score[j] -= int32_t(norm * reach[j] + 0.5f);
+/// Region by region, so that what several look into is loaded once.
+void AnchorRanking::score_regions(int count, Scored* const* scored) {
+    if (count == 0) {
+        return;
+    }
+    choose_regions(count, scored);
+    const int regions = model_.regions.count();
+    const auto same = [&](int a, int b) {
+        return looking_[a] == looking_[b] &&
+               std::equal(&lookers_[size_t(a) * kMost], &lookers_[size_t(a) * kMost] + looking_[a],
+                          &lookers_[size_t(b) * kMost]);
+    };
+    for (int first = 0, end; first < regions; first = end) {
+        for (end = first + 1; end < regions && same(first, end);) {
+            end++;
+        }
+        if (looking_[first] > 0) {
+            score_run(first, end, scored);
+        }
+    }
+}
+
+/// Sets lookers_ and looking_: each looks into as many regions as it has to, the best ones, ties to
+/// the smaller number. Makes room for the scores of their anchors.
+void AnchorRanking::choose_regions(int count, Scored* const* scored) {
+    const RegionTables& tables = model_.derived().regions;
+    const int regions = model_.regions.count(), padded = tables.centres.padded();
+    const int8_t* x[kMost];
+    int32_t* scores[kMost];
+    room_for(of_centres_, count * padded);
+    for (int q = 0; q < count; q++) {
+        x[q] = scored[q]->query->x.data();
+        scores[q] = &of_centres_[size_t(q) * padded];
+    }
+    rank_together(tables.centres.tiles(tables.centres.offset), count, x, rank_factor(model_),
+                  scores);
+    looking_.assign(size_t(regions), 0);
+    room_for(lookers_, regions * kMost);
+    int32_t* const sorted = room_for(spare_, regions);
+    for (int q = 0; q < count; q++) {
+        const int visited = scored[q]->regions;
+        std::copy_n(scores[q], regions, sorted);
+        std::nth_element(sorted, sorted + visited - 1, sorted + regions);
+        const int32_t last = sorted[visited - 1];
+        auto ties = std::count(sorted, sorted + visited, last); // that are still taken
+        int tiles = 0;
+        for (int r = 0; r < regions; r++) {
+            const bool is_tie = scores[q][r] == last;
+            if (scores[q][r] > last || (is_tie && ties == 0)) {
+                continue;
+            }
+            ties -= is_tie;
+            lookers_[size_t(r) * kMost + looking_[r]++] = uint8_t(q);
+            tiles += tables.first_tile[r + 1] - tables.first_tile[r];
+        }
+        room_for(scored[q]->score, tiles * 16);
+        scored[q]->padded = 0; // so far
+        scored[q]->runs.clear();
+    }
+}
+
+/// Scores the anchors of regions in a row for those that look into all of them.
+void AnchorRanking::score_run(int first_region, int end_region, Scored* const* scored) {
+    const RegionTables& tables = model_.derived().regions;
+    const int first_tile = tables.first_tile[first_region];
+    const int tiles = tables.first_tile[end_region] - first_tile;
+    const int count = looking_[first_region];
+    const uint8_t* const lookers = &lookers_[size_t(first_region) * kMost];
+    const int8_t* x[kMost];
+    int32_t* scores[kMost];
+    for (int i = 0; i < count; i++) {
+        Scored& own = *scored[lookers[i]];
+        x[i] = own.query->x.data();
+        scores[i] = &own.score[size_t(own.padded)];
+        own.runs.push_back({own.padded, first_tile * 16});
+        own.padded += tiles * 16;
+    }
+    rank_together(tables.tiles(first_tile, tiles), count, x, rank_factor(model_), scores);
+    for (int i = 0; i < count && !tables.anchors.reach.empty(); i++) {
+        add_reach(*scored[lookers[i]]->query, &tables.anchors.reach[size_t(first_tile) * 16],
+                  tiles * 16, scores[i]);
     }
 }
 
@@ -93,31 +215,53 @@ void AnchorRanking::forget(const RoundedQuery& query) {
     }
 }
 
-void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_t>& order) {
-    const Scored* scored = find(query);
-    if (!scored) {
-        const RoundedQuery* alone = &query;
-        score(1, &alone);
-        scored = &scored_[0];
-    }
-    const std::vector<int32_t>& scores = scored->score;
-    const int padded = int(scores.size());
-    n = std::min(n, model_.m);
-
+/// Puts the n best anchors, and perhaps more, into found_, by score and number but in any order.
+/// Returns how many they are.
+int AnchorRanking::select(const Scored& scored, int n) {
     // The n-th smallest minimum of groups bounds the n-th smallest score: what lies within it is
     // little more than what is wanted. Group g is the scores g modulo the number of groups.
+    const int padded = scored.padded;
+    const int32_t* const scores = scored.score.data();
     int32_t bound = INT32_MAX;
     int groups = 64;
     while (groups < 4 * n) {
         groups *= 2;
     }
     if (groups * 2 <= padded) {
-        minima_.resize(groups);
-        simd().rank.group_minima(padded, scores.data(), groups, minima_.data());
-        std::nth_element(minima_.begin(), minima_.begin() + n - 1, minima_.end());
+        room_for(minima_, groups);
+        simd().rank.group_minima(padded, scores, groups, minima_.data());
+        std::nth_element(minima_.begin(), minima_.begin() + n - 1, minima_.begin() + groups);
         bound = minima_[n - 1];
     }
-    const int count = simd().rank.select_within(padded, scores.data(), bound, found_.data());
+    room_for(found_, padded);
+    const int count = simd().rank.select_within(padded, scores, bound, found_.data());
+    if (scored.regions > 0) { // places in the scores become anchors
+        const std::vector<int32_t>& anchor = model_.derived().regions.anchor;
+        const Run* run = scored.runs.data();
+        const Run* const end = run + scored.runs.size();
+        for (int i = 0; i < count; i++) {
+            const int place = int(uint32_t(found_[i]));
+            while (run + 1 < end && run[1].score <= place) {
+                run++;
+            }
+            found_[i] = (found_[i] & ~uint64_t(UINT32_MAX)) |
+                        uint32_t(anchor[size_t(run->first + (place - run->score))]);
+        }
+    }
+    return count;
+}
+
+void AnchorRanking::nearest(const RoundedQuery& query, int n, int width,
+                            std::vector<int64_t>& order) {
+    n = std::min(n, model_.m);
+    const Scored* scored = find(query);
+    if (!scored || scored->regions != regions_for(query, std::max(width, n))) {
+        forget(query);
+        const RoundedQuery* alone = &query;
+        score(1, &alone, std::max(width, n));
+        scored = &scored_[0];
+    }
+    const int count = select(*scored, n);
     int sorted = count;
     if (count > n + n / 2) {
         std::nth_element(found_.begin(), found_.begin() + n, found_.begin() + count);
@@ -128,6 +272,18 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, std::vector<int64_
     for (int i = 0; i < n; i++) {
         order[i] = int64_t(uint32_t(found_[i]));
     }
+}
+
+void AnchorRanking::order_regions(const Model& model, const RankTables& centres,
+                                  const RoundedQuery& query, std::vector<int32_t>& order) {
+    std::vector<int32_t> scores(centres.padded());
+    simd().rank.tiles(centres.tiles(centres.offset), query.x.data(), rank_factor(model),
+                      scores.data());
+    order.resize(size_t(std::count_if(centres.norm.begin(), centres.norm.end(),
+                                      [](int32_t norm) { return norm != INT32_MAX; })));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int32_t a, int32_t b) { return scores[a] < scores[b]; });
 }
 
 void AnchorRanking::assign(const Model& model, int rows, const int8_t* x, int32_t* label) {

@@ -20,23 +20,37 @@ struct RoundedQuery {
 
 /// Finds the anchors, and so the lists, that are nearest to queries: the only way to them for
 /// single queries, groups, the quantizer and add(), so that how they are found is decided here.
-/// Holds scratch of the size of all anchors; one per thread.
+/// Where the model has regions it looks into the nearest ones only. It ranks all anchors for
+/// queries off the lattice, which lie where training had none. Holds scratch of the size of what it
+/// ranks; one per thread.
 class AnchorRanking {
 public:
-    /// How many queries of a group to score together: more gain nothing.
-    static int at_once(const Model& model);
+    static constexpr int kMost = 32; ///< queries at once
 
-    /// Keeps the scores of at most `most` <= kManyTogether queries.
+    /// How many queries of a group to score together: more gain nothing.
+    static int at_once(const Model& model, int width);
+
+    /// Keeps the scores of at most `most` <= kMost queries.
     explicit AnchorRanking(const Model& model, int most = 1);
 
-    /// Scores all anchors for count <= most queries, each another one, for the nearest() that
-    /// follows. From kTogether on they take less time than one by one.
-    void score(int count, const RoundedQuery* const* queries);
+    /// Scores all anchors, or those of the regions that each looks into, for count <= most queries,
+    /// each another one, for the nearest() that follows with this width. What several look into is
+    /// loaded once for all of them.
+    void score(int count, const RoundedQuery* const* queries, int width = 0);
 
     /// Sets `order` to the n best anchors of a query (at most m), best first: by int8 distance, or
-    /// inner product, with the lists' bias; ties to the smaller number. Scores them if that was not
-    /// done or is forgotten.
-    void nearest(const RoundedQuery& query, int n, std::vector<int64_t>& order);
+    /// inner product, with the lists' bias; ties to the smaller number. It looks into as many
+    /// regions as for `width` anchors, at least n: with m into all. With the same width, fewer
+    /// anchors are the first of more. Scores them if that was not done or is forgotten.
+    void nearest(const RoundedQuery& query, int n, int width, std::vector<int64_t>& order);
+    void nearest(const RoundedQuery& query, int n, std::vector<int64_t>& order) {
+        nearest(query, n, n, order);
+    }
+
+    /// The regions with these centres, nearest first; ties to the smaller number. For a query on
+    /// the lattice.
+    static void order_regions(const Model& model, const RankTables& centres,
+                              const RoundedQuery& query, std::vector<int32_t>& order);
 
     /// The query changes, or goes.
     void forget(const RoundedQuery& query);
@@ -49,18 +63,33 @@ public:
                                    int32_t* label);
 
 private:
+    /// Anchors that lie in a row in the tables of regions.
+    struct Run {
+        int score; ///< where their scores begin
+        int first; ///< the first one's place in the tables
+    };
     /// Scores, and whose they are.
     struct Scored {
         const RoundedQuery* query = nullptr;
+        int regions = 0; ///< that it looks into; 0: all anchors
+        int padded = 0;  ///< scores, those that pad tiles included
         std::vector<int32_t> score;
+        std::vector<Run> runs; ///< in order of both; with regions only
     };
     const Model& model_;
     std::vector<Scored> scored_;
-    std::vector<int32_t> minima_, spare_;
+    std::vector<int32_t> minima_, spare_, of_centres_;
     std::vector<uint64_t> found_;
+    std::vector<uint8_t> lookers_; ///< by region: which of the queries look into it
+    std::vector<int32_t> looking_; ///< by region: how many
 
     Scored* find(const RoundedQuery& query);
-    void add_reach(Scored& scored) const;
+    int regions_for(const RoundedQuery& query, int width) const;
+    void score_all(int count, Scored* const* scored);
+    void score_regions(int count, Scored* const* scored);
+    void choose_regions(int count, Scored* const* scored);
+    void score_run(int first_region, int end_region, Scored* const* scored);
+    int select(const Scored& scored, int n);
 };
 
 } // namespace faiss_vlc

@@ -138,8 +138,8 @@ QueryHead Query::head(const float* x) {
     return head;
 }
 
-const std::vector<int64_t>& Query::rank(int nprobe) {
-    ranking_.nearest(rounded_, nprobe, order_);
+const std::vector<int64_t>& Query::rank(int nprobe, int width) {
+    ranking_.nearest(rounded_, nprobe, width, order_);
     return order_;
 }
 

@@ -13,8 +13,7 @@ int QueryGroup::size_for(int64_t n, int threads) {
 }
 
 QueryGroup::QueryGroup(const Model& model, int size)
-    : model_(model), ranked_at_once_(AnchorRanking::at_once(model)),
-      ranking_(model, std::min(size, ranked_at_once_)),
+    : model_(model), ranking_(model, std::min(size, AnchorRanking::kMost)),
       words_(model.layout.has_words() ? std::make_unique<WordTables>(model) : nullptr),
       is_set_(size), lists_(size) {
     for (int q = 0; q < size; q++) {
@@ -29,18 +28,19 @@ void QueryGroup::set(int n, const float* x) {
     }
 }
 
-void QueryGroup::rank(int probes) {
+void QueryGroup::rank(int probes, int width) {
     probes_ = probes;
-    for (int q = 0; q < n_; q++) {
-        const int some = std::min(ranked_at_once_, n_ - q);
-        if (q % ranked_at_once_ == 0 && some >= kTogether) {
-            const RoundedQuery* together[kManyTogether];
-            for (int i = 0; i < some; i++) {
-                together[i] = &queries_[q + i]->rounded();
-            }
-            ranking_.score(some, together);
+    const int at_once = AnchorRanking::at_once(model_, std::max(probes, width));
+    for (int first = 0; first < n_; first += at_once) {
+        const int some = std::min(at_once, n_ - first);
+        const RoundedQuery* together[AnchorRanking::kMost];
+        for (int i = 0; i < some; i++) {
+            together[i] = &queries_[first + i]->rounded();
         }
-        lists_[q] = queries_[q]->rank(probes).data();
+        ranking_.score(some, together, std::max(probes, width));
+        for (int q = first; q < first + some; q++) {
+            lists_[q] = queries_[q]->rank(probes, width).data();
+        }
     }
 }
 

@@ -28,8 +28,9 @@ public:
     bool is_set(int q) const { return is_set_[q]; }
     Query& operator[](int q) { return *queries_[q]; }
 
-    /// Ranks the anchors; lists(q) are then the `probes` nearest.
-    void rank(int probes);
+    /// Ranks the anchors; lists(q) are then the `probes` nearest. width: see
+    /// AnchorRanking::nearest.
+    void rank(int probes, int width = 0);
     int probes() const { return probes_; }
     /// Or given ones, int64 n x stride, -1 for none; they have to live on.
     void give(int probes, const int64_t* lists, int64_t stride);
@@ -42,7 +43,6 @@ public:
 
 private:
     const Model& model_;
-    const int ranked_at_once_;
     AnchorRanking ranking_;
     std::unique_ptr<WordTables> words_;
     std::vector<std::unique_ptr<Query>> queries_;

@@ -27,9 +27,11 @@ public:
     virtual const std::string& spec() const = 0;
 
     /// Writes the results of the queries. Leaves out those that it can't answer as the CPU does:
-    /// their numbers go to `left`. Returns the vectors scanned for the others.
+    /// their numbers go to `left`. Returns the vectors scanned for the others. width: see
+    /// AnchorRanking::nearest.
     virtual size_t search(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
-                          const SearchBatch& batch, int nprobe, std::vector<int64_t>& left) = 0;
+                          const SearchBatch& batch, int nprobe, int width,
+                          std::vector<int64_t>& left) = 0;
 };
 
 } // namespace faiss_vlc

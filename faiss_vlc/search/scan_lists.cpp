@@ -184,7 +184,7 @@ Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, cons
     size_t done = 0;
     for (size_t next = probes;; next = std::min(2 * next, scope.max_probes)) {
         if (next > probes) {
-            lists = query.rank(int(next)).data();
+            lists = query.rank(int(next), int(scope.width)).data();
         }
         scanned += scan_lists(rest, query, next - done, lists + done, top, following);
         done = next;

@@ -23,6 +23,7 @@ struct SearchScope {
     size_t max_codes = 0;                   ///< vectors to scan, the last list is cut; 0: no limit
     size_t at_least = 0;   ///< whole lists, beyond max_codes, until so many are found; 0: not
     size_t max_probes = 0; ///< lists to go on to while fewer than k are found
+    size_t width = 0;      ///< lists that are ranked for, see AnchorRanking::nearest
     size_t max_lists = 0;  ///< of the nearest ones, see lists_of(); 0: no limit
     size_t refined = 0;    ///< best ones to order anew by both tiers; 0: there is one tier
     size_t max_empty_lists =

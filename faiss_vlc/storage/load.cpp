@@ -94,6 +94,40 @@ void read_routing(ByteReader r, Model& model) {
     model.round_anchors();
 }
 
+void read_regions(ByteReader r, Model& model) {
+    Regions& regions = model.regions;
+    const uint32_t count = r.u32();
+    expect(count >= 2 && count <= uint32_t(model.m), r, "regions", count, "2 to m");
+    const uint32_t levels = r.u32();
+    expect(levels >= 1 && levels <= Regions::kLevels, r, "numbers of regions looked into", levels,
+           "1 to 13");
+    regions.visits = r.array<int32_t>(levels);
+    int32_t last = 1;
+    for (const int32_t visits : regions.visits) {
+        expect(visits >= last && visits <= int32_t(count), r, "regions looked into", visits,
+               "1 to the number of regions, rising");
+        last = visits;
+    }
+    const std::vector<int8_t> centres = r.array<int8_t>(uint64_t(count) * model.d);
+    regions.centres.assign(uint64_t(count) * model.dp(), 0);
+    for (uint64_t i = 0; i < centres.size(); i++) {
+        expect(centres[i] != -128, r, "centre component", centres[i], "-127 to 127");
+        regions.centres[i / model.d * model.dp() + i % model.d] = centres[i];
+    }
+    regions.of = r.array<int32_t>(uint64_t(model.m));
+    r.expect_end();
+    std::vector<uint8_t> has_anchors(count, 0);
+    for (const int32_t region : regions.of) {
+        expect(region >= 0 && region < int32_t(count), r, "region of an anchor", region,
+               "less than the number of regions");
+        has_anchors[region] = 1;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        expect(has_anchors[i], r, "region", i, "one that has anchors");
+    }
+    regions.finish(int(count));
+}
+
 /// The rest of a section. factor_bytes: what the code size has besides.
 Layout read_layout(ByteReader& r, uint32_t code_size, uint32_t factor_bytes, uint32_t d) {
     const uint32_t code_bytes = r.u32();
@@ -387,6 +421,9 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
         expect(model->rank_bias > 0 && model->rank_bias <= 4, bias, "bias", model->rank_bias,
                "above 0, at most 4");
         bias.expect_end();
+    }
+    if (sections.has(section::kRegions)) { // without them queries look in all of the anchors
+        read_regions(sections.read(section::kRegions), *model);
     }
     if (sections.has(section::kQuery)) { // without it, one plane
         ByteReader query = sections.read(section::kQuery);

@@ -39,6 +39,19 @@ std::vector<uint8_t> routing_section(const Model& model) {
     return w.take();
 }
 
+std::vector<uint8_t> regions_section(const Model& model) {
+    const Regions& regions = model.regions;
+    ByteWriter w;
+    w.u32(uint32_t(regions.count()));
+    w.u32(uint32_t(regions.visits.size()));
+    w.array(regions.visits.data(), regions.visits.size());
+    for (int r = 0; r < regions.count(); r++) {
+        w.array(&regions.centres[size_t(r) * model.dp()], model.d);
+    }
+    w.array(regions.of.data(), regions.of.size());
+    return w.take();
+}
+
 std::vector<uint8_t> layout_section(const Layout& layout) {
     ByteWriter w;
     w.u32(uint32_t(layout.code_bytes));
@@ -158,6 +171,9 @@ void add_model(SectionWriter& sections, const Model& model) {
     if (model.rank_bias != 0) {
         w.f32(model.rank_bias);
         sections.add(section::kRankBias, kRequired, w.take());
+    }
+    if (model.regions.used()) {
+        sections.add(section::kRegions, kOptional, regions_section(model));
     }
     if (model.second) {
         sections.add(section::kSecond, kRequired, second_section(*model.second));

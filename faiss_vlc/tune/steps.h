@@ -10,7 +10,7 @@
 
 namespace faiss_vlc {
 
-/// Steps of tune_model, a file each: trial, blend, axes, nprobe.
+/// Steps of tune_model, a file each: trial, blend, axes, nprobe, regions.
 
 constexpr int kMaxVarianceRows = 32768; ///< that axes and factors are fitted to
 
@@ -117,6 +117,13 @@ float usual_distance(const Trial& trial, const Terms& terms);
 /// neighbours. Those of a sample are farther than a whole base's and ask for more of it: at most
 /// .5, or .3 for inner products.
 float choose_rank_bias(const Anchors& anchors, const Trial& trial, const Model& model);
+
+/// Regions of the model's anchors, and into how many of them a query looks. wanted: as
+/// VLCParameters::regions. -1: about 2 sqrt(m), where ranking all anchors is much work (m dp of
+/// 2^20 and more) and with the model's nprobe at most half of it would be left; none
+/// elsewhere. No regions either where too few queries tell about them. The model has none yet, and
+/// ranks all.
+Regions choose_regions(const Anchors& anchors, const Trial& trial, const Model& model, int wanted);
 
 /// The number of lists that hold `coverage` of the true neighbours of the trial's queries.
 int choose_nprobe(const Anchors& anchors, const Trial& trial, const Model& model, float coverage);

@@ -399,6 +399,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     best.bias_ranks(params.rank_bias >= 0 ? params.rank_bias
                                           : choose_rank_bias(anchors, trial, best));
     best.default_nprobe = choose_nprobe(anchors, trial, best, params.coverage);
+    best.set_regions(choose_regions(anchors, trial, best, params.regions));
     best.record = record_of(sample, anchors, params.seed);
     check_interrupt();
     std::vector<float> refined;

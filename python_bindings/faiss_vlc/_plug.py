@@ -159,7 +159,7 @@ def try_extract_index_ivf(index):
     return _part_of(index, downcast_index(_stock["try_extract_index_ivf"](index)))
 
 
-_SEARCH_PARAMETERS = ("max_probes", "refine_k") # of an IndexVLC, beside those of every IndexIVF
+_SEARCH_PARAMETERS = ("max_probes", "refine_k", "exact_ranking") # of an IndexVLC, beside those of every IndexIVF
 
 
 def _is_ours(name):
@@ -180,9 +180,9 @@ def _ignore(name):
 
 
 class ParameterSpace(_StockSpace):
-    """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes, refine_k and the
-    parameters of training: "vlc_" and the name of a number in VLCParameters, as in "nprobe=16,vlc_iterations=30". What only
-    an IVFPQ has, as ht, is ignored in an IndexVLC."""
+    """faiss.ParameterSpace, which also sets, in every IndexVLC of an index, max_probes, refine_k, exact_ranking
+    and the parameters of training: "vlc_" and the name of a number in VLCParameters, as in
+    "nprobe=16,vlc_iterations=30". What only an IVFPQ has, as ht, is ignored in an IndexVLC."""
 
     def set_index_parameter(self, index, name, value):
         """Sets one parameter by name."""
@@ -202,7 +202,7 @@ class ParameterSpace(_StockSpace):
                                 f"expected vlc_ and one of {', '.join(PARAMETERS)}"))
         for vlc in found:
             if field is None:
-                setattr(vlc, name, int(value))
+                setattr(vlc, name, type(getattr(vlc, name))(value))
             else:
                 swigvlc.set_parameter(vlc.parameters, field, value)
 

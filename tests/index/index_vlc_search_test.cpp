@@ -14,6 +14,7 @@
 #include <faiss/impl/IDSelector.h>
 
 #include <tests/support/index_vlc_test.h>
+#include <tests/support/region_index.h>
 
 namespace faiss_vlc {
 namespace {
@@ -158,6 +159,74 @@ TEST(Search, GoesOnWhereAFilterLeavesTooFew) {
     stock.sel = &range;
     EXPECT_TRUE(search(index, 10, &stock) == all);
     EXPECT_TRUE(IndexVLC(index).max_probes == 1000);
+}
+
+// A few regions are looked into; all of them by nprobe, exact_ranking or max_probes.
+TEST(Search, RegionsAreOneWayToTheLists) {
+    for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        const IndexVLC plain = filled(metric);
+        const IndexVLC index = with_regions(trained(metric),
+                                            ragged_regions(*plain.model, 6, {1, 2, 2}, 3), base());
+        auto params = probing(4);
+        const Results exact = search(plain, 10, &params), in_regions = search(index, 10, &params);
+        EXPECT_FALSE(exact == in_regions);
+        // the quantizer leads to the same lists
+        std::vector<float> distance(kQueries * 4);
+        std::vector<idx_t> list(kQueries * 4);
+        index.quantizer->search(kQueries, queries().data(), 4, distance.data(), list.data());
+        Results led{std::vector<float>(kQueries * 10), std::vector<idx_t>(kQueries * 10)};
+        index.search_preassigned(kQueries, queries().data(), 10, list.data(), distance.data(),
+                                 led.distance.data(), led.label.data(), false, &params);
+        EXPECT_TRUE(led == in_regions);
+        // one by one as together
+        for (idx_t q = 0; q < kQueries; q++) {
+            const std::vector<float> x(&queries()[q * kDim], &queries()[q * kDim] + kDim);
+            const Results one = search(index, 10, &params, x);
+            EXPECT_TRUE(std::equal(one.label.begin(), one.label.end(), &in_regions.label[q * 10]));
+        }
+        SearchParametersVLC own;
+        own.nprobe = 4;
+        EXPECT_TRUE(search(index, 10, &own) == in_regions);
+        own.exact_ranking = true;
+        EXPECT_TRUE(search(index, 10, &own) == exact);
+        IndexVLC copy(index);
+        copy.exact_ranking = true;
+        EXPECT_TRUE(search(copy, 10, &params) == exact);
+        EXPECT_TRUE(IndexVLC(copy).exact_ranking);
+        params.nprobe = plain.nlist;
+        EXPECT_TRUE(search(index, 10, &params) == search(plain, 10, &params));
+        // who goes on to all lists has ranked all, and sees no list twice
+        SearchParametersVLC on;
+        on.nprobe = 1;
+        on.max_probes = plain.nlist;
+        const idx_t k = kCount;
+        const Results all = search(index, k, &on);
+        EXPECT_TRUE(all == search(plain, k, &on));
+        for (idx_t q = 0; q < kQueries; q++) {
+            std::vector<idx_t> labels(&all.label[q * k], &all.label[q * k] + k);
+            std::sort(labels.begin(), labels.end());
+            EXPECT_EQ(labels.front(), 0);
+            EXPECT_TRUE(std::adjacent_find(labels.begin(), labels.end()) == labels.end());
+        }
+        faiss::RangeSearchResult near(kQueries), far(kQueries);
+        copy.range_search(kQueries, queries().data(), exact.distance[5], &near, &own);
+        plain.range_search(kQueries, queries().data(), exact.distance[5], &far, &own);
+        EXPECT_EQ(near.lims[kQueries], far.lims[kQueries]);
+    }
+}
+
+// On the way to more lists none is seen twice, and none left out, though more are ranked then.
+TEST(Search, GoesOnInRegions) {
+    const IndexVLC plain = filled();
+    const IndexVLC index =
+            with_regions(trained(), ragged_regions(*plain.model, 6, {1, 2, 2}, 3), base());
+    SearchParametersVLC on;
+    on.nprobe = 1;
+    on.max_probes = 5;
+    const idx_t k = kCount;
+    const Results met = search(index, k, &on);
+    auto params = probing(5);
+    EXPECT_TRUE(met == search(index, k, &params));
 }
 
 TEST(Search, ALoneQueryOnManyListsTakesAllThreads) {

@@ -106,7 +106,7 @@ TEST(Factory, AQuantizerOfOnesOwnIsRefused) {
     for (const char* bad :
          {"VLC64_HNSW32", "PCA8,VLC64x4_HNSW", "VLC64(IVF8,Flat)", "VLC64x4(HNSW32)"}) {
         EXPECT_TRUE(throws([&] { delete faiss_vlc::index_factory(16, bad); },
-                           "VLC takes no quantizer, as its anchors are ranked exactly"))
+                           "VLC takes no quantizer, as it ranks its anchors itself"))
                 << bad;
     }
     EXPECT_TRUE(throws([] { delete faiss_vlc::index_factory(16, "IDMap,VLC64x4_HNSW32,RFlat"); },

@@ -219,6 +219,41 @@ TEST(RankTiles, MatchesIntegers) {
     }
 }
 
+// Whatever loop has which of them, and more anchors than are scored at one go.
+TEST(Ranking, AnyNumberTogetherIsAsEachAlone) {
+    Random random(9);
+    for (const auto& [tiles, groups] : {std::pair(1, 4), {7, 8}, {9, 32}, {69, 32}, {150, 96}}) {
+        const std::vector<int8_t> packed =
+                random.values<int8_t>(size_t(tiles) * groups * 64, -127, 127);
+        std::vector<int32_t> sums(size_t(tiles) * 16, 0);
+        for (size_t i = 0; i < packed.size(); i++) {
+            sums[i / (size_t(groups) * 64) * 16 + i % 64 / 4] += packed[i];
+        }
+        const std::vector<int32_t> offsets = random.values<int32_t>(tiles * 16, -1000000, 1000000);
+        const AnchorTiles anchors{tiles, groups, packed.data(), sums.data(), offsets.data()};
+        for (const int count : {0, 1, 2, 3, 4, 5, 7, 15, 16, 17, 19, 32, 33}) {
+            std::vector<std::vector<int8_t>> vectors;
+            std::vector<std::vector<int32_t>> each(size_t(count),
+                                                   std::vector<int32_t>(size_t(tiles) * 16, 99));
+            std::vector<const int8_t*> x;
+            std::vector<int32_t*> out;
+            for (int q = 0; q < count; q++) {
+                vectors.push_back(random.values<int8_t>(size_t(groups) * 4, -127, 127));
+                out.push_back(each[size_t(q)].data());
+            }
+            for (const std::vector<int8_t>& vector : vectors) {
+                x.push_back(vector.data());
+            }
+            rank_together(anchors, count, x.data(), -2, out.data());
+            for (int q = 0; q < count; q++) {
+                std::vector<int32_t> alone(size_t(tiles) * 16);
+                simd().rank.tiles(anchors, x[size_t(q)], -2, alone.data());
+                ASSERT_EQ(each[size_t(q)], alone) << tiles << " " << groups << " " << count;
+            }
+        }
+    }
+}
+
 TEST(Ranking, MinimaAndSelection) {
     Random random(8);
     for (int n : {16, 32, 64, 128, 1040}) {

@@ -13,6 +13,7 @@
 
 #include <tests/opencl/search_fixture.h>
 #include <tests/support/fine_index.h>
+#include <tests/support/region_index.h>
 
 namespace faiss_vlc {
 namespace {
@@ -76,6 +77,36 @@ TEST(OpenCLSearch, FineQueries) {
             index->search_device = "";
             EXPECT_FALSE(search(*usual, 10, nullptr, x).distance ==
                          search(*index, 10, nullptr, x).distance);
+        }
+    }
+}
+
+// Where lists are looked for in regions.
+TEST(OpenCLSearch, Regions) {
+    const Case cases[] = {{7, 5, 3, 1, AnchorGrid::int8}, {37, 129, 2, 2, AnchorGrid::float16}};
+    for (const Case& c : cases) {
+        for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+            const IndexVLC plain = made(c, metric, 1000);
+            const std::vector<float> y = rows(1500, c.d, 4);
+            std::vector<float> x = rows(70, c.d, 5);
+            std::fill_n(&x[size_t(3) * c.d], c.d, 3e3f); // off the lattice
+            for (const int count : {2, 5, 66}) {
+                if (count > c.m) {
+                    continue;
+                }
+                IndexVLC index = with_regions(
+                        plain, ragged_regions(*plain.model, count, {1, 1, 2, 3, 5}, 3), y);
+                for (const size_t nprobe : {size_t(1), size_t(3), size_t(c.m)}) {
+                    LaunchCounter launches;
+                    expect_same(index, 10, nprobe, x, name(c, metric, 10, nprobe, 70));
+                    const bool some = index.model->regions.visited(int(nprobe)) < count;
+                    EXPECT_EQ(launches("keep_regions") > 0, some) << nprobe;
+                    EXPECT_TRUE(some || nprobe > 1);
+                    index.exact_ranking = true;
+                    expect_same(index, 10, nprobe, x, name(c, metric, 10, nprobe, 70));
+                    index.exact_ranking = false;
+                }
+            }
         }
     }
 }

@@ -164,6 +164,32 @@ class Search(unittest.TestCase):
         self.assertTrue((found >= 0).all() and (found % 50 == 0).all())
         self.assertRaises((AssertionError, AttributeError), faiss_vlc.SearchParametersVLC, nothing=1)
 
+    def test_regions(self):
+        parameters = faiss_vlc.VLCParameters(m=64, bytes=18, regions=16, device="reference")
+        index = faiss_vlc.IndexVLC(D, parameters)
+        index.train(TRAIN)
+        index.add(BASE)
+        again = faiss.deserialize_index(faiss.serialize_index(index))
+        self.assertEqual(again.parameters.regions, 16)
+        index.nprobe = again.nprobe = 2
+        usual = index.search(QUERIES, 10)
+        assert_same(again.search(QUERIES, 10), usual)
+        exact = faiss_vlc.SearchParametersVLC(nprobe=2, exact_ranking=True)
+        all_ranked = index.search(QUERIES, 10, params=exact)
+        faiss_vlc.ParameterSpace().set_index_parameters(index, "nprobe=2,exact_ranking=1")
+        self.assertIs(index.exact_ranking, True)
+        assert_same(index.search(QUERIES, 10), all_ranked)
+        self.assertGreater((usual[1] == all_ranked[1]).mean(), 0.9)
+        faiss_vlc.ParameterSpace().set_index_parameter(index, "exact_ranking", 0)
+        assert_same(index.search(QUERIES, 10), usual)
+        everywhere = params(64)
+        assert_same(index.search(QUERIES, 10, params=everywhere), faiss.clone_index(index).search(
+            QUERIES, 10, params=faiss_vlc.SearchParametersVLC(nprobe=64, exact_ranking=True)))
+        for bad in (1, -2, 65537):
+            parameters.regions = bad
+            with self.assertRaisesRegex(RuntimeError, f"regions: expected .* got {bad}"):
+                faiss_vlc.IndexVLC(D, parameters)
+
     def test_statistics(self):
         for key in KEYS:
             index = make(key)

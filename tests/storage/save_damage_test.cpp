@@ -9,6 +9,7 @@
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 
+#include <tests/support/region_index.h>
 #include <tests/support/word_index.h>
 
 using namespace faiss_vlc;
@@ -23,9 +24,16 @@ static std::unique_ptr<IndexVLC> two_tiers(faiss::MetricType metric = faiss::MET
     return index;
 }
 
+static IndexVLC index_of_regions() {
+    const auto index = small_index();
+    const std::vector<float> x = clustered(20, 5, 3, 9);
+    return with_regions(*index, ragged_regions(*index->model, 2, {1, 2}, 5), x);
+}
+
 /// Those whose files are damaged.
 static std::vector<Bytes> all_kinds() {
     std::vector<Bytes> all{written(*small_index()), written(*small_index(AnchorGrid::float16))};
+    all.push_back(written(index_of_regions()));
     const std::vector<float> x = clustered(60, 5, 3, 9);
     for (const Words& words : kWordKinds) {
         const auto index = word_index(words, 5, 3, x);
@@ -39,7 +47,7 @@ static std::vector<Bytes> all_kinds() {
 
 TEST(SaveDamage, EveryCutAndEveryFlipIsNoticed) {
     const std::vector<Bytes> kinds = all_kinds();
-    for (const Bytes& good : {kinds[0], kinds[3], kinds.back()}) {
+    for (const Bytes& good : {kinds[0], kinds[2], kinds[4], kinds.back()}) {
         for (size_t size = 0; size < good.size(); size++) {
             const Bytes cut(good.begin(), good.begin() + size);
             EXPECT_THROW(index_of(cut), faiss::FaissException) << "cut to " << size;
@@ -101,6 +109,28 @@ TEST(SaveDamage, HostileContentWithRightChecksumsIsRefusedOrHarmless) {
         EXPECT_GT(refused, 500);
         EXPECT_GT(taken, 300); // codes and ids may be anything
     }
+}
+
+TEST(SaveDamage, ForgedRegionsAreNamed) {
+    const Bytes good = written(index_of_regions());
+    const auto refused = [&](size_t at, auto value, const char* part) {
+        return throws([&] { index_of(with(good, "regions", at, value)); }, part);
+    };
+    EXPECT_TRUE(refused(0, uint32_t(1), "\"regions\": regions: expected 2 to m"));
+    EXPECT_TRUE(refused(0, uint32_t(4), "expected 2 to m"));
+    EXPECT_TRUE(refused(0, ~uint32_t(0), "expected 2 to m"));
+    EXPECT_TRUE(refused(0, uint32_t(3), "\"regions\""));
+    EXPECT_TRUE(refused(4, uint32_t(0), "numbers of regions looked into"));
+    EXPECT_TRUE(refused(4, uint32_t(14), "numbers of regions looked into"));
+    EXPECT_TRUE(refused(4, uint32_t(1), "\"regions\""));
+    EXPECT_TRUE(refused(8, int32_t(0), "regions looked into"));
+    EXPECT_TRUE(refused(8, int32_t(3), "regions looked into"));
+    EXPECT_TRUE(refused(12, int32_t(-1), "regions looked into"));
+    EXPECT_TRUE(refused(16, int8_t(-128), "centre component"));
+    EXPECT_TRUE(refused(26, int32_t(2), "region of an anchor"));
+    EXPECT_TRUE(refused(26, int32_t(-1), "region of an anchor"));
+    const Bytes empty = with(with(good, "regions", 30, int32_t(0)), "regions", 34, int32_t(0));
+    EXPECT_TRUE(throws([&] { index_of(empty); }, "region: expected one that has anchors, got 1"));
 }
 
 TEST(SaveDamage, ForgeriesAreNamed) {

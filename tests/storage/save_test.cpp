@@ -11,6 +11,7 @@
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/search/lists.h>
 
+#include <tests/support/region_index.h>
 #include <tests/support/word_index.h>
 
 using namespace faiss_vlc;
@@ -43,6 +44,40 @@ TEST(Save, RoundTripKeepsResultsAndBytes) {
                     EXPECT_EQ(written(*loaded), written(index));
                 }
             }
+        }
+    }
+}
+
+TEST(Save, RegionsRoundTrip) {
+    for (const faiss::MetricType metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+        for (const int d : {1, 3, 17}) {
+            IndexVLC plain(d, quick(9, 5), metric);
+            const std::vector<float> x = clustered(150, d, 4, 7 + d);
+            plain.train(150, x.data());
+            EXPECT_EQ(written(plain).size(), written(*index_of(written(plain))).size());
+            IndexVLC index =
+                    with_regions(plain, ragged_regions(*plain.model, 4, {1, 2, 3}, uint64_t(d)), x);
+            index.nprobe = 2;
+            const Bytes saved = written(index);
+            const auto loaded = index_of(saved);
+            EXPECT_EQ(written(*loaded), saved);
+            const Regions &met = loaded->model->regions, &wanted = index.model->regions;
+            EXPECT_EQ(met.centres, wanted.centres);
+            EXPECT_EQ(met.of, wanted.of);
+            EXPECT_EQ(met.visits, wanted.visits);
+            EXPECT_EQ(met.count(), 4);
+            EXPECT_EQ(search(*loaded, x, 6), search(index, x, 6));
+            EXPECT_TRUE(loaded->model->same_as(*plain.model));
+            EXPECT_GT(index.model->memory(), plain.model->memory());
+            // a reader that knows none, or a file without them, ranks all
+            const auto without = index_of(forged(
+                    saved, [](const std::string& name, Bytes&) { return name != "regions"; }));
+            EXPECT_FALSE(without->model->regions.used());
+            plain.add(150, x.data());
+            plain.nprobe = 2;
+            EXPECT_EQ(search(*without, x, 6), search(plain, x, 6));
+            loaded->exact_ranking = true;
+            EXPECT_EQ(search(*loaded, x, 6), search(plain, x, 6));
         }
     }
 }
@@ -134,6 +169,7 @@ TEST(Save, EveryParameterComesBack) {
     params.first_share = 0.5f;
     params.step = 1.25f;
     params.rank_bias = 0.125f;
+    params.regions = 12;
     IndexVLC index(20, params);
     index.nprobe = 3;
     index.max_codes = 1000;
@@ -172,6 +208,7 @@ TEST(Save, EveryParameterComesBack) {
     EXPECT_EQ(p.first_share, 0.5f);
     EXPECT_EQ(p.step, 1.25f);
     EXPECT_EQ(p.rank_bias, 0.125f);
+    EXPECT_EQ(p.regions, 12);
     EXPECT_EQ(loaded->nprobe, 3u);
     EXPECT_EQ(loaded->max_codes, 1000u);
 }
