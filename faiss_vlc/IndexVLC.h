@@ -78,7 +78,7 @@ struct IndexVLC : faiss::IndexIVFFlat {
     size_t max_probes = 0;
     /// Of codes with a second tier: how many of the best by the first tier are ordered anew by
     /// both, at least k. 0: as many as training found to be needed for k results, more in a larger
-    /// index. Not stored in files.
+    /// index. Files keep it, as nprobe.
     size_t refine_k = 0;
     /// Where search() works: empty or "reference": the CPU; "opencl:<part of a name>": that OpenCL
     /// device (one: opencl-all is an error), with the same results. It pays for batches of hundreds
