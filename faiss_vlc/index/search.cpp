@@ -20,6 +20,7 @@
 #include <faiss_vlc/query/query_group.h>
 #include <faiss_vlc/search/batch.h>
 #include <faiss_vlc/search/finish.h>
+#include <faiss_vlc/search/late_range.h>
 #include <faiss_vlc/search/list_major.h>
 #include <faiss_vlc/search/lists.h>
 #include <faiss_vlc/search/place.h>
@@ -516,16 +517,36 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
     const size_t probes = probes_of(*this, ivf);
     const SearchScope scope = scope_of(*this, ivf, 0);
     struct Own {
+        const SearchScope& scope;
+        float radius = 0;
         faiss::RangeSearchPartialResult part;
-        void start() {}
+        std::unique_ptr<LateRange> late; ///< null: second codes are at hand
+        void start() {
+            if (LateRange::suits(scope)) {
+                late = std::make_unique<LateRange>(scope, radius);
+            }
+        }
         void finish() { part.finalize(); } // gathers all threads' parts: each has to come here
     };
-    const auto make_own = [&] { return Own{faiss::RangeSearchPartialResult(result)}; };
+    const auto make_own = [&] {
+        return Own{scope, radius, faiss::RangeSearchPartialResult(result), nullptr};
+    };
     const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes), int(scope.width)); };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
+        const auto new_result = [&](int q) -> faiss::RangeQueryResult& {
+            return own.part.new_result(first + q);
+        };
         Scanned scanned;
-        for (int q = 0; q < group.n(); q++) {
-            faiss::RangeQueryResult& one = own.part.new_result(first + q);
+        for (int q = 0, ended = 0; q < group.n(); q++) {
+            if (own.late) {
+                scanned += own.late->scan(group, q, probes);
+                if (own.late->is_full() || q + 1 == group.n()) {
+                    own.late->end(group, ended, new_result);
+                    ended = q + 1;
+                }
+                continue;
+            }
+            faiss::RangeQueryResult& one = new_result(q);
             if (group.is_set(q)) {
                 scanned += scan_lists_range(scope, group[q], probes, group.lists(q), radius, one,
                                             group.following(q));

@@ -49,9 +49,7 @@ struct RangeHits {
     void see(const float*, size_t) {}
     void hit(float estimate, Place place) {
         const float distance = query.distance(refine ? refine->estimate(query, place) : estimate);
-        const bool within = scope.model.metric == faiss::METRIC_INNER_PRODUCT ? distance > radius
-                                                                              : distance < radius;
-        if (within) {
+        if (is_within(scope, distance, radius)) {
             result.add(distance, scope.lists.id(place.list, place.offset));
         }
     }
@@ -61,6 +59,19 @@ struct RangeHits {
         return (scope.max_codes && scanned >= scope.max_codes) ||
                (scope.max_empty_lists && empty >= scope.max_empty_lists);
     }
+};
+
+/// Collects the places of all within a radius.
+struct PlaceHits {
+    const SearchScope& scope;
+    float wide = 0; ///< as RangeHits has it
+    std::vector<Place>& places;
+
+    float bound() const { return wide; }
+    bool is_open() const { return false; }
+    void see(const float*, size_t) {}
+    void hit(float, Place place) { places.push_back(place); }
+    bool is_done(size_t scanned) const { return scope.max_codes && scanned >= scope.max_codes; }
 };
 
 constexpr size_t kAtOnce = 512; ///< vectors that are scanned before any becomes a hit
@@ -126,6 +137,13 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
         }
     }
     return scanned;
+}
+
+/// The bound of scanning that leaves nothing out, or with two tiers nearly nothing.
+float wide_bound(const Model& model, const Query& query, float radius) {
+    const float bound = query.estimate(radius);
+    const float wide = model.second ? query.widened(bound) : bound;
+    return wide + std::fabs(wide) * 1e-5f;
 }
 
 } // namespace
@@ -200,13 +218,19 @@ Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, cons
 
 Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                          float radius, faiss::RangeQueryResult& result, int64_t following) {
-    const bool refines = scope.model.second != nullptr;
-    const float bound = refines ? query.widened(query.estimate(radius)) : query.estimate(radius);
     std::unique_ptr<Refine> refine;
-    if (refines) {
+    if (scope.model.second) {
         refine = std::make_unique<Refine>(scope);
     }
-    RangeHits hits{scope, query, radius, bound + std::fabs(bound) * 1e-5f, result, refine.get()};
+    RangeHits hits{scope,  query,       radius, wide_bound(scope.model, query, radius),
+                   result, refine.get()};
+    return scan(scope, query, count, lists, following, hits);
+}
+
+Scanned scan_lists_places(const SearchScope& scope, Query& query, size_t count,
+                          const int64_t* lists, float radius, std::vector<Place>& places,
+                          int64_t following) {
+    PlaceHits hits{scope, wide_bound(scope.model, query, radius), places};
     return scan(scope, query, count, lists, following, hits);
 }
 

@@ -81,4 +81,15 @@ Scanned scan_nearest(const SearchScope& scope, Query& query, size_t probes, cons
 Scanned scan_lists_range(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
                          float radius, faiss::RangeQueryResult& result, int64_t following = -1);
 
+/// The same of two tiers, but only by the first: adds the vectors that have to be compared by both.
+Scanned scan_lists_places(const SearchScope& scope, Query& query, size_t count,
+                          const int64_t* lists, float radius, std::vector<Place>& places,
+                          int64_t following = -1);
+
+/// Whether a range search reports a vector at this distance (data's units).
+inline bool is_within(const SearchScope& scope, float distance, float radius) {
+    return scope.model.metric == faiss::METRIC_INNER_PRODUCT ? distance > radius
+                                                             : distance < radius;
+}
+
 } // namespace faiss_vlc

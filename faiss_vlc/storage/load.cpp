@@ -522,6 +522,11 @@ std::unique_ptr<IndexVLC> make_index(Payload payload, Lent lent) {
     index->ntotal = int64_t(head.ntotal);
     index->nprobe = head.nprobe;
     index->max_codes = head.max_codes;
+    if (sections.has(section::kRefine)) { // without it, training's choice
+        ByteReader refine = sections.read(section::kRefine);
+        index->refine_k = refine.u64();
+        refine.expect_end();
+    }
     const auto map = faiss::DirectMap::Type(head.direct_map);
     // older writers kept an array that FAISS had refused to fill
     if (map != faiss::DirectMap::Array || index->lists().ids_below(size_t(index->ntotal))) {

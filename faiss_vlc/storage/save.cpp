@@ -264,6 +264,11 @@ SectionWriter index_sections(const IndexVLC& index, bool with_direct_map) {
     head.direct_map = with_direct_map ? uint32_t(savable_map(index)) : 0;
     sections.add(section::kIndex, kRequired, head.write());
     add_parameters(sections, parameters);
+    if (index.refine_k > 0) {
+        ByteWriter w;
+        w.u64(index.refine_k);
+        sections.add(section::kRefine, kOptional, w.take());
+    }
     if (index.is_trained) {
         add_model(sections, *index.model);
         add_lists(sections, index.lists());

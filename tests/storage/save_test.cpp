@@ -213,6 +213,31 @@ TEST(Save, EveryParameterComesBack) {
     EXPECT_EQ(loaded->max_codes, 1000u);
 }
 
+// Trained or not, and wherever it is in a tree.
+TEST(Save, FilesKeepHowManyAreRefined) {
+    const std::vector<float> x = clustered(200, 16, 4, 3);
+    for (const char* key : {"VLC4b3+8", "PCA8,VLC4b3+8", "IDMap,VLC4b3+8"}) {
+        const IndexPtr untrained = tree_of(16, key), index = filled_tree(16, key, x);
+        for (faiss::Index* one : {untrained.get(), index.get()}) {
+            const Bytes plain = written(*one);
+            EXPECT_EQ(vlc_of(*read(plain))->refine_k, 0u) << key;
+            vlc_of(*one)->refine_k = 77;
+            EXPECT_EQ(vlc_of(*read(written(*one)))->refine_k, 77u) << key;
+            vlc_of(*one)->refine_k = 0;
+            EXPECT_EQ(written(*one), plain) << key; // not a byte more
+        }
+    }
+    IndexVLC index(16, quick(4, 6));
+    index.refine_k = 5;
+    for (const size_t size : {0, 7, 9}) {
+        const auto resized = [&](const std::string& name, Bytes& section) {
+            section.resize(name == "refine" ? size : section.size());
+            return true;
+        };
+        EXPECT_TRUE(throws([&] { index_of(forged(written(index), resized)); }, "refine")) << size;
+    }
+}
+
 TEST(Save, UntrainedAndEmpty) {
     IndexVLC untrained(12, 7, 1.5f, faiss::METRIC_INNER_PRODUCT);
     auto again = index_of(written(untrained));
