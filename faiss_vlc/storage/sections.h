@@ -29,6 +29,7 @@ constexpr char kEstimator[] = "estimator";
 constexpr char kRankBias[] = "rank";
 constexpr char kSecond[] = "second";
 constexpr char kQuery[] = "query";
+constexpr char kRotation[] = "rotation";
 constexpr char kLists[] = "lists";
 constexpr char kIds[] = "ids";
 constexpr char kCodes[] = "codes";
@@ -44,9 +45,9 @@ inline std::vector<std::string> known_sections() {
                  {section::kIndex,     section::kTraining, section::kEnergy,  section::kRecall,
                   section::kAdded,     section::kLattice,  section::kAnchors, section::kSpread,
                   section::kFrame,     section::kSigma,    section::kLayout,  section::kWords,
-                  section::kEstimator, section::kRankBias, section::kQuery,   section::kRouting,
-                  section::kSecond,    section::kLists,    section::kIds,     section::kCodes,
-                  section::kSeconds});
+                  section::kEstimator, section::kRankBias, section::kQuery,   section::kRotation,
+                  section::kRouting,   section::kSecond,   section::kLists,   section::kIds,
+                  section::kCodes,     section::kSeconds});
     return known;
 }
 

@@ -349,6 +349,8 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.estimator.energy = fit_energy(sample, anchors, model);
     const Trial trial = make_trial(sample, model);
     std::vector<Axes> axes{usual_axes(sample, anchors, model)};
+    model.fine_rotation = needs_fine_rotation(sample, anchors, model, axes[0].strength,
+                                              params.first_size(model.d));
     if (trial.given && params.frame == FrameKind::principal && model.d <= kMostTurned) {
         axes.push_back(axes_by_queries(sample, anchors, trial, model));
     }
