@@ -40,8 +40,11 @@ inline int round_even(float v) {
     return as_int(v + 12582912.0f) - 0x4b400000;
 }
 
+#define FINE_PART (1.0f / 128.0f)
+
 // One work-item per query and component, padding included. planes: a component for rotation is
-// 256 * signed byte + unsigned byte; the first plane holds the signed ones.
+// 256 * signed byte + unsigned byte; the first plane holds the signed ones. If it is fine a third
+// plane holds what that rounds off, in FINE_PART, signed.
 __kernel void prepare_queries(RankShape shape, __global const float* x, __global const float* mean,
                               __global const Head* heads, __global float* lattice,
                               __global char* rank8, __global char* planes) {
@@ -58,8 +61,13 @@ __kernel void prepare_queries(RankShape shape, __global const float* x, __global
     lattice[at] = u;
     rank8[at] = (char)round_even(min(127.0f, max(-127.0f, u * head.rank_scale)));
     const int wide = k < d ? (short)round_even(u * head.rotation_scale) : 0;
-    planes[query * 2 * dp + k] = (char)(wide >> 8);
-    planes[query * 2 * dp + dp + k] = (char)(wide & 255);
+    __global char* to = planes + query * shape.parts * dp + k;
+    to[0] = (char)(wide >> 8);
+    to[dp] = (char)(wide & 255);
+    if (shape.parts == 3) {
+        const float low = (u * head.rotation_scale - (float)wide) * (1.0f / FINE_PART);
+        to[2 * dp] = (char)(k < d ? round_even(low) : 0);
+    }
 }
 
 #define TILE 64 // rows of either side that 64 work-items multiply
@@ -209,7 +217,7 @@ __kernel void rotate_queries(RankShape shape, __global const uint* planes,
     }
     const int id = (int)get_local_id(0);
     query[id] = frame_queries[(size_t)frame * shape.most + min(first + id, count - 1)];
-    __global const uint* plane = planes + (size_t)query[id] * 2 * words;
+    __global const uint* plane = planes + (size_t)query[id] * shape.parts * words;
     __global const uint* axis =
             axes + ((size_t)frame * slots + min(first_axis + id, slots - 1)) * words;
     multiply_tile(plane, axis, words, 0, tile_a, tile_b, acc);
@@ -218,6 +226,23 @@ __kernel void rotate_queries(RankShape shape, __global const uint* planes,
     }
     multiply_tile(plane + words, axis, words, 1, tile_a, tile_b, acc);
     const int column = first_axis + id % 8 * 8;
+    const int is_fine = shape.parts == 3;
+    if (is_fine) { // the sums so far wait in `rotated`
+#pragma unroll
+        for (int r = 0; r < 8; r++) {
+            const int row = id / 8 * 8 + r;
+            if (first + row < count) {
+                __global float* to =
+                        rotated + ((size_t)query[row] * frames + frame) * stride + column;
+                vstore4(convert_float4(vload4(2 * r, acc)), 0, to);
+                vstore4(convert_float4(vload4(2 * r + 1, acc)), 1, to);
+            }
+        }
+        for (int i = 0; i < 64; i++) {
+            acc[i] = 0;
+        }
+        multiply_tile(plane + 2 * words, axis, words, 0, tile_a, tile_b, acc);
+    }
     float inverse[8];
 #pragma unroll
     for (int c = 0; c < 8; c++) {
@@ -229,8 +254,18 @@ __kernel void rotate_queries(RankShape shape, __global const uint* planes,
         if (first + row < count) {
             const float unit = heads[query[row]].unit;
             __global float* to = rotated + ((size_t)query[row] * frames + frame) * stride + column;
-            vstore4(convert_float4(vload4(2 * r, acc)) * (unit * vload4(0, inverse)), 0, to);
-            vstore4(convert_float4(vload4(2 * r + 1, acc)) * (unit * vload4(1, inverse)), 1, to);
+            float4 low = 0;
+            float4 high = 0;
+            if (is_fine) {
+                low = vload4(0, to);
+                high = vload4(1, to);
+            }
+            const float4 more_low = convert_float4(vload4(2 * r, acc));
+            const float4 more_high = convert_float4(vload4(2 * r + 1, acc));
+            low = is_fine ? low + more_low * FINE_PART : more_low;
+            high = is_fine ? high + more_high * FINE_PART : more_high;
+            vstore4(low * (unit * vload4(0, inverse)), 0, to);
+            vstore4(high * (unit * vload4(1, inverse)), 1, to);
         }
     }
 }

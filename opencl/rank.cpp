@@ -24,6 +24,7 @@ RankStage::RankStage(const SearchKernels& kernels, const Model& model)
     shape_.frames = int(model.frames.size());
     shape_.slots = model.slots();
     shape_.rotated_stride = padded(model.slots());
+    shape_.parts = model.fine_rotation ? 3 : 2;
     std::vector<float> mean(model.lattice.mean.begin(), model.lattice.mean.begin() + d);
     if (model.metric == faiss::METRIC_INNER_PRODUCT) {
         std::fill(mean.begin(), mean.end(), 0.0f);
@@ -70,7 +71,7 @@ RankStage::Queries::Queries(Device& device, const RankStage& stage, int64_t most
       head(device.allocate<records::Head>(most, "queries")),
       lattice(device.allocate<float>(most * stage.shape_.dp, "queries")),
       rank8(device.allocate<int8_t>(most * stage.shape_.dp, "queries")),
-      planes(device.allocate<int8_t>(most * 2 * stage.shape_.dp, "queries")),
+      planes(device.allocate<int8_t>(most * stage.shape_.parts * stage.shape_.dp, "queries")),
       scores(device.allocate<int32_t>(most * stage.score_stride(), "scores of anchors")),
       region_scores(device.allocate<int32_t>(most * std::max(1, stage.region_stride()),
                                              "scores of regions")),

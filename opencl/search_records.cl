@@ -15,6 +15,7 @@ typedef struct {
     int slots;          // axes of a frame, some of them empty
     int rotated_stride; // these padded to TILE
     int most;           // queries that a frame has room for in frame_queries
+    int parts;          // bytes of a component for rotation: 2, or 3 if it is fine
 } RankShape;
 
 // Lists, and the choice of those that are probed.

@@ -12,7 +12,7 @@ using ulong = uint64_t;
 #include <opencl/search_records.cl>
 
 // As OpenCL lays them out: without gaps, but for one at the end that 8-byte fields ask for.
-static_assert(sizeof(RankShape) == 11 * 4 && offsetof(RankShape, most) == 40);
+static_assert(sizeof(RankShape) == 12 * 4 && offsetof(RankShape, most) == 40);
 static_assert(sizeof(ProbeShape) == 5 * 4);
 static_assert(sizeof(RegionShape) == 5 * 4);
 static_assert(sizeof(ScanShape) == 8 + 16 * 4 && offsetof(ScanShape, c) == 56);

@@ -166,9 +166,41 @@ float Frame::quantize(int d, const float* x, int16_t* q) {
     return by.unit;
 }
 
+float Frame::quantize(const float* x, int16_t* q) const {
+    const float unit = quantize(d, x, q);
+    if (!fine) {
+        return unit;
+    }
+    const float scale = scaling(d, x).scale;
+    int16_t* low = q + d + d % 2;
+    for (int k = 0; k < d; k++) {
+        low[k] = int16_t(round_even((x[k] * scale - float(q[k])) * (1 / kLow)));
+    }
+    if (d % 2) {
+        low[d] = 0;
+    }
+    return unit;
+}
+
 void Frame::copy_own(const int16_t* q, float unit, float* y) const {
+    const int16_t* low = q + d + d % 2;
     for (int s = 0; s < slots(); s++) {
-        y[s] = slot_axis_[s] < 0 ? 0.0f : float(q[slot_axis_[s]]) * unit;
+        const int axis = slot_axis_[s];
+        y[s] = axis < 0 ? 0.0f : float(q[axis]);
+        if (fine && axis >= 0) {
+            y[s] += float(low[axis]) * kLow;
+        }
+        y[s] *= unit;
+    }
+}
+
+/// Adds what was rounded off to the sums of a tile's axes.
+void Frame::add_low(const int16_t* low, int tile, float* sums) const {
+    const int pairs = (d + 1) / 2;
+    int32_t low_sums[16];
+    simd().rotate.tile(pairs, low, &(*packed_)[size_t(tile) * pairs * 32], low_sums);
+    for (int i = 0; i < 16; i++) {
+        sums[i] += float(low_sums[i]) * kLow;
     }
 }
 
@@ -182,17 +214,22 @@ void Frame::rotate(const int16_t* q, float unit, float* y) const {
     for (int t = 0; t < slots() / 16; t++) {
         int32_t sums[16];
         rotate_tile(pairs, q, &(*packed_)[size_t(t) * pairs * 32], sums);
+        float* to = y + size_t(t) * 16;
+        std::copy(sums, sums + 16, to);
+        if (fine) {
+            add_low(q + 2 * size_t(pairs), t, to);
+        }
         for (int i = 0; i < 16; i++) {
-            y[t * 16 + i] = float(sums[i]) * (unit * inverse_norm_[t * 16 + i]);
+            to[i] *= unit * inverse_norm_[t * 16 + i];
         }
     }
 }
 
 void Frame::rotate_together(int count, const int16_t* const* q, const float* unit,
                             float* const* y) const {
-    if (own) {
+    if (own || fine) {
         for (int v = 0; v < count; v++) {
-            copy_own(q[v], unit[v], y[v]);
+            rotate(q[v], unit[v], y[v]);
         }
         return;
     }
@@ -218,9 +255,9 @@ void Frame::rotate_together(int count, const int16_t* const* q, const float* uni
 void Frame::rotate(const float* x, float* y) const {
     constexpr int kStack = 4096;
     int16_t small[kStack];
-    std::vector<int16_t> big(d > kStack ? d + d % 2 : 0);
-    int16_t* q = d > kStack ? big.data() : small;
-    const float unit = quantize(d, x, q);
+    std::vector<int16_t> big(scaled_size() > kStack ? scaled_size() : 0);
+    int16_t* q = big.empty() ? small : big.data();
+    const float unit = quantize(x, q);
     rotate(q, unit, y);
 }
 

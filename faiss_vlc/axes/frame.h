@@ -10,12 +10,14 @@ namespace faiss_vlc {
 /// An axis is its int8 row divided by the row's norm; rows use the whole range of int8, so axes are
 /// orthogonal to within a few thousandths, which costs less than the bytes it saves. Rotation is
 /// done on integers, so every instruction set gives the same result: the vector is scaled so that
-/// its norm is 32767, which keeps each 32-bit dot product exact.
+/// its norm is 32767, which keeps each 32-bit dot product exact. Where vectors are far longer than
+/// their residuals, what that rounds off is turned, too (`fine`).
 struct Frame {
     int d = 0;
     int kept = 0;
     std::vector<int8_t> rows; ///< kept x d, in [-127, 127], none of them zero; none if own
     bool own = false;         ///< the vectors' own axes, in their order
+    bool fine = false;        ///< vectors are rounded 7 bits more finely before they are turned
 
     /// Principal axes of a covariance (int64 d x d, symmetric), all d of them, by falling
     /// eigenvalue. Eigen's solver is compiled in with fixed flags: no LAPACK, no libm. Each axis
@@ -43,8 +45,13 @@ struct Frame {
     /// Float d to float slots (rounded up to a multiple of 16, the rest 0).
     void rotate(const float* x, float* y) const;
 
-    /// The same in two steps, for several frames: the first scales x to norm 32767 (int16, d
-    /// rounded up to even) and returns what one of its units is worth, 0 if x is.
+    /// The same in two steps, for several frames: the first scales x to norm 32767 (int16
+    /// scaled_size(): d rounded up to even; if fine twice that, the second half being what was
+    /// rounded off, in kLow) and returns what one of its units is worth, 0 if x is.
+    float quantize(const float* x, int16_t* q) const;
+    int scaled_size() const { return (fine ? 2 : 1) * (d + d % 2); }
+    static constexpr float kLow = 1.0f / 128;
+    /// The first half.
     static float quantize(int d, const float* x, int16_t* q);
     struct Scaling {
         float scale; ///< of x: it is rounded after that
@@ -66,6 +73,7 @@ struct Frame {
 
 private:
     void copy_own(const int16_t* q, float unit, float* y) const;
+    void add_low(const int16_t* low, int tile, float* sums) const;
 
     std::vector<int> slot_axis_;      ///< padded to a multiple of 16 with -1
     std::vector<float> inverse_norm_; ///< per slot, 0 where empty

@@ -20,7 +20,7 @@ Model::Coder::Coder(const Model& model)
     for (int v = 0; v < kTogether; v++) {
         lattice_[v].resize(model.dp());
         rotated_[v].resize(model.slots());
-        scaled_[v].resize(model.d + model.d % 2);
+        scaled_[v].resize(model.frames[0].scaled_size());
     }
 }
 
@@ -224,7 +224,7 @@ void Model::Coder::encode(const float* x, int j, uint8_t* code) {
     float* lattice = lattice_[0].data();
     float* rotated = rotated_[0].data();
     to_lattice(x, lattice);
-    const float unit = Frame::quantize(model_.d, lattice, scaled_[0].data());
+    const float unit = model_.frames[0].quantize(lattice, scaled_[0].data());
     model_.frame_of(j).rotate(scaled_[0].data(), unit, rotated);
     encode_rotated(lattice, rotated, j, code);
 }
@@ -248,7 +248,7 @@ void Model::Coder::encode(int n, const float* x, const int64_t* lists, uint8_t* 
         while (some < kTogether && first + some < count &&
                frame_of(order[first + some]) == frame_of(order[first])) {
             to_lattice(x + size_t(order[first + some]) * model_.d, lattice_[some].data());
-            unit[some] = Frame::quantize(model_.d, lattice_[some].data(), scaled_[some].data());
+            unit[some] = model_.frames[0].quantize(lattice_[some].data(), scaled_[some].data());
             scaled[some] = scaled_[some].data();
             rotated[some] = rotated_[some].data();
             some++;

@@ -13,6 +13,7 @@ namespace faiss_vlc {
 void Model::finish() {
     const std::vector<int> axis = layout.slot_axis();
     for (Frame& frame : frames) {
+        frame.fine = fine_rotation;
         frame.arrange(axis);
     }
     if (layout.has_words()) {

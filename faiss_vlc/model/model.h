@@ -58,8 +58,9 @@ public:
     /// Lists are ranked by |q - a_j|^2 + rank_bias * E * e_j^2, or <q, a_j> + rank_bias * |q| *
     /// sqrt(E) * e_j for inner products (E: estimator.energy). 0: by the anchor alone.
     float rank_bias = 0;
-    Regions regions;           ///< of anchors, in which queries look for lists; not used: in all
-    bool fine_queries = false; ///< levels: queries have a fine plane, see list_scan.h
+    Regions regions;            ///< of anchors, in which queries look for lists; not used: in all
+    bool fine_queries = false;  ///< levels: queries have a fine plane, see list_scan.h
+    bool fine_rotation = false; ///< of all frames, see Frame::fine
     int default_nprobe = 1;
     std::shared_ptr<const SecondTier> second; ///< of codes; null: there is none
     TrainingRecord record;

@@ -22,7 +22,7 @@ void prefetch_bytes(const void* from, size_t bytes) {
 Query::Query(const Model& model, AnchorRanking* ranking, WordTables* words)
     : model_(model), in_metric_(model),
       steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
-      lattice_(model.dp()), scaled_(model.d + model.d % 2),
+      lattice_(model.dp()), scaled_(model.frames[0].scaled_size()),
       rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
       zero_(model.slots()), rounded_(model.dp()),
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
@@ -96,13 +96,12 @@ void Query::round_to_ranks() {
 }
 
 bool Query::set(const float* x) {
-    const int d = model_.d;
     if (!set_lattice(x)) {
         return false;
     }
     round_to_ranks();
     ranking_.forget(rounded_);
-    unit_ = Frame::quantize(d, lattice_.data(), scaled_.data());
+    unit_ = model_.frames[0].quantize(lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {

@@ -433,6 +433,13 @@ std::shared_ptr<Model> read_model(const SectionReader& sections, const IndexHead
         query.expect_end();
         model->fine_queries = true;
     }
+    if (sections.has(section::kRotation)) { // without it, one part
+        ByteReader rotation = sections.read(section::kRotation);
+        const uint32_t parts = rotation.u32();
+        expect(parts == 2, rotation, "parts of a component", parts, "2");
+        rotation.expect_end();
+        model->fine_rotation = true;
+    }
     read_training(sections, model->record);
     model->usual_length = e.usual_length; // what it is for L2, if nothing else is said
     if (sections.has(section::kRecall)) {

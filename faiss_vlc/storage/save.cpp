@@ -182,6 +182,10 @@ void add_model(SectionWriter& sections, const Model& model) {
         w.u32(2);
         sections.add(section::kQuery, kOptional, w.take());
     }
+    if (model.fine_rotation) {
+        w.u32(2);
+        sections.add(section::kRotation, kOptional, w.take());
+    }
 }
 
 void add_lists(SectionWriter& sections, const VLCInvertedLists& lists) {

@@ -30,6 +30,7 @@ constexpr char kRankBias[] = "rank";
 constexpr char kSecond[] = "second";
 constexpr char kRegions[] = "regions";
 constexpr char kQuery[] = "query";
+constexpr char kRotation[] = "rotation";
 constexpr char kRefine[] = "refine";
 constexpr char kLists[] = "lists";
 constexpr char kIds[] = "ids";
@@ -47,8 +48,8 @@ inline std::vector<std::string> known_sections() {
                   section::kAdded,     section::kLattice,  section::kAnchors, section::kSpread,
                   section::kFrame,     section::kSigma,    section::kLayout,  section::kWords,
                   section::kEstimator, section::kRankBias, section::kRegions, section::kQuery,
-                  section::kRouting,   section::kSecond,   section::kRefine,  section::kLists,
-                  section::kIds,       section::kCodes,    section::kSeconds});
+                  section::kRotation,  section::kRouting,  section::kSecond,  section::kRefine,
+                  section::kLists,     section::kIds,      section::kCodes,   section::kSeconds});
     return known;
 }
 

@@ -36,6 +36,11 @@ Trial widen(const Trial& trial, const Model& model);
 bool may_need_fine_queries(const Layout& layout);
 bool needs_fine_queries(const Trial& trial, int64_t found, int64_t found_by_fine);
 
+/// Whether rounding vectors before they are turned (Model::fine_rotation) would add to what codes
+/// of so many bytes miss, with axes of this strength.
+bool needs_fine_rotation(const Sample& sample, const Anchors& anchors, const Model& model,
+                         const std::vector<double>& strength, int code_bytes);
+
 /// What the estimate of each (query, candidate) is made of, for one layout.
 struct Terms {
     std::vector<float> list_distance, dot; ///< D and <q - a, r^> (or -<q, a> and <q, r^>)

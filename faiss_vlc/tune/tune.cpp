@@ -101,6 +101,29 @@ bool may_be_plain(const VLCParameters& params, faiss::MetricType metric) {
     return metric == faiss::METRIC_L2 && params.t1 < 0 && params.t2 < 0 && params.c < 0;
 }
 
+/// What is found of the true neighbours of a wide and of a narrow trial.
+struct Finds {
+    int64_t wide;
+    int64_t narrow;
+};
+
+int64_t sought(const Trial& trial) {
+    return int64_t(trial.queries.size()) * trial.neighbours;
+}
+
+/// Whether plain decoding finds no less than the terms, or hardly less: a base is denser than the
+/// trials, and by the time that neighbours are near, terms may have lost what they gain farther
+/// off.
+bool prefers_plain(int64_t all, const Finds& by_terms, const Finds& by_decoding) {
+    // the narrow trial has more queries, but is passed over where the wide one is clear
+    constexpr double kClearly = 0.03;
+    constexpr int64_t kHardly = 16; // 1 in so many of what is missed
+    const int64_t lost = by_terms.wide - by_decoding.wide;
+    const int64_t missed = all - by_terms.wide - by_terms.narrow;
+    return double(lost) <= kClearly * double(by_terms.wide) &&
+           (lost + by_terms.narrow - by_decoding.narrow) * kHardly <= missed;
+}
+
 TrainingRecord record_of(const Sample& sample, const Anchors& anchors, uint32_t seed) {
     const Shape& shape = sample.shape;
     const double unit = 1.0 / (double(sample.lattice.scale) * sample.lattice.scale);
@@ -349,6 +372,8 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     model.estimator.energy = fit_energy(sample, anchors, model);
     const Trial trial = make_trial(sample, model);
     std::vector<Axes> axes{usual_axes(sample, anchors, model)};
+    model.fine_rotation = needs_fine_rotation(sample, anchors, model, axes[0].strength,
+                                              params.first_size(model.d));
     if (trial.given && params.frame == FrameKind::principal && model.d <= kMostTurned) {
         axes.push_back(axes_by_queries(sample, anchors, trial, model));
     }
@@ -386,12 +411,11 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
         Model plain = best;
         plain.estimator.usual_length = 0;
         Terms plain_terms = estimate_terms(sample, anchors, wide, plain);
-        const int64_t gain = found_by(wide, plain_terms, plain) - met;
-        // the narrow trial has more queries, but is passed over where the wide one is clear
-        constexpr double kClearly = 0.03;
-        if (double(gain) >= -kClearly * double(met) &&
-            gain + found_by(trial, estimate_terms(sample, anchors, trial, plain), plain) >=
-                    found_by(trial, best_terms, best)) {
+        const Finds by_terms{met, found_by(trial, best_terms, best)};
+        const Finds by_decoding{
+                found_by(wide, plain_terms, plain),
+                found_by(trial, estimate_terms(sample, anchors, trial, plain), plain)};
+        if (prefers_plain(sought(wide) + sought(trial), by_terms, by_decoding)) {
             best = std::move(plain);
             wide_terms = std::move(plain_terms);
         }

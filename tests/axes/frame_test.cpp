@@ -186,6 +186,60 @@ TEST(Frame, RotationMatchesDoubles) {
     }
 }
 
+/// The largest error of a component, of vectors of length 1.
+double turning_error(const Frame& frame, Random& random) {
+    double worst = 0;
+    for (int trial = 0; trial < 20; trial++) {
+        std::vector<float> x = random.normals(frame.d), y(frame.slots());
+        double norm = 0;
+        for (const float v : x) {
+            norm += double(v) * v;
+        }
+        frame.rotate(x.data(), y.data());
+        for (int s = 0; s < frame.d; s++) {
+            double expected = frame.own ? x[s] : 0;
+            for (int k = 0; k < frame.d && !frame.own; k++) {
+                expected += entry(frame, s, k) * x[k];
+            }
+            worst = std::max(worst, std::fabs(y[s] - expected) / std::sqrt(norm));
+        }
+    }
+    return worst;
+}
+
+TEST(Frame, FineRotationIsSevenBitsMoreExact) {
+    Random random(14);
+    for (const int d : {1, 2, 15, 48, 129}) {
+        for (const bool own : {false, true}) {
+            Frame frame = own ? Frame::own_axes(d)
+                              : Frame::principal(d, correlated(d, uint64_t(d) + 1).data());
+            frame.arrange(all_axes(d));
+            const double usual = turning_error(frame, random);
+            EXPECT_GE(usual, d > 1 ? 0.2 / 32767 : 0) << d;
+            frame.fine = true;
+            EXPECT_LE(turning_error(frame, random), 0.6 / 32767 / 128 * std::sqrt(d) + 2e-7) << d;
+            // together, the same
+            std::vector<int16_t> q[3];
+            std::vector<float> alone[3], y[3];
+            const int16_t* scaled[3];
+            float unit[3];
+            float* to[3];
+            for (int v = 0; v < 3; v++) {
+                const std::vector<float> x = random.normals(d, std::pow(10, 5 * v));
+                q[v].resize(frame.scaled_size());
+                unit[v] = frame.quantize(x.data(), q[v].data());
+                scaled[v] = q[v].data();
+                y[v].resize(frame.slots());
+                alone[v].resize(frame.slots());
+                to[v] = y[v].data();
+                frame.rotate(x.data(), alone[v].data());
+            }
+            frame.rotate_together(3, scaled, unit, to);
+            EXPECT_TRUE(std::equal(y, y + 3, alone)) << d;
+        }
+    }
+}
+
 TEST(Frame, MoreDimensionsThanTheStackHolds) {
     Random random(4);
     for (int d : {4095, 4096, 4097}) {

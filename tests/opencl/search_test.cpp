@@ -111,6 +111,22 @@ TEST(OpenCLSearch, Regions) {
     }
 }
 
+// Queries that are turned in three parts.
+TEST(OpenCLSearch, FineRotation) {
+    const Case cases[] = {{1, 3, 8, 1, AnchorGrid::int8},
+                          {64, 33, 6, 3, AnchorGrid::float16},
+                          {130, 20, 8, 1, AnchorGrid::int8}};
+    for (const Case& c : cases) {
+        for (const auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
+            const std::vector<float> y = rows(1500, c.d, 4), x = rows(83, c.d, 5);
+            const auto index = with_fine_rotation(made(c, metric, 1000), true, y);
+            for (const size_t nprobe : {size_t(1), size_t(c.m)}) {
+                expect_same(*index, 10, nprobe, x, name(c, metric, 10, nprobe, 83));
+            }
+        }
+    }
+}
+
 TEST(OpenCLSearch, EqualsTheCpu) {
     const Case cases[] = {
             {1, 3, 8, 1, AnchorGrid::int8},    {3, 7, 4, 1, AnchorGrid::float16},

@@ -209,6 +209,10 @@ TEST(SaveDamage, ForgeriesAreNamed) {
     EXPECT_TRUE(index_of(fine)->model->fine_queries);
     EXPECT_TRUE(refused(with(fine, "query", 0, uint32_t(1)), "planes of a query"));
     EXPECT_TRUE(refused(with(fine, "query", 0, uint32_t(3)), "planes of a query"));
+    const Bytes finely = written(*with_fine_rotation(*small_index(), true, {}));
+    EXPECT_TRUE(index_of(finely)->model->fine_rotation);
+    EXPECT_TRUE(refused(with(finely, "rotation", 0, uint32_t(1)), "parts of a component"));
+    EXPECT_TRUE(refused(with(finely, "rotation", 0, uint32_t(3)), "parts of a component"));
     EXPECT_TRUE(refused(with(good, "rank", 0, -0.5f), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, nan), "above 0"));
     EXPECT_TRUE(refused(with(good, "rank", 0, 0.0f), "above 0"));
