@@ -40,6 +40,7 @@ void patch_words(Simd& simd);
 void patch_encode(Simd& simd);
 void patch_nearest(Simd& simd);
 void patch_algebra(Simd& simd);
+void patch_levels(Simd& simd);
 } // namespace avx512
 
 namespace avx512_vbmi {

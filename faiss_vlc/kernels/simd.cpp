@@ -80,6 +80,7 @@ const Level kLevels[] = {
              avx512::patch_encode(simd);
              avx512::patch_nearest(simd);
              avx512::patch_algebra(simd);
+             avx512::patch_levels(simd);
          }},
         {"avx512_vbmi", [] { return bool(__builtin_cpu_supports("avx512vbmi")); }, "avx512",
          avx512_vbmi::patch_words},

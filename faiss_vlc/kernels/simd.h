@@ -205,8 +205,8 @@ struct Simd {
 
     /// One vector's levels, as packed.
     struct Levels {
-        /// The sum over places of level times weight (16 a chunk), see PackedLevels; it has to fit
-        /// in 31 bits, whatever the levels are.
+        /// The sum over places of level times weight (kChunk a chunk, see weight_at); it has to fit
+        /// in 31 bits, whatever the levels are. kBehindCode bytes behind the code are readable.
         int32_t (*dot)(int chunks, const LevelChunk* chunk, const uint8_t* code,
                        const int16_t* weights);
     };

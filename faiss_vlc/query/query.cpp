@@ -241,21 +241,19 @@ const ListScan& Query::list(int j) {
     return scan_;
 }
 
-float Query::refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second) {
+void Query::prepare(Refinement& by, int j) {
     if (!by.has_query()) {
         by.set_query(lattice_.data(), scaled_.data(), unit_);
     }
-    if (!by.has_list(j)) {
-        const int frame = model_.group[j];
-        if (!by.has_frame(frame)) {
-            by.set_frame(frame, rotated(frame));
-        }
-        by.set_list(j, scan_.inner_product ? -model_.anchor_dot(lattice_.data(), j)
-                                           : model_.anchor_distance(lattice_.data(), j));
+    if (by.has_list(j)) {
+        return;
     }
-    constexpr float kMost = std::numeric_limits<float>::max();
-    const float met = by.estimate(first, second);
-    return met < kMost ? met : kMost; // of a query so far away that sums overflow
+    const int frame = model_.group[j];
+    if (!by.has_frame(frame)) {
+        by.set_frame(frame, rotated(frame));
+    }
+    by.set_list(j, scan_.inner_product ? -model_.anchor_dot(lattice_.data(), j)
+                                       : model_.anchor_distance(lattice_.data(), j));
 }
 
 float Query::slack_unit(float estimate) const {

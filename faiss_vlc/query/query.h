@@ -88,9 +88,14 @@ public:
     /// which shares the tables of words.
     const ListScan& list(int j);
 
-    /// The estimate by both tiers, of a model that has them: first and second code of a vector of
-    /// list j. `by` was told to forget() since it was used for another query.
-    float refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second);
+    /// Prepares `by` for list j of a model with two tiers, unless it is. It was told to forget()
+    /// since it was used for another query.
+    void prepare(Refinement& by, int j);
+    /// And takes the estimate of a vector of that list by its first and second code.
+    float refined(Refinement& by, int j, const uint8_t* first, const uint8_t* second) {
+        prepare(by, j);
+        return by.estimate(first, second);
+    }
 
     float distance(float estimate) const { return in_metric_(base_, estimate); }
     /// And back (a bound for range_search).

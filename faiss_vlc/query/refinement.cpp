@@ -48,28 +48,13 @@ void Refinement::set_frame(int frame, const float* y) {
 void Refinement::set_list(int j, float list_distance) {
     const float unit = model_.estimator.length_unit(model_.spread[size_t(j)]);
     energy_ = unit * unit;
+    scale_ = Estimator::list_scale(model_.spread[size_t(j)]);
     start_ = model_.derived().start_norm[size_t(j)];
     list_distance_ = list_distance;
     list_ = j;
     const size_t frame = model_.group[size_t(j)];
     in_frame_ = y_[frame];
     levels_ = first_.empty() ? nullptr : first_[frame].get();
-}
-
-/// <q, r1>
-float Refinement::first_dot(const uint8_t* code) const {
-    const float scale = model_.code_scale(list_, code);
-    if (levels_) {
-        return scale * levels_->dot(code);
-    }
-    const Layout& layout = model_.layout;
-    float lane[kLanes] = {};
-    for (int b = 0; b < layout.blocks(); b++) {
-        for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
-            lane[s % kLanes] += float(model_.codebook.at(s, code[b])) * in_frame_[s];
-        }
-    }
-    return scale * model_.codebook.unit * add_lanes(lane);
 }
 
 float Refinement::by_decoding(const uint8_t* first, const uint8_t* second) const {
@@ -83,26 +68,36 @@ float Refinement::by_decoding(const uint8_t* first, const uint8_t* second) const
                    : canonical_l2(d, lattice_, decoded_.data());
 }
 
-float Refinement::estimate(const uint8_t* first, const uint8_t* second) const {
-    if (tier_.by_decoding()) {
-        return by_decoding(first, second);
-    }
+/// first_dot: <q, r1>; square: SecondList's.
+float Refinement::by_dot(float first_dot, float square, const uint8_t* second) const {
     const SecondFactors factors = tier_.factors(second);
-    float dot = first_dot(first);
+    float dot = first_dot;
     if (factors.scale > 0) {
         dot += factors.scale * second_.dot(second);
     }
     const float product = (1.0f + factors.alpha) * dot;
-    if (tier_.inner_product()) {
-        return list_distance_ - product;
+    return tier_.inner_product()
+                   ? list_distance_ - product
+                   : list_distance_ - 2.0f * product + tier_.own({square, start_}, factors);
+}
+
+/// As Model::code_scale and first_square have it, whose length is needed once.
+float Refinement::by_levels(const uint8_t* first, const uint8_t* second) const {
+    const float l = decode_length(model_.factors_of(first));
+    return by_dot(scale_ * l * levels_->dot(first), l * l * energy_, second);
+}
+
+float Refinement::by_words(const uint8_t* first, const uint8_t* second) const {
+    const Layout& layout = model_.layout;
+    float lane[kLanes] = {};
+    for (int b = 0; b < layout.blocks(); b++) {
+        for (int s = layout.block_slot[b]; s < layout.block_slot[b + 1]; s++) {
+            lane[s % kLanes] += float(model_.codebook.at(s, first[b])) * in_frame_[s];
+        }
     }
-    float energy = energy_;
-    if (!levels_) {
-        const float scale = model_.code_scale(list_, first);
-        energy = scale * scale;
-    }
-    return list_distance_ - 2.0f * product +
-           tier_.own({model_.first_square(first, energy), start_}, factors);
+    const float scale = model_.code_scale(list_, first);
+    return by_dot(scale * model_.codebook.unit * add_lanes(lane),
+                  model_.first_square(first, scale * scale), second);
 }
 
 } // namespace faiss_vlc

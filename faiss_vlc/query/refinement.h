@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -32,7 +33,14 @@ public:
     /// A list of a frame that was set, at the distance |q - a|^2 or -<q, a>.
     void set_list(int j, float list_distance);
 
-    float estimate(const uint8_t* first, const uint8_t* second) const;
+    /// At most the largest float, of queries so far away that sums overflow, too.
+    float estimate(const uint8_t* first, const uint8_t* second) const {
+        constexpr float kMost = std::numeric_limits<float>::max();
+        const float met = tier_.by_decoding() ? by_decoding(first, second)
+                          : levels_           ? by_levels(first, second)
+                                              : by_words(first, second);
+        return met < kMost ? met : kMost;
+    }
 
 private:
     const Model& model_;
@@ -40,7 +48,7 @@ private:
     bool has_query_ = false;
     int list_ = -1;
     float list_distance_ = 0;
-    float start_ = 0, energy_ = 0; ///< of the list
+    float start_ = 0, energy_ = 0, scale_ = 1; ///< of the list
     const float* lattice_ = nullptr;
     mutable std::vector<float> decoded_, residual_; ///< d, and slots of the first tier
     std::vector<const float*> y_;                   ///< per frame
@@ -52,7 +60,9 @@ private:
     std::vector<std::unique_ptr<LevelWeights>> first_;
     std::vector<bool> is_ready_; ///< per frame, for this query
 
-    float first_dot(const uint8_t* code) const;
+    float by_dot(float first_dot, float square, const uint8_t* second) const;
+    float by_levels(const uint8_t* first, const uint8_t* second) const;
+    float by_words(const uint8_t* first, const uint8_t* second) const;
     float by_decoding(const uint8_t* first, const uint8_t* second) const;
 };
 

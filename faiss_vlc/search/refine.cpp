@@ -7,7 +7,8 @@
 namespace faiss_vlc {
 
 Refine::Refine(const SearchScope& scope)
-    : lists_(scope.lists), refinement_(scope.model), first_(scope.lists.first_size() + kChunk) {}
+    : lists_(scope.lists), refinement_(scope.model),
+      first_(scope.lists.first_size() + kBehindCode) {}
 
 void Refine::request(Place place, PageRequests& requests) const {
     if (lists_.is_second_lent(place.list)) {
@@ -33,21 +34,40 @@ float Refine::estimate(Query& query, Place place) {
 
 void Refine::operator()(Query& query, TopK& found, TopK& best) {
     places_.clear();
-    found.each([&](float, Place place) { places_.push_back(place); });
-    (*this)(query, places_, best);
+    found.each([&](float, Place place) { places_.push_back(place); }); // a list's stay together
+    order(query, places_, best);
 }
 
 void Refine::operator()(Query& query, std::vector<Place>& places, TopK& best) {
-    start();
-    for (const Place place : places) { // they lie anywhere
-        const auto* code = reinterpret_cast<const char*>(lists_.second(place.list, place.offset));
-        for (size_t at = 0; at < lists_.second_size(); at += 64) {
-            __builtin_prefetch(code + at);
-        }
-    }
     std::sort(places.begin(), places.end()); // a list's entries one after the other
+    order(query, places, best);
+}
+
+/// Reads a little of each vector's codes. They lie on pages of their own, whose addresses the
+/// processor has to look up; asking for lines ahead doesn't always do that, and reading one after
+/// the other waits for each. Here many wait together.
+void Refine::meet(const std::vector<Place>& places) const {
+    uint32_t met = 0;
     for (const Place place : places) {
-        best.push(estimate(query, place), place);
+        const uint8_t* second = lists_.second(place.list, place.offset);
+        met += second[0] + second[lists_.second_size() - 1];
+        met += lists_.blocks(place.list)[place.offset / kBlock * kBlock * lists_.first_size()];
+    }
+    __asm__ volatile("" : : "r"(met)); // it has to be read
+}
+
+void Refine::order(Query& query, const std::vector<Place>& places, TopK& best) {
+    constexpr size_t kAhead = 12; // vectors; they lie anywhere
+    start();
+    meet(places);
+    for (size_t i = 0; i < std::min(kAhead, places.size()); i++) {
+        lists_.prefetch(places[i].list, places[i].offset);
+    }
+    for (size_t i = 0; i < places.size(); i++) {
+        if (i + kAhead < places.size()) {
+            lists_.prefetch(places[i + kAhead].list, places[i + kAhead].offset);
+        }
+        best.push(estimate(query, places[i]), places[i]);
     }
 }
 

@@ -34,6 +34,8 @@ private:
     std::vector<Place> places_;
 
     void request(Place place, PageRequests& requests) const;
+    void meet(const std::vector<Place>& places) const;
+    void order(Query& query, const std::vector<Place>& places, TopK& best);
 };
 
 } // namespace faiss_vlc

@@ -185,9 +185,7 @@ Scanned scan_lists_parallel(const SearchScope& scope, const float* x, size_t cou
         if (part) {
             scanned += mine;
             rescue.run([&] {
-                for (const TopK::Entry& entry : part->sorted()) {
-                    top.push(entry.estimate, entry.place);
-                }
+                part->each([&](float estimate, Place place) { top.push(estimate, place); });
             });
         }
     }

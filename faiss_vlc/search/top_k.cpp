@@ -1,42 +1,130 @@
 #include <faiss_vlc/search/top_k.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+
+#include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
 
 TopK::TopK(size_t k, const VLCInvertedLists* lists)
-    : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)) {
-    candidates_.reserve(std::min<size_t>(capacity_, 4096));
+    : lists_(lists), k_(k), capacity_(std::max<size_t>(2 * k, k + 32)),
+      estimates_(std::min<size_t>(capacity_, 4096)), places_(estimates_.size()) {
     clear();
 }
 
 void TopK::clear() {
-    candidates_.clear();
+    held_ = 0;
     bound_ = std::numeric_limits<float>::max();
 }
 
-void TopK::shrink() {
-    if (candidates_.size() <= k_) {
+/// Halves what lies between the two until at most so many candidates do, or no estimate. Sorting
+/// mispredicts a branch for each second candidate; counting has none.
+TopK::Around TopK::around_bound(size_t between) const {
+    constexpr int kMostRounds = 40;
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float* const all = estimates_.data();
+    const auto n = int(held_);
+    float least[kLanes], most[kLanes]; // compilers make vectors of fixed numbers
+    std::fill_n(least, kLanes, all[0]);
+    std::fill_n(most, kLanes, all[0]);
+    const auto see = [&](int first, int count) {
+        for (int i = 0; i < count; i++) {
+            const float met = all[first + i];
+            least[i] = met < least[i] ? met : least[i];
+            most[i] = met > most[i] ? met : most[i];
+        }
+    };
+    int first = 0;
+    for (; first + kLanes <= n; first += kLanes) {
+        see(first, kLanes);
+    }
+    see(first, n - first);
+    Around around{std::nextafter(*std::min_element(least, least + kLanes), -kInfinity),
+                  *std::max_element(most, most + kLanes), 0, held_};
+    for (int r = 0; r < kMostRounds && around.within_upper - around.within_lower > between; r++) {
+        const float middle = 0.5f * around.lower + 0.5f * around.upper;
+        if (!(middle > around.lower && middle < around.upper)) {
+            break;
+        }
+        int within = 0;
+        for (int i = 0; i < n; i++) {
+            within += int(all[i] <= middle);
+        }
+        const bool enough = size_t(within) >= k_;
+        (enough ? around.upper : around.lower) = middle;
+        (enough ? around.within_upper : around.within_lower) = size_t(within);
+    }
+    return around;
+}
+
+/// The k-th best.
+TopK::Entry TopK::last_of(const Around& around) {
+    std::vector<Entry>& between = sorted_; // scratch
+    between.clear();
+    for (size_t i = 0; i < held_; i++) {
+        const float estimate = estimates_[i];
+        if (estimate <= around.upper && (estimate > around.lower || around.within_lower == 0)) {
+            between.push_back({estimate, 0, places_[i]});
+        }
+    }
+    const auto last = between.begin() + ptrdiff_t(k_ - around.within_lower - 1);
+    std::nth_element(between.begin(), last, between.end());
+    const float estimate = last->estimate;
+    const auto tied = std::partition(between.begin(), between.end(),
+                                     [&](const Entry& e) { return e.estimate < estimate; });
+    const auto beyond = std::partition(tied, between.end(),
+                                       [&](const Entry& e) { return e.estimate == estimate; });
+    if (beyond - tied > 1) { // ids are looked up only where they matter
+        std::for_each(tied, beyond, [&](Entry& e) { e.id = id_of(e.place); });
+        std::nth_element(tied, last, beyond);
+    }
+    return *last;
+}
+
+/// Without a branch.
+template <class Keep>
+void TopK::keep_if(Keep keep) {
+    size_t kept = 0;
+    for (size_t i = 0; i < held_; i++) {
+        const float estimate = estimates_[i];
+        const Place place = places_[i];
+        estimates_[kept] = estimate;
+        places_[kept] = place;
+        kept += size_t(keep(estimate, place));
+    }
+    held_ = kept;
+}
+
+void TopK::make_room() {
+    if (estimates_.size() < capacity_) {
+        estimates_.resize(std::min(capacity_, 2 * estimates_.size()));
+        places_.resize(estimates_.size());
         return;
     }
-    const auto nearer = [](const Candidate& a, const Candidate& b) {
-        return a.estimate < b.estimate;
-    };
-    const auto last = candidates_.begin() + (k_ - 1);
-    std::nth_element(candidates_.begin(), last, candidates_.end(), nearer);
-    bound_ = last->estimate;
-    const auto at_bound = [&](const Candidate& c) { return c.estimate == bound_; };
-    if (std::any_of(last + 1, candidates_.end(), at_bound)) {
-        const auto tied = std::partition(candidates_.begin(), candidates_.end(),
-                                         [&](const Candidate& c) { return c.estimate < bound_; });
-        const auto beyond = std::partition(tied, candidates_.end(), at_bound);
-        std::nth_element(tied, last, beyond, [&](const Candidate& a, const Candidate& b) {
-            const int64_t id_a = id_of(a.place), id_b = id_of(b.place);
-            return id_a != id_b ? id_a < id_b : a.place < b.place;
+    const Around around = around_bound(std::max<size_t>(8, k_ / 4));
+    if (around.within_upper > k_ + (capacity_ - k_) / 2) { // they are equal
+        keep_best();
+        return;
+    }
+    bound_ = around.upper;
+    keep_if([&](float estimate, Place) { return estimate <= around.upper; });
+}
+
+void TopK::keep_best() {
+    constexpr size_t kFew = 16; // to sort
+    if (held_ <= k_) {
+        return;
+    }
+    const Entry last = last_of(around_bound(kFew));
+    bound_ = last.estimate;
+    keep_if([&](float estimate, Place) { return estimate <= last.estimate; });
+    if (held_ > k_) {
+        keep_if([&](float estimate, Place place) {
+            return estimate < last.estimate || !(last < Entry{estimate, id_of(place), place});
         });
     }
-    candidates_.resize(k_);
 }
 
 void TopK::tighten(const float* estimates, size_t n) {
@@ -74,11 +162,9 @@ void TopK::tighten(const float* estimates, size_t n) {
 }
 
 const std::vector<TopK::Entry>& TopK::sorted() {
-    shrink();
+    keep_best();
     sorted_.clear();
-    for (const Candidate& c : candidates_) {
-        sorted_.push_back({c.estimate, id_of(c.place), c.place});
-    }
+    each([&](float estimate, Place place) { sorted_.push_back({estimate, id_of(place), place}); });
     std::sort(sorted_.begin(), sorted_.end());
     return sorted_;
 }

@@ -34,9 +34,10 @@ public:
     float bound() const { return bound_; }
     void push(float estimate, Place place) {
         if (estimate <= bound_) {
-            candidates_.push_back({estimate, place});
-            if (candidates_.size() == capacity_) {
-                shrink();
+            estimates_[held_] = estimate;
+            places_[held_] = place;
+            if (++held_ == estimates_.size()) {
+                make_room();
             }
         }
     }
@@ -48,13 +49,13 @@ public:
     /// be pushed then: so the first vectors of a search need not all be.
     void tighten(const float* estimates, size_t n);
     /// How many it holds, at most k.
-    size_t size() const { return candidates_.size() < k_ ? candidates_.size() : k_; }
-    /// visit(estimate, place) of the best ones in any order, at most k.
+    size_t size() const { return held_ < k_ ? held_ : k_; }
+    /// visit(estimate, place) of the best ones, at most k, in the order in which they were pushed.
     template <class Visit>
     void each(Visit visit) {
-        shrink();
-        for (const Candidate& c : candidates_) {
-            visit(c.estimate, c.place);
+        keep_best();
+        for (size_t i = 0; i < held_; i++) {
+            visit(estimates_[i], places_[i]);
         }
     }
     /// The best ones in order, at most k.
@@ -62,20 +63,31 @@ public:
 
 private:
     static constexpr size_t kMinima = 32; ///< of how many groups tighten() takes the minimum
-    struct Candidate {
-        float estimate;
-        Place place;
-    };
     const VLCInvertedLists* lists_;
     size_t k_, capacity_;
     float bound_ = 0; ///< set by clear()
-    std::vector<Candidate> candidates_;
+    /// The candidates, all within the bound, are the first held_ of both; always with room for one
+    /// more.
+    std::vector<float> estimates_;
+    std::vector<Place> places_;
+    size_t held_ = 0;
     std::vector<Entry> sorted_;
 
     int64_t id_of(Place place) const {
         return lists_ ? lists_->id(place.list, place.offset) : place.label();
     }
-    void shrink();
+    /// Two estimates, of which the upper one has at least k candidates within it, the lower one
+    /// fewer than k.
+    struct Around {
+        float lower, upper;
+        size_t within_lower, within_upper;
+    };
+    Around around_bound(size_t between) const;
+    Entry last_of(const Around& around);
+    void make_room();
+    void keep_best();
+    template <class Keep>
+    void keep_if(Keep keep);
 };
 
 } // namespace faiss_vlc

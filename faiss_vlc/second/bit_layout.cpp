@@ -133,11 +133,11 @@ BitLayout BitLayout::of_widths(int code_bytes, std::vector<uint8_t> width) {
 }
 
 PackedLevels BitLayout::packed() const {
-    PackedLevels packed;
+    std::vector<LevelPiece> packed;
     for (const Piece& p : pieces) {
-        packed.add(p.byte, p.shift, p.width, p.axis, p.up);
+        packed.push_back({p.byte, p.shift, p.width, p.axis, p.up});
     }
-    return packed;
+    return PackedLevels(packed);
 }
 
 void BitLayout::pack(const uint8_t* level, uint8_t* code) const {

@@ -16,8 +16,6 @@ namespace faiss_vlc {
 namespace {
 
 constexpr int kUnitScale = 128; ///< code of s = unit
-constexpr uint32_t kRestBias = uint32_t(127 - 12) << 23;
-constexpr float kRestZero = 1.0f / 4096; ///< code 0 is 0 exactly
 
 /// 2^((code - 128) / 8)
 std::array<float, 256> make_scales() {
@@ -37,12 +35,12 @@ std::array<float, 256> make_scales() {
     return scales;
 }
 
-const std::array<float, 256>& scales() {
-    static const std::array<float, 256> scales = make_scales();
-    return scales;
-}
-
 } // namespace
+
+const float* SecondTier::scale_steps() {
+    static const std::array<float, 256> steps = make_scales();
+    return steps.data();
+}
 
 void SecondTier::finish() {
     const int axes = layout.axes();
@@ -76,40 +74,23 @@ int64_t SecondTier::count_for(int64_t k, int64_t n) const {
 }
 
 uint8_t SecondTier::encode_scale(float length) const {
-    const auto& of = scales();
+    const float* const of = scales;
     const float share = unit > 0 ? length / unit : 0.0f;
     // the first whose square is at least the product with the one below: the nearest by ratio
-    int code = int(std::lower_bound(of.begin() + 1, of.end(), share) - of.begin());
+    int code = int(std::lower_bound(of + 1, of + 256, share) - of);
     if (code == 256 || !(share > 0)) {
         return share > 0 ? 255 : 0;
     }
-    if (code > 1 && share * share < of[size_t(code)] * of[size_t(code - 1)]) {
+    if (code > 1 && share * share < of[code] * of[code - 1]) {
         code--;
     }
     return code == 1 && share < 0.5f * of[1] ? uint8_t(0) : uint8_t(code);
-}
-
-float SecondTier::scale(uint8_t code) const {
-    return unit * scales()[code];
 }
 
 int SecondTier::encode_alpha(double alpha) const {
     const double steps = inner_product() ? 255 : 15;
     const double at = (alpha - double(low)) / (double(high) - double(low)) * steps;
     return int(std::lrint(std::min(steps, std::max(0.0, at))));
-}
-
-float SecondTier::alpha(int code) const {
-    return low + (high - low) * (float(code) / (inner_product() ? 255.0f : 15.0f));
-}
-
-float SecondTier::rest(uint32_t code) const {
-    const uint32_t size = code & ((1u << rest_bits) - 1);
-    const uint32_t bits = (size << (27 - rest_bits)) + kRestBias;
-    float value;
-    std::memcpy(&value, &bits, 4);
-    value -= kRestZero;
-    return code >> rest_bits ? -value : value;
 }
 
 uint32_t SecondTier::encode_rest(double rest) const {
@@ -127,19 +108,6 @@ uint32_t SecondTier::encode_rest(double rest) const {
 int SecondTier::factors_of(int d, int code_size, bool inner_product) {
     constexpr double kFine = 6.5; // bits a dimension from which `rest` would be coarser than codes
     return inner_product ? 2 : double(code_size - kUsualFactors) * 8 >= kFine * d ? 4 : 3;
-}
-
-SecondFactors SecondTier::factors(const uint8_t* code) const {
-    const uint8_t* at = code + layout.code_bytes;
-    if (by_decoding()) {
-        return {scale(at[0]), 0, 0};
-    }
-    if (inner_product()) {
-        return {scale(at[0]), alpha(at[1]), 0};
-    }
-    const uint32_t both =
-            at[1] | uint32_t(at[2]) << 8 | (factor_bytes > 3 ? uint32_t(at[3]) << 16 : 0u);
-    return {scale(at[0]), alpha(int(both & 15)), rest(both >> 4)};
 }
 
 void SecondTier::decode_add(const uint8_t* code, float* out) const {
@@ -225,14 +193,15 @@ void SecondCoder::encode(const float* anchor, const float* residual, const float
 }
 
 LevelWeights::LevelWeights(const PackedLevels& packed, int slots, const int16_t* most)
-    : packed_(packed), slots_(slots), most_(most), product_(size_t(slots)), rounded_(size_t(slots)),
+    : packed_(packed), slots_(slots), most_(most), wide_most_(most, most + slots),
+      product_(size_t(slots)), rounded_(size_t(slots)), dot_(simd().levels.dot),
       weight_(packed.slot.size()) {
     for (const uint8_t up : packed.up) {
         most_up_ = std::max(most_up_, float(1 << up));
     }
     for (size_t i = 0; i < packed.slot.size(); i++) {
         if (packed.slot[i] >= 0) {
-            places_.push_back({int32_t(i), packed.slot[i], packed.up[i]});
+            places_.push_back({int32_t(weight_at(i)), packed.slot[i], packed.up[i]});
         }
     }
 }
@@ -247,7 +216,7 @@ void LevelWeights::set(const float* y, const float* step) {
             const float size = std::fabs(v);
             product_[size_t(s + i)] = v;
             most[i] = size > most[i] ? size : most[i];
-            lane[i] += size * float(most_[s + i]);
+            lane[i] += size * wide_most_[size_t(s + i)];
         }
     }
     const float largest = *std::max_element(most, most + kLanes), sum = add_lanes(lane);
@@ -261,7 +230,7 @@ void LevelWeights::set(const float* y, const float* step) {
     for (int s = 0; s < slots_; s += kLanes) {
         int32_t some = 0; // within 2^24 a lane
         for (int i = 0; i < kLanes; i++) {
-            const int32_t weight = round_even(product_[size_t(s + i)] * scale);
+            const auto weight = int16_t(round_even(product_[size_t(s + i)] * scale));
             rounded_[size_t(s + i)] = weight;
             some += weight * most_[s + i];
         }
@@ -272,12 +241,6 @@ void LevelWeights::set(const float* y, const float* step) {
     }
     unit_ = usable ? 1.0 / double(scale) : 0;
     half_ = 0.5 * double(half);
-}
-
-float LevelWeights::dot(const uint8_t* code) const {
-    const int32_t sum = simd().levels.dot(int(packed_.chunks.size()), packed_.chunks.data(), code,
-                                          weight_.data());
-    return float((double(sum) - half_) * unit_);
 }
 
 } // namespace faiss_vlc

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include <faiss_vlc/axes/frame.h>
@@ -78,12 +79,32 @@ struct SecondTier {
     /// How many to order anew for k results of n vectors.
     int64_t count_for(int64_t k, int64_t n) const;
 
-    SecondFactors factors(const uint8_t* code) const;
-    float scale(uint8_t code) const;
+    SecondFactors factors(const uint8_t* code) const {
+        const uint8_t* at = code + layout.code_bytes;
+        if (by_decoding()) {
+            return {scale(at[0]), 0, 0};
+        }
+        if (inner_product()) {
+            return {scale(at[0]), alpha(at[1]), 0};
+        }
+        const uint32_t both =
+                at[1] | uint32_t(at[2]) << 8 | (factor_bytes > 3 ? uint32_t(at[3]) << 16 : 0u);
+        return {scale(at[0]), alpha(int(both & 15)), rest(both >> 4)};
+    }
+    float scale(uint8_t code) const { return unit * scales[code]; }
     uint8_t encode_scale(float length) const;
-    float alpha(int code) const;
+    float alpha(int code) const {
+        return low + (high - low) * (float(code) / (inner_product() ? 255.0f : 15.0f));
+    }
     int encode_alpha(double alpha) const;
-    float rest(uint32_t code) const;
+    float rest(uint32_t code) const {
+        const uint32_t size = code & ((1u << rest_bits) - 1);
+        const uint32_t bits = (size << (27 - rest_bits)) + kRestBias;
+        float value;
+        std::memcpy(&value, &bits, 4);
+        value -= kRestZero;
+        return code >> rest_bits ? -value : value;
+    }
     uint32_t encode_rest(double rest) const;
     /// The unit of `rest`, and `own` by factors. `rest` is what `own` has beside |r|^2: errors of
     /// l or of words (1/16 of it is plenty), what both codes miss, and products of r1, e and a,
@@ -102,6 +123,12 @@ struct SecondTier {
 
     bool same_as(const SecondTier& other) const;
     size_t memory() const;
+
+private:
+    static constexpr uint32_t kRestBias = uint32_t(127 - 12) << 23;
+    static constexpr float kRestZero = 1.0f / 4096; ///< code 0 is 0 exactly
+    const float* scales = scale_steps();            ///< of s, in `unit`
+    static const float* scale_steps();
 };
 
 /// Codes second tiers. Holds scratch, so one per thread.
@@ -131,7 +158,11 @@ public:
     void set(const float* y, const float* step);
     /// The sum over slots of (level - most / 2) y step, of one packed code, of which 15 bytes
     /// behind are readable.
-    float dot(const uint8_t* code) const;
+    float dot(const uint8_t* code) const {
+        const int32_t sum =
+                dot_(int(packed_.chunks.size()), packed_.chunks.data(), code, weight_.data());
+        return float((double(sum) - half_) * unit_);
+    }
 
 private:
     const PackedLevels& packed_;
@@ -140,10 +171,13 @@ private:
     struct Place {
         int32_t place, slot, up;
     };
-    std::vector<Place> places_; ///< those with levels
+    std::vector<Place> places_;    ///< those with levels
+    std::vector<float> wide_most_; ///< per slot
     std::vector<float> product_;
-    std::vector<int32_t> rounded_;
-    float most_up_ = 1; ///< what pieces are taken times
+    std::vector<int16_t> rounded_;
+    int32_t (*dot_)(int chunks, const LevelChunk* chunk, const uint8_t* code,
+                    const int16_t* weights); ///< see Simd::Levels
+    float most_up_ = 1;                      ///< what pieces are taken times
     std::vector<int16_t> weight_;
     double unit_ = 0, half_ = 0;
 };

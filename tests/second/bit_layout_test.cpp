@@ -155,14 +155,19 @@ TEST(BitLayout, PackedLevelsAreTheSame) {
         ASSERT_EQ(packed.slot.size(), packed.chunks.size() * kChunk);
         ASSERT_EQ(packed.up.size(), packed.slot.size());
         const std::vector<uint8_t> level = random_levels(layout, random);
-        std::vector<uint8_t> code(size_t(d) + 3 + kChunk - 1, 0xff), met(level.size(), 0);
+        std::vector<uint8_t> code(size_t(d) + 3 + kBehindCode, 0xff), met(level.size(), 0);
         layout.pack(level.data(), code.data());
         for (size_t c = 0; c < packed.chunks.size(); c++) {
             const LevelChunk& chunk = packed.chunks[c];
-            ASSERT_LT(chunk.offset, layout.code_bytes); // 15 bytes behind a code are read, no more
+            ASSERT_LE(chunk.offset + chunk.bytes, layout.code_bytes + kBehindCode);
+            ASSERT_TRUE(chunk.bytes == 64 || chunk.bytes == 32 || chunk.bytes == 16);
+            ASSERT_TRUE(c == 0 || packed.chunks[c - 1].bytes >= chunk.bytes);
             for (int i = 0; i < kChunk; i++) {
                 const int s = packed.slot[c * kChunk + size_t(i)];
-                const int bits = code[size_t(chunk.offset + i)] >> chunk.shift & chunk.mask[i];
+                const int bits =
+                        code[size_t(chunk.offset + i % chunk.bytes)] >> chunk.shift[i / 2] &
+                        chunk.mask[i];
+                ASSERT_EQ(chunk.level(code.data(), i), bits);
                 if (s < 0) {
                     ASSERT_EQ(chunk.mask[i], 0);
                     continue;

@@ -22,7 +22,7 @@ struct Packed {
             const int most = (1 << width) - 1;
             level.push_back(uint8_t(full ? most : random.between(0, most)));
         }
-        code = random.values<uint8_t>(size_t(layout.code_bytes) + kChunk - 1, 0, 255);
+        code = random.values<uint8_t>(size_t(layout.code_bytes) + kBehindCode, 0, 255);
         layout.pack(level.data(), code.data());
     }
 };
@@ -48,9 +48,10 @@ TEST(LevelDot, IsTheSameOnEverySimdLevel) {
             int64_t expected = 0;
             for (size_t i = 0; i < packed.slot.size(); i++) {
                 const LevelChunk& chunk = packed.chunks[i / kChunk];
-                const size_t at = size_t(chunk.offset) + i % kChunk;
-                expected +=
-                        int64_t(one.code[at] >> chunk.shift & chunk.mask[i % kChunk]) * weights[i];
+                const size_t at = size_t(chunk.offset) + i % kChunk % size_t(chunk.bytes);
+                ASSERT_LT(at, one.code.size());
+                const int level = one.code[at] >> chunk.shift[i % kChunk / 2];
+                expected += int64_t(level & chunk.mask[i % kChunk]) * weights[weight_at(i)];
             }
             ASSERT_LT(std::abs(expected), int64_t(1) << 31);
             for (const Simd* level : levels()) {

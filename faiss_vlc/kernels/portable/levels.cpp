@@ -7,10 +7,9 @@ namespace {
 
 int32_t dot(int chunks, const LevelChunk* chunk, const uint8_t* code, const int16_t* weights) {
     int32_t sum = 0;
-    for (int c = 0; c < chunks; c++) {
-        const uint8_t* bytes = code + chunk[c].offset;
-        for (int i = 0; i < kChunk; i++) {
-            sum += ((bytes[i] >> chunk[c].shift) & chunk[c].mask[i]) * weights[c * kChunk + i];
+    for (int c = 0; c < chunks; c++, weights += kChunk) {
+        for (int place = 0; place < kChunk; place++) {
+            sum += chunk[c].level(code, place) * weights[weight_at(size_t(place))];
         }
     }
     return sum;
