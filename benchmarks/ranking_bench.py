@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""Ranking of many lists: IndexVLC's regions against HNSW32 as FAISS's IndexIVF uses it, over the same centroids.
+"""Ranking of many lists: IndexVLC's quantizer against HNSW32 as FAISS's IndexIVF uses it, over the same centroids.
 
     PYTHONPATH=build/release/python benchmarks/ranking_bench.py --rows 500000 --lists 65536 --base base.npy --queries query.npy
-    PYTHONPATH=build/release/python benchmarks/ranking_bench.py --rows 4000000 --lists 262144 --dims 96
+    PYTHONPATH=build/release/python benchmarks/ranking_bench.py --rows 500000 --lists 16384 --dims 96 --hnsw-python venv/bin/python
 
 Both give a query its nprobe nearest lists. What counts is the share of the lists that hold the true ten neighbours,
-over all queries and neighbours, and the time of a query on one thread. Without --base rows are synthetic: 20,000
-clusters, dimensions falling as i^-1/2. To be quick the centroids are rows of the set, drawn at random, not trained
-ones: lists are less even than after training, for both alike. --train rows (at least twice the lists) teach IndexVLC
-its regions. Runs alternate, and times are medians. HNSW is shown with the efSearch that comes nearest to IndexVLC's
-share, and with the one that reaches it.
+over all queries and neighbours, and the time of a query on one thread, in a batch and alone. Without --base rows are
+synthetic: 20,000 clusters, dimensions falling as i^-1/2. To be quick the centroids are rows of the set, drawn at
+random, not trained ones: lists are less even than after training, for both alike. --train rows (at least twice the
+lists) teach IndexVLC its regions. Runs alternate. Times are medians of what the thread was busy for. HNSW has the least
+efSearch of a few that reaches IndexVLC's share. --hnsw-python names an interpreter whose FAISS runs HNSW: Debian's is
+built without AVX2.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 
 import numpy as np
@@ -37,11 +42,83 @@ def vectors(arguments):
             synthetic(arguments.query_count, arguments.dims, 3, centres))
 
 
-def timed(search, queries):
+def timed(search, queries, alone):
     """Microseconds a query."""
-    start = time.perf_counter()
-    search(queries)
-    return (time.perf_counter() - start) * 1e6 / len(queries)
+    start = time.thread_time()
+    if alone:
+        for query in queries:
+            search(query[None])
+    else:
+        search(queries)
+    return (time.thread_time() - start) * 1e6 / len(queries)
+
+
+def serve(folder):
+    """HNSW over folder/centroids.npy: for each line "nprobe efSearch alone" its time, and the lists in found.npy."""
+    import faiss
+    centroids, queries = np.load(f"{folder}/centroids.npy"), np.load(f"{folder}/queries.npy")
+    graph = faiss.IndexHNSWFlat(centroids.shape[1], 32)
+    graph.hnsw.efConstruction = 200
+    graph.add(centroids)
+    faiss.omp_set_num_threads(1)
+    print(faiss.__version__, flush=True)
+    for line in sys.stdin:
+        nprobe, graph.hnsw.efSearch, alone = map(int, line.split())
+        took = timed(lambda x: graph.search(x, nprobe), queries, alone)
+        np.save(f"{folder}/found.npy", graph.search(queries, nprobe)[1])
+        print(took, flush=True)
+
+
+class Graph:
+    """serve() in another process."""
+
+    def __init__(self, python, folder, centroids, queries):
+        np.save(f"{folder}/centroids.npy", centroids)
+        np.save(f"{folder}/queries.npy", queries)
+        self.folder = folder
+        own = None if python == sys.executable else {name: value for name, value in os.environ.items()
+                                                     if name != "PYTHONPATH"}
+        self.process = subprocess.Popen([python, __file__, "--serve", folder], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, env=own)
+        self.version = self.process.stdout.readline().strip()
+
+    def search(self, nprobe, effort, alone=False):
+        """The time and the lists."""
+        print(nprobe, effort, int(alone), file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline()), np.load(f"{self.folder}/found.npy")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def trained(faiss_vlc, arguments, centroids, train):
+    lists, dims = centroids.shape
+    parameters = faiss_vlc.VLCParameters()
+    parameters.m, parameters.bytes, parameters.codec = lists, dims // 4 + 2, faiss_vlc.Codec.lattice
+    parameters.regions = arguments.regions
+    index = faiss_vlc.IndexVLC(dims, parameters)
+    index.quantizer.add(centroids)
+    index.train(train)
+    return index
+
+
+def print_row(arguments, index, graph, queries, nprobe, share):
+    """One row of the table."""
+    def ranked(x):
+        return index.quantizer.search(x, nprobe)[1]
+
+    own = share(ranked(queries))
+    least = max(16, nprobe)
+    for effort in (least, 3 * least // 2, 2 * least, 3 * least, 4 * least, 6 * least, 8 * least):
+        reached = share(graph.search(nprobe, effort)[1])
+        if reached >= own - 0.0005:
+            break
+    times = [(timed(ranked, queries, False), graph.search(nprobe, effort)[0],
+              timed(ranked, queries, True), graph.search(nprobe, effort, True)[0]) for _ in range(arguments.runs)]
+    batch, graph_batch, alone, graph_alone = np.median(times, axis=0)
+    print(f"| {nprobe} | {own:.4f} | {effort} | {reached:.4f} | {batch:.1f} | {graph_batch:.1f} "
+          f"| {graph_batch / batch:.2f} | {alone:.1f} | {graph_alone:.1f} | {graph_alone / alone:.2f} |", flush=True)
 
 
 def main():
@@ -57,72 +134,41 @@ def main():
     parser.add_argument("--regions", type=int, default=-1, help="as VLCParameters.regions; 0: all anchors are ranked")
     parser.add_argument("--nprobe", type=int, nargs="*", default=[8, 32, 128, 512, 1024])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--hnsw-python", default=sys.executable)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve)
+        return
     import faiss
     import faiss_vlc
     base, queries = vectors(arguments)
-    dims, lists = base.shape[1], arguments.lists
     drawn = np.random.default_rng(4).permutation(len(base))
-    centroids = np.ascontiguousarray(base[drawn[:lists]])
-    train = base[drawn[:min(len(base), arguments.train or 2 * lists)]]
-
-    flat = faiss.IndexFlatL2(dims)
+    centroids = np.ascontiguousarray(base[drawn[:arguments.lists]])
+    flat = faiss.IndexFlatL2(base.shape[1])
     flat.add(base)
     truth = flat.search(queries, 10)[1]
     del flat
-
-    parameters = faiss_vlc.VLCParameters()
-    parameters.m, parameters.bytes, parameters.codec = lists, dims // 4 + 2, faiss_vlc.Codec.lattice
-    parameters.regions = arguments.regions
-    index = faiss_vlc.IndexVLC(dims, parameters)
-    index.quantizer.add(centroids)
     start = time.perf_counter()
-    index.train(train)
-    trained = time.perf_counter() - start
-    start = time.perf_counter()
-    graph = faiss.IndexHNSWFlat(dims, 32)
-    graph.hnsw.efConstruction = 200
-    graph.add(centroids)
-    print(json.dumps({"rows": len(base), "dims": dims, "lists": lists, "queries": len(queries),
-                      "trained_s": round(trained, 1), "hnsw_s": round(time.perf_counter() - start, 1)}), flush=True)
-
+    index = trained(faiss_vlc, arguments, centroids, base[drawn[:arguments.train or 2 * arguments.lists]])
+    took = time.perf_counter() - start
     wanted, inverse = np.unique(truth, return_inverse=True)
     wanted_lists = index.quantizer.search(base[wanted], 1)[1][:, 0][inverse].reshape(truth.shape)
-    exact = faiss.IndexFlatL2(dims)
-    exact.add(centroids)
-
-    threads = faiss.omp_get_max_threads()
 
     def share(found):
         return float(np.mean([np.isin(own, some).mean() for own, some in zip(wanted_lists, found)]))
 
-    print("| nprobe | share, exact | share, VLC | us, VLC | efSearch | share, HNSW32 | us, HNSW32 | times as fast |")
-    print("|---|---|---|---|---|---|---|---|")
-    for nprobe in (n for n in arguments.nprobe if n < lists):
-        whole = share(exact.search(queries, nprobe)[1])
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Graph(arguments.hnsw_python, folder, centroids, queries)
+        print(json.dumps({"rows": len(base), "dims": base.shape[1], "lists": arguments.lists, "queries": len(queries),
+                          "trained_s": round(took, 1), "nprobe": index.nprobe, "faiss": graph.version}), flush=True)
+        print("| nprobe | share, VLC | efSearch | share, HNSW32 | us, VLC | us, HNSW32 | times | us alone, VLC "
+              "| us alone, HNSW32 | times |")
+        print("|---|---|---|---|---|---|---|---|---|---|")
         faiss.omp_set_num_threads(1)
-
-        def by_graph(x, nprobe=nprobe):
-            return graph.search(x, nprobe)[1]
-
-        def by_regions(x, nprobe=nprobe):
-            return index.quantizer.search(x, nprobe)[1]
-
-        own = share(by_regions(queries))
-        shares = {}
-        for effort in (nprobe, 3 * nprobe // 2, 2 * nprobe, 3 * nprobe, 4 * nprobe, 8 * nprobe, 16 * nprobe):
-            if effort >= 16:
-                graph.hnsw.efSearch = effort
-                shares[effort] = share(by_graph(queries))
-        reach = [effort for effort in shares if shares[effort] >= own]
-        shown = {min(shares, key=lambda effort: abs(shares[effort] - own)), min(reach, default=max(shares))}
-        for effort in sorted(shown):
-            graph.hnsw.efSearch = effort
-            times = [(timed(by_regions, queries), timed(by_graph, queries)) for _ in range(arguments.runs)]
-            vlc, hnsw = np.median(times, axis=0)
-            print(f"| {nprobe} | {whole:.4f} | {own:.4f} | {vlc:.1f} | {effort} | {shares[effort]:.4f} | {hnsw:.1f} "
-                  f"| {hnsw / vlc:.2f} |", flush=True)
-        faiss.omp_set_num_threads(threads)
+        for nprobe in (n for n in arguments.nprobe if n < arguments.lists):
+            print_row(arguments, index, graph, queries, nprobe, share)
+        graph.close()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ TEST(Regions, MoreAreLookedIntoForMoreLists) {
     EXPECT_EQ(regions.visited(8), 5);
     EXPECT_EQ(regions.visited(9), 6); // in proportion beyond
     EXPECT_EQ(regions.visited(16), 10);
+    EXPECT_EQ(regions.visited(80), 50);
+    EXPECT_EQ(regions.visited(81), 100); // more than half: all
     EXPECT_EQ(regions.visited(160), 100);
     EXPECT_EQ(regions.visited(5000), 100);
     int last = 0;

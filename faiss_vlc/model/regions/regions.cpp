@@ -26,7 +26,8 @@ int Regions::visited(int lists) const {
         wanted = (wanted * lists + counted - 1) / counted;
     }
     const auto enough = std::lower_bound(sums_.begin(), sums_.end(), lists);
-    return int(std::min<int64_t>(std::max<int64_t>(wanted, enough - sums_.begin() + 1), count()));
+    const int64_t visited = std::max<int64_t>(wanted, enough - sums_.begin() + 1);
+    return 2 * visited > count() ? count() : int(visited); // the rest is as soon ranked
 }
 
 size_t Regions::memory() const {

@@ -25,7 +25,8 @@ struct Regions {
     /// To be called once the fields are set: each region has an anchor.
     void finish(int regions);
     /// The regions that a query looks into for so many lists: more for more of them, and enough
-    /// that they are there, whichever regions these are. count() for all m.
+    /// that they are there, whichever regions these are. count() in place of more than half of it,
+    /// and for all m.
     int visited(int lists) const;
 
     size_t memory() const;
