@@ -26,6 +26,15 @@ extern "C" void remember_signal(int signal) {
     stop_signal = signal;
 }
 
+/// SIGBUS: nothing can go on, but the user learns why.
+extern "C" void say_what_is_gone(int) {
+    constexpr char kText[] =
+            "vlc: a mapped file was cut or cannot be read any more: files must not "
+            "change in place while they are used\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof(kText) - 1);
+    _exit(1);
+}
+
 /// Lets long loops end with an exception, so that temporary files are removed.
 class StopOnSignal : public faiss::InterruptCallback {
 public:
@@ -42,6 +51,8 @@ void catch_signals() {
             sigaction(signal, &action, nullptr);
         }
     }
+    action.sa_handler = say_what_is_gone;
+    sigaction(SIGBUS, &action, nullptr);
     faiss::InterruptCallback::instance = std::make_unique<StopOnSignal>();
 }
 

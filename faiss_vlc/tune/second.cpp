@@ -2,6 +2,7 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include <faiss_vlc/axes/leading_axes.h>
@@ -233,6 +234,12 @@ void set_alphas(std::vector<double> alpha, SecondTier& tier) {
 struct Ranks10 {
     std::vector<int> few, many; ///< of the best 10 and 40 of all queries
     std::vector<double> slack;  ///< of the best 10, see Query::widened
+
+    void add(const Ranks10& other) {
+        few.insert(few.end(), other.few.begin(), other.few.end());
+        many.insert(many.end(), other.many.begin(), other.many.end());
+        slack.insert(slack.end(), other.slack.begin(), other.slack.end());
+    }
 };
 
 /// The rank with which at most .2 % of the best are left out.
@@ -284,78 +291,94 @@ std::vector<float> decode_all(const Sample& sample, const Anchors& anchors, cons
     return distances;
 }
 
+/// Orders the candidates of one query of a trial by one tier and by both. Holds scratch; one per
+/// thread.
+class Reordering {
+public:
+    Reordering(const Anchors& anchors, const Trial& wide, const Terms& terms, const Model& model)
+        : anchors_(anchors), wide_(wide), terms_(terms), model_(model), query_(model),
+          refinement_(model), estimate_(size_t(wide.candidates)), order_(estimate_.size()),
+          rank_(estimate_.size()) {}
+
+    /// Sets the estimates by both tiers of the q-th query's candidates. codes: of the trial's base.
+    void refine(size_t q, const std::vector<uint8_t>& codes, float* by_both) {
+        const auto size = size_t(model_.code_size()), first = size_t(model_.layout.code_size());
+        const int32_t* candidate = &wide_.candidate[q * estimate_.size()];
+        const auto list_of = [&](int c) {
+            return anchors_.label[wide_.base[size_t(candidate[c])]];
+        };
+        query_.set(wide_.queries[q]);
+        refinement_.forget();
+        std::iota(order_.begin(), order_.end(), 0); // by list: it is prepared once
+        std::stable_sort(order_.begin(), order_.end(),
+                         [&](int a, int b) { return list_of(a) < list_of(b); });
+        for (const int c : order_) {
+            const uint8_t* code = &codes[size_t(candidate[c]) * size];
+            by_both[c] = query_.refined(refinement_, int(list_of(c)), code, code + first);
+        }
+    }
+    /// The ranks by the first tier of its best by both, for the query that refine() was called for.
+    Ranks10 ranks(size_t q, const float* by_both) {
+        constexpr size_t kFew = 10, kMany = 40;
+        estimate_all(wide_, terms_, model_, model_.estimator, q, estimate_);
+        const auto before = [](const float* value) {
+            return [value](int a, int b) {
+                return value[a] != value[b] ? value[a] < value[b] : a < b;
+            };
+        };
+        std::sort(order_.begin(), order_.end(), before(estimate_.data()));
+        for (size_t i = 0; i < order_.size(); i++) {
+            rank_[size_t(order_[i])] = int(i);
+        }
+        const auto best = std::min(kMany, order_.size());
+        std::partial_sort(order_.begin(), order_.begin() + ptrdiff_t(best), order_.end(),
+                          before(by_both));
+        Ranks10 met;
+        for (size_t i = 0; i < best; i++) {
+            const int c = order_[i];
+            met.many.push_back(rank_[size_t(c)]);
+            if (i < kFew) {
+                met.few.push_back(rank_[size_t(c)]);
+                met.slack.push_back(double(estimate_[size_t(c)] - by_both[c]) /
+                                    query_.slack_unit(by_both[c]));
+            }
+        }
+        return met;
+    }
+
+private:
+    const Anchors& anchors_;
+    const Trial& wide_;
+    const Terms& terms_;
+    const Model& model_;
+    Query query_;
+    Refinement refinement_;
+    std::vector<float> estimate_;   ///< by the first tier, per candidate
+    std::vector<int> order_, rank_; ///< of candidates
+};
+
 /// The estimates by both tiers of all queries and candidates, and their ranks.
 std::vector<float> refine_all(const Sample& sample, const Anchors& anchors, const Trial& wide,
                               const Terms& terms, const Model& model, Ranks10& met) {
-    constexpr int kFew = 10, kMany = 40;
     const std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
-    const auto size = size_t(model.code_size());
-    const size_t n = size_t(wide.candidates), first = size_t(model.layout.code_size());
     std::vector<float> refined(wide.candidate.size());
     Rescue rescue;
 #pragma omp parallel
     {
-        std::unique_ptr<Query> query;
-        std::unique_ptr<Refinement> refinement;
-        rescue.run([&] {
-            refinement = std::make_unique<Refinement>(model);
-            query = std::make_unique<Query>(model);
-        });
+        std::unique_ptr<Reordering> reordering;
+        rescue.run([&] { reordering = std::make_unique<Reordering>(anchors, wide, terms, model); });
 #pragma omp for schedule(dynamic) ordered
         for (size_t q = 0; q < wide.queries.size(); q++) {
-            std::vector<int> few, many;
-            std::vector<double> slack;
+            Ranks10 own;
             rescue.run([&] {
-                if (!query) {
-                    return;
-                }
-                std::vector<float> estimate(n);
-                estimate_all(wide, terms, model, model.estimator, q, estimate);
-                query->set(wide.queries[q]);
-                refinement->forget();
-                std::vector<int> order(n), rank(n); // by list: it is prepared once
-                std::iota(order.begin(), order.end(), 0);
-                const int32_t* candidate = &wide.candidate[q * n];
-                const auto list_of = [&](int c) {
-                    return anchors.label[wide.base[size_t(candidate[c])]];
-                };
-                std::stable_sort(order.begin(), order.end(),
-                                 [&](int a, int b) { return list_of(a) < list_of(b); });
-                float* const by_both = &refined[q * n];
-                for (const int c : order) {
-                    const uint8_t* code = &codes[size_t(candidate[c]) * size];
-                    by_both[c] = query->refined(*refinement, int(list_of(c)), code, code + first);
-                }
-                std::sort(order.begin(), order.end(), [&](int a, int b) {
-                    return estimate[size_t(a)] != estimate[size_t(b)]
-                                   ? estimate[size_t(a)] < estimate[size_t(b)]
-                                   : a < b;
-                });
-                for (size_t i = 0; i < n; i++) {
-                    rank[size_t(order[i])] = int(i);
-                }
-                const auto best = std::min<size_t>(kMany, n);
-                std::partial_sort(order.begin(), order.begin() + ptrdiff_t(best), order.end(),
-                                  [&](int a, int b) {
-                                      return by_both[a] != by_both[b] ? by_both[a] < by_both[b]
-                                                                      : a < b;
-                                  });
-                for (size_t i = 0; i < best; i++) {
-                    const int c = order[i];
-                    many.push_back(rank[size_t(c)]);
-                    if (i < kFew) {
-                        few.push_back(rank[size_t(c)]);
-                        slack.push_back(double(estimate[size_t(c)] - by_both[c]) /
-                                        query->slack_unit(by_both[c]));
-                    }
+                if (reordering) {
+                    float* const by_both = &refined[q * size_t(wide.candidates)];
+                    reordering->refine(q, codes, by_both);
+                    own = reordering->ranks(q, by_both);
                 }
             });
 #pragma omp ordered
-            rescue.run([&] {
-                met.few.insert(met.few.end(), few.begin(), few.end());
-                met.many.insert(met.many.end(), many.begin(), many.end());
-                met.slack.insert(met.slack.end(), slack.begin(), slack.end());
-            });
+            rescue.run([&] { met.add(own); });
         }
     }
     rescue.rethrow();
@@ -389,12 +412,26 @@ std::shared_ptr<SecondTier> add_tier(const Sample& sample, const Anchors& anchor
     return tier;
 }
 
+/// How many a search refines, and how much wider a range search scans.
+void set_counts(Ranks10 met, size_t base, SecondTier& tier) {
+    constexpr int kFew = 10, kMany = 40;
+    tier.refined = rank_that_holds(met.few, kFew);
+    tier.refined_base = std::max<int64_t>(1, int64_t(base));
+    const int for_many = rank_that_holds(met.many, kMany);
+    tier.growth = float(
+            std::clamp(stable_log(double(for_many) / tier.refined) / stable_log(4.0), 0.0, 1.0));
+    std::sort(met.slack.begin(), met.slack.end());
+    if (!met.slack.empty()) {
+        tier.range_slack =
+                float(std::max(0.0, met.slack[met.slack.size() - 1 - met.slack.size() / 500]));
+    }
+}
+
 } // namespace
 
 std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& wide,
                               const Terms& terms, const VLCParameters& params, Model& model) {
     constexpr int64_t kMostFloats = int64_t(1) << 24, kMostRows = 16384;
-    constexpr int kFew = 10, kMany = 40;
     constexpr int kFewDimensions = 32; // decoding costs little, factors are a large part
     constexpr double kClearly = 0.005;
     const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
@@ -426,16 +463,7 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
             refined = refine_all(sample, anchors, wide, terms, model, met);
         }
     }
-    tier->refined = rank_that_holds(met.few, kFew);
-    tier->refined_base = std::max<int64_t>(1, int64_t(wide.base.size()));
-    const int for_many = rank_that_holds(met.many, kMany);
-    tier->growth = float(
-            std::clamp(stable_log(double(for_many) / tier->refined) / stable_log(4.0), 0.0, 1.0));
-    std::sort(met.slack.begin(), met.slack.end());
-    if (!met.slack.empty()) {
-        tier->range_slack =
-                float(std::max(0.0, met.slack[met.slack.size() - 1 - met.slack.size() / 500]));
-    }
+    set_counts(std::move(met), wide.base.size(), *tier);
     return refined;
 }
 

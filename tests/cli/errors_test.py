@@ -7,7 +7,7 @@ import unittest
 
 import numpy as np
 
-from cli_fixture import CLI, N, SIFT, CliTest, at, base, make_data, read, truth, write, write_vecs
+from cli_fixture import CLI, N, SIFT, CliTest, at, base, make_data, read, succeed, truth, write, write_vecs
 
 
 def setUpModule():
@@ -232,6 +232,23 @@ class BadInput(CliTest):
             mentioned = device.split(":")[-1]
             self.assert_fails(arguments + ["--device", device], mentioned)
             self.assert_fails(arguments, mentioned, VLC_DEVICE=device)
+
+    def test_a_mapped_file_that_is_cut(self):
+        two, labels = self.path("two.vlc"), self.path("labels.npy")
+        succeed("index", "--emb", at("base.npy"), "--factory", "VLC16b8+40", "--iterations", 3, "--out", two)
+        command = [CLI, "search", "--idx", two, "--queries", at("base.npy"), "--mmap", "second", "--k", 100, "--nprobe",
+                   16, "--out", labels]
+        with subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True) as search:
+            is_mapped = False
+            while not is_mapped and search.poll() is None:
+                with open(f"/proc/{search.pid}/maps") as maps:
+                    is_mapped = two in maps.read()
+            search.send_signal(signal.SIGSTOP)
+            os.truncate(two, 8192)
+            search.send_signal(signal.SIGCONT)
+            self.assertEqual(search.wait(100), 1)
+            self.assertRegex(search.stderr.read(), r"^vlc: a mapped file was cut or cannot be read any more")
+        self.assertFalse(os.path.exists(labels))
 
     def test_tiers_say_what_was_expected(self):
         arguments = ["index", "--emb", at("base.npy"), "--out", self.path("out.vlc")]
