@@ -7,7 +7,6 @@
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/train/dump.h>
-#include <faiss_vlc/train/pace/pace.h>
 
 namespace faiss_vlc {
 
@@ -26,7 +25,8 @@ Annealing::Annealing(Engine& engine, const Sample& sample, const VLCParameters& 
       dist_(std::min(sample.shape.n, kTypicalRows)), count_(sample.shape.m),
       near_label_(sample.shape.m), near_dist_(sample.shape.m), energy_(sample.shape.m) {
     if (params.resume.empty()) {
-        state_.pace = choose_pace(engine, sample, params);
+        chosen_ = choose_pace(engine, sample, params);
+        state_.pace = chosen_.pace;
     } else {
         state_ = read_checkpoint(params.resume, sample, params);
     }
@@ -127,6 +127,17 @@ void Annealing::watch_held_out() {
     state_.best_held = std::min(state_.best_held, held);
 }
 
+void Annealing::report_pace() const {
+    printf("pace %s: step %g size bias %g", state_.pace == Pace::plain ? "plain" : "usual",
+           double(params_.step), double(params_.size_bias));
+    if (chosen_.other > 0) {
+        printf(", scans %.1f %% fewer vectors than the other in a trial",
+               100 * (1 - 1 / chosen_.other));
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
 void Annealing::report() const {
     const double unit = 1.0 / (double(sample_.lattice.scale) * sample_.lattice.scale);
     printf("iteration %d: temperature %.6g energy %.6g changes %lld", state_.iteration - 1,
@@ -173,6 +184,9 @@ Anchors Annealing::settle() {
 Anchors anneal(Engine& engine, const Sample& sample, const VLCParameters& params, bool verbose) {
     Dump dump(params.dump);
     Annealing annealing(engine, sample, params);
+    if (verbose && params.step < 0) {
+        annealing.report_pace();
+    }
     while (!annealing.is_over()) {
         check_interrupt();
         annealing.iterate();

@@ -6,6 +6,7 @@
 #include <faiss_vlc/parameters.h>
 #include <faiss_vlc/train/checkpoint.h>
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/pace/pace.h>
 #include <faiss_vlc/train/sample.h>
 #include <faiss_vlc/train/schedule.h>
 #include <faiss_vlc/train/settle.h>
@@ -30,6 +31,8 @@ public:
 
     /// One iteration: assign, reduce, update, maintain; then it cools down.
     void iterate();
+    /// Prints a line about the pace.
+    void report_pace() const;
     /// Prints a line about the last iteration.
     void report() const;
     /// Whether the last iteration left it stable, or no better where it was not trained: only once
@@ -54,7 +57,8 @@ private:
     const Shape shape_;
     VLCParameters params_; ///< with the pace that was chosen
     Schedule schedule_;
-    Checkpoint state_; ///< before the next iteration; without anchors, biases and labels
+    PaceChoice chosen_; ///< of a run that is not resumed
+    Checkpoint state_;  ///< before the next iteration; without anchors, biases and labels
 
     /// Of the last iteration.
     struct Last {

@@ -257,6 +257,13 @@ class Verbose(unittest.TestCase):
             "index.train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n")
         self.assertRegex(text, r"(?m)^iteration 0: temperature \S+ energy \S+ changes \d+")
         self.assertRegex(text, r"(?m)^held out: of \d+ neighbours of \d+ vectors among \d+, \S+ % lie in \d+ lists, ")
+        self.assertRegex(text, r"(?m)^pace usual: step 1\.5 size bias 0\.07$")  # too few rows for a trial
+        tried = fresh_process(
+            "import faiss, faiss_vlc, numpy as np\n"
+            "index = faiss.index_factory(8, 'VLC64')\n"
+            "index.verbose = True\n"
+            "index.train(np.random.RandomState(1).rand(4000, 8).astype('float32'))\n")
+        self.assertRegex(tried, r"(?m)^pace (usual|plain): step \S+ size bias \S+, scans \S+ % fewer vectors than the other in a trial$")
         quiet = fresh_process(
             "import faiss, faiss_vlc, numpy as np\n"
             "faiss.index_factory(8, 'VLC4').train(np.random.RandomState(1).rand(1000, 8).astype('float32'))\n")

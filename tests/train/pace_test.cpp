@@ -42,7 +42,7 @@ struct Cut {
 
 Pace chosen(const Sample& sample, const VLCParameters& params) {
     ReferenceEngine engine;
-    return choose_pace(engine, sample, params);
+    return choose_pace(engine, sample, params).pace;
 }
 
 float square(int d, const float* a, const float* b) {
@@ -200,6 +200,17 @@ TEST(LocalRows, AreAllOfASmallSampleAndThoseNearTheFirstOfALargeOne) {
     for (int i = 0; i < 2000; i++) { // of 2048
         EXPECT_TRUE(taken[order[i].second]) << i;
     }
+}
+
+// They tell the better the more they are.
+TEST(LocalRows, AreMoreOfAVeryLargeSample) {
+    constexpr int kDim = 16;
+    VLCParameters params;
+    params.m = 1000;
+    const std::vector<float> x = clustered(200000, kDim, 2000, 3);
+    const Sample sample = draw(x, kDim, params);
+    EXPECT_GT(sample.local8.size(), size_t(16384) * sample.shape.dp);
+    EXPECT_LE(sample.local8.size(), size_t(25000) * sample.shape.dp);
 }
 
 } // namespace

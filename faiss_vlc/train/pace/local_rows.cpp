@@ -6,9 +6,25 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int64_t kLocalRows = 16384;     ///< at most ...
-constexpr int64_t kLocalValues = 1 << 23; ///< ... and components
-constexpr int64_t kMiddles = 8;           ///< rows that the others are near to
+/// Rows, if the sample has as many.
+struct Size {
+    int64_t rows, components; ///< at most
+};
+constexpr Size kUsual = {16384, 1 << 23};
+constexpr Size kLargest = {65536, 1 << 25};
+constexpr int64_t kSampleShare = 8; ///< a large sample's trial takes 1 in so many of its rows
+constexpr int64_t kMiddles = 8;     ///< rows that the others are near to, at least ...
+constexpr int64_t kNear = 2048;     ///< ... and one for so many
+
+int64_t within(const Size& size, int64_t rows, int dp) {
+    return std::min({rows, size.rows, size.components / dp});
+}
+
+/// What two trials cost grows as the square of their rows, so large samples can afford more.
+int64_t local_count(const Shape& shape) {
+    return std::max(within(kUsual, shape.n, shape.dp),
+                    within(kLargest, shape.n / kSampleShare, shape.dp));
+}
 
 /// Squared distances of all rows from one of the first.
 std::vector<int32_t> distances_from(const Sample& sample, int64_t middle, const Ranks& processes) {
@@ -49,9 +65,9 @@ void mark_nearest(const std::vector<int32_t>& distance, int64_t count, std::vect
 
 std::vector<int8_t> local_rows(const Sample& sample, const Ranks& processes) {
     const Shape shape = sample.shape8();
-    const int64_t wanted = std::min({shape.n, kLocalRows, kLocalValues / shape.dp});
+    const int64_t wanted = local_count(shape);
     std::vector<bool> marked(shape.n, wanted == shape.n);
-    const int64_t middles = std::min<int64_t>(kMiddles, shape.m);
+    const int64_t middles = std::min<int64_t>(std::max(kMiddles, wanted / kNear), shape.m);
     for (int64_t p = 0; p < middles && wanted < shape.n && wanted >= middles; p++) {
         mark_nearest(distances_from(sample, p, processes), wanted / middles, marked);
     }

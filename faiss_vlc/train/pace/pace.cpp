@@ -185,13 +185,13 @@ VLCParameters with_pace(const VLCParameters& params, Pace pace) {
     return chosen;
 }
 
-Pace choose_pace(Engine& engine, const Sample& sample, const VLCParameters& params) {
+PaceChoice choose_pace(Engine& engine, const Sample& sample, const VLCParameters& params) {
     if (params.step >= 0) {
-        return Pace::usual;
+        return {};
     }
     PaceTrial trial(sample);
     if (!trial.tells()) {
-        return Pace::usual;
+        return {};
     }
     trial.find_neighbours();
     const std::vector<double> usual = trial.scanned(engine, with_pace(params, Pace::usual));
@@ -200,7 +200,8 @@ Pace choose_pace(Engine& engine, const Sample& sample, const VLCParameters& para
     for (size_t i = 0; i < usual.size(); i++) {
         share += plain[i] / std::max(1.0, usual[i]);
     }
-    return share < double(usual.size()) ? Pace::plain : Pace::usual;
+    share /= double(usual.size());
+    return share < 1 ? PaceChoice{Pace::plain, 1 / share} : PaceChoice{Pace::usual, share};
 }
 
 } // namespace faiss_vlc
