@@ -131,7 +131,7 @@ class Svs:
 
     def open(self, folder, queries):
         svs, self.queries, data = self.library, queries, str(folder / "data")
-        loader = (svs.LVQLoader(data, dims=queries.shape[1], **self.codes) if self.codes else
+        loader = (svs.LVQLoader(data) if self.codes else  # it knows its bits and dimensions
                   svs.VectorDataLoader(data, svs.DataType.float16, dims=queries.shape[1]))
         self.index = svs.Vamana(str(folder / "config"), svs.GraphLoader(str(folder / "graph")), loader,
                                 self.distance, num_threads=1)

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -99,13 +98,6 @@ struct VLCInvertedLists : faiss::InvertedLists {
         __builtin_prefetch(list);
         __builtin_prefetch(list + sizeof(List) - 1);
     }
-    /// And a vector's codes, both tiers.
-    void prefetch(size_t list_no, size_t offset) const {
-        const size_t first = offset / kBlock * kBlock;
-        const size_t count = std::min<size_t>(kBlock, lists_[list_no].size - first);
-        prefetch_lines(blocks(list_no) + first * first_size_, count * first_size_);
-        prefetch_lines(second(list_no, offset), second_size_);
-    }
 
     /// Removes a list's selected entries; the others keep their order. Returns how many went.
     size_t remove_ids(size_t list_no, const faiss::IDSelector& sel);
@@ -199,12 +191,6 @@ private:
     mutable Residence block_pages_, second_pages_;
     mutable Copies codes_out_, ids_out_, single_codes_out_;
 
-    static void prefetch_lines(const uint8_t* from, size_t bytes) {
-        for (size_t at = 0; at < bytes; at += 64) {
-            __builtin_prefetch(from + at);
-        }
-        __builtin_prefetch(from + bytes - 1); // whichever line the first one began in
-    }
     void touch();
     void own_ids(List& list);
     void read_code(const List& list, size_t offset, uint8_t* code) const;

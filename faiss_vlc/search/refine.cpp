@@ -8,7 +8,7 @@ namespace faiss_vlc {
 
 Refine::Refine(const SearchScope& scope)
     : lists_(scope.lists), refinement_(scope.model),
-      first_(scope.lists.first_size() + kBehindCode) {}
+      stride_(scope.lists.first_size() + kBehindCode), first_(kAtOnce * stride_) {}
 
 void Refine::request(Place place, PageRequests& requests) const {
     if (lists_.is_second_lent(place.list)) {
@@ -43,31 +43,37 @@ void Refine::operator()(Query& query, std::vector<Place>& places, TopK& best) {
     order(query, places, best);
 }
 
-/// Reads a little of each vector's codes. They lie on pages of their own, whose addresses the
-/// processor has to look up; asking for lines ahead doesn't always do that, and reading one after
-/// the other waits for each. Here many wait together.
-void Refine::meet(const std::vector<Place>& places) const {
-    uint32_t met = 0;
-    for (const Place place : places) {
-        const uint8_t* second = lists_.second(place.list, place.offset);
-        met += second[0] + second[lists_.second_size() - 1];
-        met += lists_.blocks(place.list)[place.offset / kBlock * kBlock * lists_.first_size()];
+/// Copies first codes and reads a byte of each line of second codes. They lie anywhere, so each is
+/// waited for; here those of many vectors come together. Asking for lines ahead did less: where
+/// their page has to be looked up, processors may not do it.
+void Refine::meet(const Place* places, size_t n) {
+    constexpr size_t kLine = 64;
+    for (size_t i = 0; i < n; i++) {
+        lists_.copy_first(places[i].list, places[i].offset, &first_[i * stride_]);
     }
-    __asm__ volatile("" : : "r"(met)); // it has to be read
+    const size_t last = lists_.second_size() - 1;
+    uint32_t met = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t* second = lists_.second(places[i].list, places[i].offset);
+        for (size_t at = 0; at < last; at += kLine) {
+            met += second[at];
+        }
+        met += second[last];
+    }
+    __asm__ volatile("" : : "r"(met)); // they have to be read
 }
 
 void Refine::order(Query& query, const std::vector<Place>& places, TopK& best) {
-    constexpr size_t kAhead = 12; // vectors; they lie anywhere
     start();
-    meet(places);
-    for (size_t i = 0; i < std::min(kAhead, places.size()); i++) {
-        lists_.prefetch(places[i].list, places[i].offset);
-    }
-    for (size_t i = 0; i < places.size(); i++) {
-        if (i + kAhead < places.size()) {
-            lists_.prefetch(places[i + kAhead].list, places[i + kAhead].offset);
+    for (size_t from = 0; from < places.size(); from += kAtOnce) {
+        const size_t n = std::min(kAtOnce, places.size() - from);
+        meet(&places[from], n);
+        for (size_t i = 0; i < n; i++) {
+            const Place place = places[from + i];
+            const float estimate = query.refined(refinement_, int(place.list), &first_[i * stride_],
+                                                 lists_.second(place.list, place.offset));
+            best.push(estimate, place);
         }
-        best.push(estimate(query, places[i]), places[i]);
     }
 }
 

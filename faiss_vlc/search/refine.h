@@ -28,13 +28,15 @@ public:
     float estimate(Query& query, Place place);
 
 private:
+    static constexpr size_t kAtOnce = 64; ///< vectors whose codes are met together
     const VLCInvertedLists& lists_;
     Refinement refinement_;
-    std::vector<uint8_t> first_; ///< a packed code, and what may be read behind it
+    size_t stride_;              ///< of first_: a packed code, and what may be read behind it
+    std::vector<uint8_t> first_; ///< of kAtOnce vectors
     std::vector<Place> places_;
 
     void request(Place place, PageRequests& requests) const;
-    void meet(const std::vector<Place>& places) const;
+    void meet(const Place* places, size_t n);
     void order(Query& query, const std::vector<Place>& places, TopK& best);
 };
 

@@ -66,7 +66,7 @@ void SecondTier::finish() {
 }
 
 int64_t SecondTier::count_for(int64_t k, int64_t n) const {
-    constexpr double kBasePower = 0.25; // measured, see docs/decisions
+    constexpr double kBasePower = 0.36; // measured: docs/decisions/0074
     const double times =
             stable_exp(double(growth) * stable_log(std::max(1.0, double(k) / 10)) +
                        kBasePower * stable_log(std::max(1.0, double(n) / double(refined_base))));
