@@ -152,7 +152,7 @@ def bytes_of(vlc: Any, file_bytes: int, code: Code) -> dict[str, int]:
     sizes = section_sizes(vlc)
     factors = vlc.ntotal * code.factor_bytes
     groups = {"anchors": ("anchors", "spread", "routing"), "axes": ("frame", "sigma", "layout"), "words": ("words",),
-              "ids": ("ids",), "second codes": ("seconds",), "the second tier": ("second",)}
+              "ids": ("ids",), "second codes": ("seconds",), "the second tier's axes": ("second",)}
     spent = {"codes": sizes["codes"] - factors, "factors": factors}
     spent.update({name: sum(sizes.get(one, 0) for one in parts) for name, parts in groups.items()})
     payload = swigvlc.payload_size(vlc)
