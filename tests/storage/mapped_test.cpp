@@ -212,7 +212,7 @@ TEST_F(Mapped, ChecksAllButIdsAndCodes) {
         }
         const size_t at = section.offset + section.bytes.size / 2;
         overwrite(at, 0x10);
-        if (section.name == "ids" || section.name == "codes") {
+        if (section.name == "ids" || section.name == "codes" || section.name == "seconds") {
             const auto mapped = map(); // as damaged as it is, it hurts nobody
             search(*mapped, base());
             EXPECT_TRUE(
@@ -297,8 +297,11 @@ TEST_F(Mapped, OpensInTimeThatDoesNotDependOnTheVectors) {
                 const uint32_t size = uint32_t(n / 64 + (j < n % 64));
                 std::memcpy(&bytes[4 + 4 * j], &size, 4);
             }
-        } else if (section.name == "ids" || section.name == "codes") {
-            const uint64_t size = uint64_t(n) * (section.name == "ids" ? 4 : 18);
+        } else if (section.name == "ids" || section.name == "codes" || section.name == "seconds") {
+            const int bytes = section.name == "ids"     ? 4
+                              : section.name == "codes" ? 18
+                                                        : test_second_bytes();
+            const uint64_t size = uint64_t(n) * uint64_t(bytes);
             writer.add(section.name, true, size, [size](ByteSink& sink) {
                 static const std::vector<uint8_t> zeros(1 << 20);
                 for (uint64_t at = 0; at < size; at += zeros.size()) {
