@@ -1,7 +1,6 @@
 #include <faiss_vlc/query/anchor_ranking.h>
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 
 #include <faiss_vlc/kernels/simd.h>
@@ -55,10 +54,11 @@ T* room_for(std::vector<T>& v, int n) {
 int AnchorRanking::at_once(const Model& model, int width) {
     constexpr int64_t kMostScores = 1 << 20; // kept for each thread
     const Regions& regions = model.regions;
-    if (regions.used() && regions.visited(width) < regions.count()) {
-        return kMost; // the best ones are kept
+    int64_t scores = model.derived().ranks.padded();
+    if (regions.used()) {
+        scores = scores * regions.visited(width) / regions.count() + 1;
     }
-    const int64_t most = kMostScores / model.derived().ranks.padded() / kTogether * kTogether;
+    const int64_t most = kMostScores / scores / kTogether * kTogether;
     return int(std::clamp<int64_t>(most, kTogether, kMost));
 }
 
@@ -82,7 +82,6 @@ void AnchorRanking::score(int count, const RoundedQuery* const* queries, int wid
         Scored& scored = scored_[q];
         scored.query = queries[q];
         scored.regions = regions_for(*queries[q], width);
-        scored.wanted = std::clamp(width, 1, model_.m);
         if (scored.regions > 0) {
             in_regions[some++] = &scored;
         } else {
@@ -100,6 +99,7 @@ void AnchorRanking::score_all(int count, Scored* const* scored) {
     int together = 0;
     for (int q = 0; q < count; q++) {
         const RoundedQuery& query = *scored[q]->query;
+        scored[q]->padded = ranks.padded();
         room_for(scored[q]->score, ranks.padded());
         if (query.off.is()) {
             room_for(spare_, ranks.padded());
@@ -116,18 +116,12 @@ void AnchorRanking::score_all(int count, Scored* const* scored) {
     }
 }
 
-/// The nearest regions of each query bound what the others have to give. Those are scored region by
-/// region, so that what several queries look into is loaded once.
+/// Region by region, so that what several look into is loaded once.
 void AnchorRanking::score_regions(int count, Scored* const* scored) {
-    constexpr int kMostTiles = 64; // of a run: scores stay near
     if (count == 0) {
         return;
     }
     choose_regions(count, scored);
-    for (int q = 0; q < count; q++) {
-        score_nearest(*scored[q]);
-    }
-    const std::vector<int32_t>& first_tile = model_.derived().regions.first_tile;
     const int regions = model_.regions.count();
     const auto same = [&](int a, int b) {
         return looking_[a] == looking_[b] &&
@@ -135,9 +129,7 @@ void AnchorRanking::score_regions(int count, Scored* const* scored) {
                           &lookers_[size_t(b) * kMost]);
     };
     for (int first = 0, end; first < regions; first = end) {
-        end = first + 1;
-        while (end < regions && first_tile[end + 1] - first_tile[first] <= kMostTiles &&
-               same(first, end)) {
+        for (end = first + 1; end < regions && same(first, end);) {
             end++;
         }
         if (looking_[first] > 0) {
@@ -146,10 +138,11 @@ void AnchorRanking::score_regions(int count, Scored* const* scored) {
     }
 }
 
-/// Sets lookers_ and looking_, and each query's nearest regions.
+/// Sets lookers_ and looking_: each looks into as many regions as it has to, the best ones, ties to
+/// the smaller number. Makes room for the scores of their anchors.
 void AnchorRanking::choose_regions(int count, Scored* const* scored) {
-    const RankTables& centres = model_.derived().regions.centres;
-    const int regions = model_.regions.count(), padded = centres.padded();
+    const RegionTables& tables = model_.derived().regions;
+    const int regions = model_.regions.count(), padded = tables.centres.padded();
     const int8_t* x[kMost];
     int32_t* scores[kMost];
     room_for(of_centres_, count * padded);
@@ -157,108 +150,53 @@ void AnchorRanking::choose_regions(int count, Scored* const* scored) {
         x[q] = scored[q]->query->x.data();
         scores[q] = &of_centres_[size_t(q) * padded];
     }
-    rank_together(centres.tiles(centres.offset), count, x, rank_factor(model_), scores);
+    rank_together(tables.centres.tiles(tables.centres.offset), count, x, rank_factor(model_),
+                  scores);
     looking_.assign(size_t(regions), 0);
     room_for(lookers_, regions * kMost);
+    int32_t* const sorted = room_for(spare_, regions);
     for (int q = 0; q < count; q++) {
-        choose_of_one(q, scores[q], *scored[q]);
-    }
-}
-
-/// It looks into as many regions as it has to, the best ones, ties to the smaller number. The first
-/// of them, which have more anchors than are wanted, are its nearest.
-void AnchorRanking::choose_of_one(int q, const int32_t* centre_scores, Scored& own) {
-    const int regions = model_.regions.count();
-    uint64_t* const keys = room_for(nearest_, regions);
-    for (int r = 0; r < regions; r++) {
-        keys[r] = rank_key(centre_scores[r], r);
-    }
-    uint64_t* const end = keys + own.regions;
-    std::nth_element(keys, end - 1, keys + regions);
-    std::make_heap(keys, end, std::greater<uint64_t>());
-    own.nearest.clear();
-    uint64_t* rest = end;
-    for (int64_t anchors = 0; rest > keys && anchors < 2 * int64_t(own.wanted); rest--) {
-        std::pop_heap(keys, rest, std::greater<uint64_t>());
-        const auto r = int32_t(uint32_t(rest[-1]));
-        own.nearest.push_back(r);
-        anchors += model_.regions.size(r);
-    }
-    for (const uint64_t* key = keys; key < rest; key++) {
-        const auto r = uint32_t(*key);
-        lookers_[size_t(r) * kMost + looking_[r]++] = uint8_t(q);
-    }
-}
-
-/// Finds the wanted ones among the anchors of its nearest regions.
-void AnchorRanking::score_nearest(Scored& own) {
-    const RegionTables& tables = model_.derived().regions;
-    int all = 0;
-    for (const int32_t r : own.nearest) {
-        all += (tables.first_tile[r + 1] - tables.first_tile[r]) * 16;
-    }
-    int32_t* const scores = room_for(of_run_, all);
-    int32_t* next = scores;
-    for (const int32_t r : own.nearest) {
-        const int tile = tables.first_tile[r], tiles = tables.first_tile[r + 1] - tile;
-        simd().rank.tiles(tables.tiles(tile, tiles), own.query->x.data(), rank_factor(model_),
-                          next);
-        if (!tables.anchors.reach.empty()) {
-            add_reach(*own.query, &tables.anchors.reach[size_t(tile) * 16], tiles * 16, next);
+        const int visited = scored[q]->regions;
+        std::copy_n(scores[q], regions, sorted);
+        std::nth_element(sorted, sorted + visited - 1, sorted + regions);
+        const int32_t last = sorted[visited - 1];
+        auto ties = std::count(sorted, sorted + visited, last); // that are still taken
+        int tiles = 0;
+        for (int r = 0; r < regions; r++) {
+            const bool is_tie = scores[q][r] == last;
+            if (scores[q][r] > last || (is_tie && ties == 0)) {
+                continue;
+            }
+            ties -= is_tie;
+            lookers_[size_t(r) * kMost + looking_[r]++] = uint8_t(q);
+            tiles += tables.first_tile[r + 1] - tables.first_tile[r];
         }
-        next += tiles * 16;
-    }
-    int32_t* const sorted = room_for(spare_, all);
-    std::copy_n(scores, all, sorted);
-    std::nth_element(sorted, sorted + own.wanted - 1, sorted + all);
-    own.bound = sorted[own.wanted - 1];
-    own.count = 0;
-    next = scores;
-    for (const int32_t r : own.nearest) {
-        const int first = tables.first_tile[r] * 16, n = tables.first_tile[r + 1] * 16 - first;
-        keep(own, first, n, next);
-        next += n;
+        room_for(scored[q]->score, tiles * 16);
+        scored[q]->padded = 0; // so far
+        scored[q]->runs.clear();
     }
 }
 
 /// Scores the anchors of regions in a row for those that look into all of them.
 void AnchorRanking::score_run(int first_region, int end_region, Scored* const* scored) {
     const RegionTables& tables = model_.derived().regions;
-    const int tile = tables.first_tile[first_region];
-    const int tiles = tables.first_tile[end_region] - tile, n = tiles * 16;
+    const int first_tile = tables.first_tile[first_region];
+    const int tiles = tables.first_tile[end_region] - first_tile;
     const int count = looking_[first_region];
     const uint8_t* const lookers = &lookers_[size_t(first_region) * kMost];
     const int8_t* x[kMost];
     int32_t* scores[kMost];
-    room_for(of_run_, count * n);
-    for (int i = 0; i < count; i++) {
-        x[i] = scored[lookers[i]]->query->x.data();
-        scores[i] = &of_run_[size_t(i) * n];
-    }
-    rank_together(tables.tiles(tile, tiles), count, x, rank_factor(model_), scores);
     for (int i = 0; i < count; i++) {
         Scored& own = *scored[lookers[i]];
-        if (!tables.anchors.reach.empty()) {
-            add_reach(*own.query, &tables.anchors.reach[size_t(tile) * 16], n, scores[i]);
-        }
-        keep(own, tile * 16, n, scores[i]);
+        x[i] = own.query->x.data();
+        scores[i] = &own.score[size_t(own.padded)];
+        own.runs.push_back({own.padded, first_tile * 16});
+        own.padded += tiles * 16;
     }
-}
-
-/// Takes those of n anchors, from one on in the tables, that are within the bound.
-void AnchorRanking::keep(Scored& own, int first, int n, const int32_t* scores) {
-    const int32_t* const anchor = &model_.derived().regions.anchor[size_t(first)];
-    uint64_t* const more = room_for(own.found, own.count + n) + own.count;
-    const int some = simd().rank.select_within(n, scores, own.bound, more);
-    for (int i = 0; i < some; i++) { // places become anchors
-        more[i] = (more[i] & ~uint64_t(UINT32_MAX)) | uint32_t(anchor[uint32_t(more[i])]);
-    }
-    own.count += some;
-    if (own.count > 4 * int64_t(own.wanted) + 256) { // a closer bound
-        uint64_t* const last = own.found.data() + own.wanted - 1;
-        std::nth_element(own.found.data(), last, own.found.data() + own.count);
-        own.count = own.wanted;
-        own.bound = int32_t(uint32_t(*last >> 32) ^ 0x80000000u);
+    rank_together(tables.tiles(first_tile, tiles), count, x, rank_factor(model_), scores);
+    for (int i = 0; i < count && !tables.anchors.reach.empty(); i++) {
+        add_reach(*scored[lookers[i]]->query, &tables.anchors.reach[size_t(first_tile) * 16],
+                  tiles * 16, scores[i]);
     }
 }
 
@@ -277,11 +215,12 @@ void AnchorRanking::forget(const RoundedQuery& query) {
     }
 }
 
-/// Puts the n best anchors by their scores, and perhaps more, into found_. Returns how many.
+/// Puts the n best anchors, and perhaps more, into found_, by score and number but in any order.
+/// Returns how many they are.
 int AnchorRanking::select(const Scored& scored, int n) {
     // The n-th smallest minimum of groups bounds the n-th smallest score: what lies within it is
     // little more than what is wanted. Group g is the scores g modulo the number of groups.
-    const int padded = model_.derived().ranks.padded();
+    const int padded = scored.padded;
     const int32_t* const scores = scored.score.data();
     int32_t bound = INT32_MAX;
     int groups = 64;
@@ -295,32 +234,43 @@ int AnchorRanking::select(const Scored& scored, int n) {
         bound = minima_[n - 1];
     }
     room_for(found_, padded);
-    return simd().rank.select_within(padded, scores, bound, found_.data());
+    const int count = simd().rank.select_within(padded, scores, bound, found_.data());
+    if (scored.regions > 0) { // places in the scores become anchors
+        const std::vector<int32_t>& anchor = model_.derived().regions.anchor;
+        const Run* run = scored.runs.data();
+        const Run* const end = run + scored.runs.size();
+        for (int i = 0; i < count; i++) {
+            const int place = int(uint32_t(found_[i]));
+            while (run + 1 < end && run[1].score <= place) {
+                run++;
+            }
+            found_[i] = (found_[i] & ~uint64_t(UINT32_MAX)) |
+                        uint32_t(anchor[size_t(run->first + (place - run->score))]);
+        }
+    }
+    return count;
 }
 
 void AnchorRanking::nearest(const RoundedQuery& query, int n, int width,
                             std::vector<int64_t>& order) {
     n = std::min(n, model_.m);
-    Scored* scored = find(query);
-    if (!scored || scored->regions != regions_for(query, std::max(width, n)) ||
-        (scored->regions > 0 && scored->wanted < n)) {
+    const Scored* scored = find(query);
+    if (!scored || scored->regions != regions_for(query, std::max(width, n))) {
         forget(query);
         const RoundedQuery* alone = &query;
         score(1, &alone, std::max(width, n));
         scored = &scored_[0];
     }
-    const bool is_found = scored->regions > 0;
-    const int count = is_found ? scored->count : select(*scored, n);
-    uint64_t* const found = is_found ? scored->found.data() : found_.data();
+    const int count = select(*scored, n);
     int sorted = count;
     if (count > n + n / 2) {
-        std::nth_element(found, found + n, found + count);
+        std::nth_element(found_.begin(), found_.begin() + n, found_.begin() + count);
         sorted = n;
     }
-    std::sort(found, found + sorted); // faster than std::partial_sort
+    std::sort(found_.begin(), found_.begin() + sorted); // faster than std::partial_sort
     order.resize(n);
     for (int i = 0; i < n; i++) {
-        order[i] = int64_t(uint32_t(found[i]));
+        order[i] = int64_t(uint32_t(found_[i]));
     }
 }
 

@@ -35,7 +35,7 @@ public:
 
     /// Scores all anchors, or those of the regions that each looks into, for count <= most queries,
     /// each another one, for the nearest() that follows with this width. What several look into is
-    /// loaded once for all of them. width: at least the n of that nearest().
+    /// loaded once for all of them.
     void score(int count, const RoundedQuery* const* queries, int width = 0);
 
     /// Sets `order` to the n best anchors of a query (at most m), best first: by int8 distance, or
@@ -63,22 +63,23 @@ public:
                                    int32_t* label);
 
 private:
+    /// Anchors that lie in a row in the tables of regions.
+    struct Run {
+        int score; ///< where their scores begin
+        int first; ///< the first one's place in the tables
+    };
     /// Scores, and whose they are.
     struct Scored {
         const RoundedQuery* query = nullptr;
-        int regions = 0;            ///< that it looks into; 0: all anchors
-        std::vector<int32_t> score; ///< of all anchors
-        // with regions:
-        int wanted = 0;              ///< so many best are kept, and perhaps more
-        std::vector<uint64_t> found; ///< `count` of them: score and number
-        int count = 0;
-        int32_t bound = 0;            ///< no score beyond it is among the wanted ones
-        std::vector<int32_t> nearest; ///< the regions that the first bound comes from
+        int regions = 0; ///< that it looks into; 0: all anchors
+        int padded = 0;  ///< scores, those that pad tiles included
+        std::vector<int32_t> score;
+        std::vector<Run> runs; ///< in order of both; with regions only
     };
     const Model& model_;
     std::vector<Scored> scored_;
-    std::vector<int32_t> minima_, spare_, of_centres_, of_run_;
-    std::vector<uint64_t> found_, nearest_;
+    std::vector<int32_t> minima_, spare_, of_centres_;
+    std::vector<uint64_t> found_;
     std::vector<uint8_t> lookers_; ///< by region: which of the queries look into it
     std::vector<int32_t> looking_; ///< by region: how many
 
@@ -87,10 +88,7 @@ private:
     void score_all(int count, Scored* const* scored);
     void score_regions(int count, Scored* const* scored);
     void choose_regions(int count, Scored* const* scored);
-    void choose_of_one(int q, const int32_t* centre_scores, Scored& own);
-    void score_nearest(Scored& own);
     void score_run(int first_region, int end_region, Scored* const* scored);
-    void keep(Scored& own, int first, int n, const int32_t* scores);
     int select(const Scored& scored, int n);
 };
 

@@ -7,11 +7,10 @@
 namespace faiss_vlc {
 
 void Regions::finish(int regions) {
-    sizes_.assign(size_t(regions), 0);
+    sums_.assign(size_t(regions), 0);
     for (const int32_t r : of) {
-        sizes_[r]++;
+        sums_[r]++;
     }
-    sums_ = sizes_;
     std::sort(sums_.begin(), sums_.end());
     std::partial_sum(sums_.begin(), sums_.end(), sums_.begin());
 }
@@ -33,7 +32,7 @@ int Regions::visited(int lists) const {
 
 size_t Regions::memory() const {
     const auto bytes = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
-    return bytes(centres) + bytes(of) + bytes(visits) + bytes(sizes_) + bytes(sums_);
+    return bytes(centres) + bytes(of) + bytes(visits) + bytes(sums_);
 }
 
 RankTables RegionTables::centre_tables(const std::vector<int8_t>& centres, int pad,

@@ -21,7 +21,6 @@ struct Regions {
 
     bool used() const { return !sums_.empty(); }
     int count() const { return int(sums_.size()); }
-    int size(int region) const { return sizes_[region]; } ///< its anchors
 
     /// To be called once the fields are set: each region has an anchor.
     void finish(int regions);
@@ -33,8 +32,7 @@ struct Regions {
     size_t memory() const;
 
 private:
-    std::vector<int32_t> sizes_; ///< of the regions
-    std::vector<int32_t> sums_;  ///< anchors that the 1, 2, ... smallest regions have
+    std::vector<int32_t> sums_; ///< anchors that the 1, 2, ... smallest regions have
 };
 
 /// What queries are ranked by where there are regions.
