@@ -333,6 +333,7 @@ class BadInput(CliTest):
                 text=True,
                 env={**os.environ, "VLC_DEVICE": "reference"},
             ) as process:
+                self.assertIn("pace usual", process.stdout.readline())
                 self.assertIn("iteration 0", process.stdout.readline())
                 process.send_signal(number)
                 _, errors = process.communicate(timeout=60)

@@ -216,7 +216,7 @@ class SameFile(CliTest):
             checkpoint,
         ]
         lines = succeed(*resumed, "--verbose", "--out", self.path("b.vlc")).stdout
-        self.assertRegex(lines, r"\Aiteration ([3-9]|1\d):")
+        self.assertRegex(lines, r"\Apace usual: .*\niteration ([3-9]|1\d):")
         self.assertEqual(read(self.path("b.vlc")), read(at("index.vlc")))
         self.assert_fails(resumed + ["--seed", 99, "--out", self.path("b.vlc")], checkpoint)
         write(checkpoint, read(checkpoint)[:-5])

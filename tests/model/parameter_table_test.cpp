@@ -39,12 +39,13 @@ const faiss_vlc::ParameterTable& table() {
     using P = Parameters;
     static const faiss_vlc::ParameterTable all = [] {
         faiss_vlc::ParameterTable entries = faiss_vlc::parameter_table();
-        entries.push_back(parameter("dummy", &P::dummy, file(5, 0), loop(17), "Shows the way")
+        const int next = last_section(entries) + 1;
+        entries.push_back(parameter("dummy", &P::dummy, file(next, 0), loop(17), "Shows the way")
                                   .within(between(0, 1))
                                   .as_option("--dummy", "X", "Training"));
-        entries.push_back(parameter("mood", &P::mood, file(5, 2), kResult, "Of the test")
+        entries.push_back(parameter("mood", &P::mood, file(next, 2), kResult, "Of the test")
                                   .as_option("--mood", "", "Training"));
-        entries.push_back(parameter("note", &P::note, file(5, 1), kNothing, "Of \"people\"")
+        entries.push_back(parameter("note", &P::note, file(next, 1), kNothing, "Of \"people\"")
                                   .as_option("--note", "TEXT", "Training"));
         return entries;
     }();

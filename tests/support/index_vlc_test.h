@@ -13,6 +13,8 @@
 
 #include <faiss_vlc/IndexVLC.h>
 
+#include <faiss_vlc/model/model.h>
+
 #include <tests/support/results.h>
 #include <tests/support/unit_test.h>
 
@@ -63,7 +65,9 @@ inline const IndexVLC& trained(faiss::MetricType metric = faiss::METRIC_L2) {
     if (!index) {
         index = std::make_unique<IndexVLC>(kDim, small(), metric);
         index->train(kCount, base().data());
-        index->refine_k = kCount; // with two tiers: the best few are those of many
+        if (index->model->second) {
+            index->refine_k = kCount; // the best few are those of many
+        }
     }
     return *index;
 }

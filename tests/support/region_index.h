@@ -34,6 +34,7 @@ inline IndexVLC with_regions(const IndexVLC& index, Regions regions, const std::
     auto model = std::make_shared<Model>(*index.model);
     model->set_regions(std::move(regions));
     IndexVLC other(model, index.parameters);
+    other.refine_k = index.refine_k;
     other.add(int64_t(x.size()) / index.d, x.data());
     return other;
 }
