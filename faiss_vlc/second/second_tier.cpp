@@ -74,7 +74,7 @@ int64_t SecondTier::count_for(int64_t k, int64_t n) const {
 }
 
 uint8_t SecondTier::encode_scale(float length) const {
-    const float* const of = scales;
+    const float* const of = scales_;
     const float share = unit > 0 ? length / unit : 0.0f;
     // the first whose square is at least the product with the one below: the nearest by ratio
     int code = int(std::lower_bound(of + 1, of + 256, share) - of);

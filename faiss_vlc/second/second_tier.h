@@ -91,7 +91,7 @@ struct SecondTier {
                 at[1] | uint32_t(at[2]) << 8 | (factor_bytes > 3 ? uint32_t(at[3]) << 16 : 0u);
         return {scale(at[0]), alpha(int(both & 15)), rest(both >> 4)};
     }
-    float scale(uint8_t code) const { return unit * scales[code]; }
+    float scale(uint8_t code) const { return unit * scales_[code]; }
     uint8_t encode_scale(float length) const;
     float alpha(int code) const {
         return low + (high - low) * (float(code) / (inner_product() ? 255.0f : 15.0f));
@@ -127,7 +127,7 @@ struct SecondTier {
 private:
     static constexpr uint32_t kRestBias = uint32_t(127 - 12) << 23;
     static constexpr float kRestZero = 1.0f / 4096; ///< code 0 is 0 exactly
-    const float* scales = scale_steps();            ///< of s, in `unit`
+    const float* scales_ = scale_steps();           ///< of s, in `unit`
     static const float* scale_steps();
 };
 
