@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/model/rank_tables.h>
+
 namespace faiss_vlc {
 
 namespace {
@@ -26,24 +29,37 @@ int64_t local_count(const Shape& shape) {
                     within(kLargest, shape.n / kSampleShare, shape.dp));
 }
 
-/// Squared distances of all rows from one of the first.
-std::vector<int32_t> distances_from(const Sample& sample, int64_t middle, const Ranks& processes) {
+int32_t squared_norm(int dp, const int8_t* row) {
+    int32_t square = 0;
+    for (int k = 0; k < dp; k++) {
+        square += row[k] * row[k];
+    }
+    return square;
+}
+
+/// Squared distances of all rows from `middles` <= kAtOnce of the first, by middle.
+constexpr int kAtOnce = 4;
+std::vector<std::vector<int32_t>> distances_from(const Sample& sample, int64_t first, int middles,
+                                                 const Ranks& processes) {
     const Shape shape = sample.shape8();
     const Share share = own_share(processes);
-    std::vector<int32_t> distance(shape.n, 0);
-    const int8_t* const from = sample.head() + middle * shape.dp;
+    std::vector<std::vector<int32_t>> distance(middles, std::vector<int32_t>(shape.n, 0));
+    const RankTables tables(middles, shape.dp, sample.head() + first * shape.dp);
+    const AnchorTiles tiles = tables.tiles(tables.norm);
     const int64_t here = share.before(shape.n);
 #pragma omp parallel for if (here > 1000)
     for (int64_t i = 0; i < here; i++) {
         const int8_t* const row = &sample.x8[size_t(i) * shape.dp];
-        int32_t square = 0;
-        for (int k = 0; k < shape.dp; k++) {
-            const int32_t off = row[k] - from[k];
-            square += off * off;
+        int32_t score[16];
+        simd().rank.tiles(tiles, row, -2, score);
+        const int32_t square = squared_norm(shape.dp, row);
+        for (int p = 0; p < middles; p++) {
+            distance[p][share.row(i)] = square + score[p];
         }
-        distance[share.row(i)] = square;
     }
-    processes.gather(distance.data(), distance.size() * sizeof(int32_t));
+    for (std::vector<int32_t>& one : distance) {
+        processes.gather(one.data(), one.size() * sizeof(int32_t));
+    }
     return distance;
 }
 
@@ -68,8 +84,12 @@ std::vector<int8_t> local_rows(const Sample& sample, const Ranks& processes) {
     const int64_t wanted = local_count(shape);
     std::vector<bool> marked(shape.n, wanted == shape.n);
     const int64_t middles = std::min<int64_t>(std::max(kMiddles, wanted / kNear), shape.m);
-    for (int64_t p = 0; p < middles && wanted < shape.n && wanted >= middles; p++) {
-        mark_nearest(distances_from(sample, p, processes), wanted / middles, marked);
+    const int64_t met = wanted < shape.n && wanted >= middles ? middles : 0;
+    for (int64_t p = 0; p < met; p += kAtOnce) {
+        const int some = int(std::min<int64_t>(kAtOnce, met - p));
+        for (const std::vector<int32_t>& one : distances_from(sample, p, some, processes)) {
+            mark_nearest(one, wanted / middles, marked);
+        }
     }
     const Share share = own_share(processes);
     std::vector<int8_t> rows(size_t(std::count(marked.begin(), marked.end(), true)) * shape.dp, 0);

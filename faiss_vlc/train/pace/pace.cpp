@@ -48,6 +48,30 @@ private:
     std::vector<int32_t> neighbours_; ///< queries x kTrueNeighbours
 };
 
+/// The kTrueNeighbours rows with the least scores, of equal ones the first.
+class NearestRows {
+public:
+    /// Of so many scores, a multiple of 16; those that pad them come last.
+    explicit NearestRows(size_t count) : minima_(kGroups), found_(count) {}
+
+    void find(const int32_t* scores, int32_t* nearest) {
+        // so many minima of groups are within this bound, and so as many scores are
+        simd().rank.group_minima(int(found_.size()), scores, kGroups, minima_.data());
+        std::nth_element(minima_.begin(), minima_.begin() + (kTrueNeighbours - 1), minima_.end());
+        const int count = simd().rank.select_within(int(found_.size()), scores,
+                                                    minima_[kTrueNeighbours - 1], found_.data());
+        std::partial_sort(found_.begin(), found_.begin() + kTrueNeighbours, found_.begin() + count);
+        for (int i = 0; i < kTrueNeighbours; i++) {
+            nearest[i] = int32_t(uint32_t(found_[i]));
+        }
+    }
+
+private:
+    static constexpr int kGroups = 256;
+    std::vector<int32_t> minima_;
+    std::vector<uint64_t> found_;
+};
+
 PaceTrial::PaceTrial(const Sample& sample) : all_(sample.local8) {
     const Shape whole = sample.shape8();
     const int64_t all = int64_t(all_.size()) / whole.dp;
@@ -77,23 +101,25 @@ bool PaceTrial::tells() const {
 }
 
 void PaceTrial::find_neighbours() {
-    const int dp = local_.shape.dp;
     neighbours_.resize(size_t(queries_) * kTrueNeighbours);
-    const RankTables base(int(rows_), dp, all_.data());
+    const RankTables base(int(rows_), local_.shape.dp, all_.data());
     Rescue rescue;
 #pragma omp parallel
     rescue.run([&] {
-        std::vector<int32_t> scores(base.padded());
-        std::vector<std::pair<int32_t, int32_t>> order(rows_);
+        std::vector<int32_t> scores(base.norm.size() * kManyTogether);
+        NearestRows nearest(base.norm.size());
+        const int8_t* x[kManyTogether];
+        int32_t* own[kManyTogether];
 #pragma omp for schedule(static) nowait
-        for (int64_t q = 0; q < queries_; q++) {
-            simd().rank.tiles(base.tiles(base.norm), query(q), -2, scores.data());
-            for (int64_t i = 0; i < rows_; i++) {
-                order[i] = {scores[i], int32_t(i)};
+        for (int64_t first = 0; first < queries_; first += kManyTogether) {
+            const int some = int(std::min<int64_t>(kManyTogether, queries_ - first));
+            for (int q = 0; q < some; q++) {
+                x[q] = query(first + q);
+                own[q] = &scores[base.norm.size() * q];
             }
-            std::nth_element(order.begin(), order.begin() + kTrueNeighbours - 1, order.end());
-            for (int i = 0; i < kTrueNeighbours; i++) {
-                neighbours_[q * kTrueNeighbours + i] = order[i].second;
+            rank_together(base.tiles(base.norm), some, x, -2, own);
+            for (int q = 0; q < some; q++) {
+                nearest.find(own[q], &neighbours_[size_t(first + q) * kTrueNeighbours]);
             }
         }
     });
