@@ -17,8 +17,10 @@ constexpr float kFar = 1e18f; // a query may be too far away for floats
 
 WordTables::WordTables(const Model& model)
     : model_(model), residual_(model.slots()), rounded_(model.slots()),
-      values_(size_t(model.layout.blocks()) * kWords), ranges_(model.layout.blocks()),
-      tables_(values_.size() * 4), limit_(float(Codebook::limit(model.layout))) {}
+      values_(aligned_scratch<float>(size_t(model.layout.blocks()) * kWords)),
+      ranges_(model.layout.blocks()),
+      tables_(aligned_scratch<uint8_t>(size_t(model.layout.blocks()) * kWords * 4)),
+      limit_(float(Codebook::limit(model.layout))) {}
 
 WordTables::Scale WordTables::scale() const {
     const Layout& layout = model_.layout;
@@ -30,33 +32,14 @@ WordTables::Scale WordTables::scale() const {
     return {range > 0 ? table_room(layout.blocks(), layout.has_few_blocks()) / range : 0.0f, base};
 }
 
-/// Sets residual_; returns its largest component, or the codebook's unit if that is more: a query
-/// may have no residual in the list.
-float WordTables::set_residual(const float* y, const float* base) {
-    float lane[kLanes] = {};
-    const auto visit = [&](int s, int i) {
-        residual_[s] = std::min(kFar, std::max(-kFar, y[s] - base[s]));
-        lane[i] = std::max(lane[i], std::fabs(residual_[s]));
-    };
-    const int n = model_.slots();
-    int s = 0;
-    for (; s + kLanes <= n; s += kLanes) {
-        for (int i = 0; i < kLanes; i++) {
-            visit(s + i, i);
-        }
-    }
-    for (int i = 0; s + i < n; i++) {
-        visit(s + i, i);
-    }
-    return std::max(model_.codebook.unit, *std::max_element(lane, lane + kLanes));
-}
-
 void WordTables::make(const float* y, const float* base, float distance) {
     made_++;
     const Model& model = model_;
     const Layout& layout = model.layout;
     const int n = model.slots();
-    const float largest = set_residual(y, base);
+    // a query may have no residual in the list
+    const float largest =
+            std::max(model.codebook.unit, simd().words.residual(n, y, base, residual_.data()));
     simd().encode.round_scaled(n, residual_.data(), limit_ / largest, rounded_.data());
     const float product = model.codebook.unit * (largest / limit_); // that a unit of dots is worth
     float scale = 0, usual = 0;
@@ -70,10 +53,10 @@ void WordTables::make(const float* y, const float* base, float distance) {
     const int blocks = layout.blocks();
     simd().words.values({blocks, layout.block_slot.data(), model.codebook.words.data()},
                         rounded_.data(), scale > 0 ? model.derived().penalty.data() : nullptr,
-                        share, values_.data(), ranges_.data());
+                        share, values_.get(), ranges_.data());
     const Scale by = this->scale();
     (layout.has_few_blocks() ? simd().words.few_entries : simd().words.entries)(
-            blocks, values_.data(), ranges_.data(), by.step, tables_.data());
+            blocks, values_.get(), ranges_.data(), by.step, tables_.get());
     // by.step is 0 where all words are alike: then the base counts by itself
     const float step = by.step > 0 ? by.step : 1.0f;
     constexpr float kMost = 1 << 30; // twice a sum fits beside it

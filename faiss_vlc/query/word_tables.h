@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <faiss_vlc/kernels/list_scan.h>
-#include <faiss_vlc/lib/aligned.h>
+#include <faiss_vlc/lib/scratch.h>
 #include <faiss_vlc/model/model.h>
 
 namespace faiss_vlc {
@@ -28,7 +28,7 @@ public:
 
     /// How often make() was called: tables that others have made since are gone.
     int64_t made() const { return made_; }
-    const uint8_t* tables() const { return tables_.data(); }
+    const uint8_t* tables() const { return tables_.get(); }
     /// 2 acc - half is twice the sum, in units of dot_scale.
     int32_t half() const { return half_; }
     /// Half of what a unit of the sum is worth in <w, z^>, in lattice units.
@@ -41,14 +41,13 @@ private:
         float base;
     };
     Scale scale() const;
-    float set_residual(const float* y, const float* base);
 
     const Model& model_;
     std::vector<float> residual_; ///< slots
     std::vector<int16_t> rounded_;
-    AlignedVector<float> values_; ///< blocks x 256
+    AlignedScratch<float> values_; ///< blocks x 256
     std::vector<ValueRange> ranges_;
-    AlignedBytes tables_;
+    AlignedScratch<uint8_t> tables_;
     int64_t made_ = 0;
     int32_t half_ = 0;
     float dot_scale_ = 0;

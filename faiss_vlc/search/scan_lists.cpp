@@ -91,7 +91,7 @@ void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
 template <class Hits>
 Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
              int64_t following, Hits& hits) {
-    const size_t code_size = scope.lists.first_size();
+    const size_t batch_bytes = kScanBatch * scope.lists.first_size();
     Scanned scanned;
     Ahead ahead(scope.model, scope.lists, count, lists, following);
     ahead.next(0);
@@ -108,8 +108,9 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             continue;
         }
         scanned += {1, size};
-        const uint8_t* blocks = scope.lists.blocks(j);
+        const uint8_t* codes = scope.lists.blocks(size_t(j)); // of the next ones
         const ListScan& list = query.list(int(j));
+        const ScanCodes scan_some = scan_codes_of(list);
         for (size_t first = 0; first < size;) {
             // a block is scanned whole: how its codes lie depends on how many they are
             const bool is_open = hits.is_open();
@@ -117,11 +118,13 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             const size_t wanted = std::min(many, size - first);
             float estimate[kAtOnce];
             uint64_t close[kAtOnce / kScanBatch];
+            const float bound = hits.bound();
             for (size_t at = 0; at < many; at += kScanBatch) {
-                ahead.fetch(kScanBatch * code_size);
-                close[at / kScanBatch] = scan_codes(list, blocks + (first + at) * code_size,
-                                                    int(std::min<size_t>(kScanBatch, many - at)),
-                                                    hits.bound(), estimate + at);
+                ahead.fetch(batch_bytes);
+                close[at / kScanBatch] =
+                        scan_some(list, codes, int(std::min<size_t>(kScanBatch, many - at)), bound,
+                                  estimate + at);
+                codes += batch_bytes;
             }
             if (is_open) {
                 hits.see(estimate, wanted);
@@ -130,8 +133,11 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
                 close[wanted / kScanBatch] &= (uint64_t(1) << wanted % kScanBatch) - 1;
             }
             for (size_t at = 0; at < wanted; at += kScanBatch) {
-                each_selected(scope, uint32_t(j), first + at, close[at / kScanBatch],
-                              [&](size_t v, Place place) { hits.hit(estimate[at + v], place); });
+                if (close[at / kScanBatch]) {
+                    each_selected(
+                            scope, uint32_t(j), first + at, close[at / kScanBatch],
+                            [&](size_t v, Place place) { hits.hit(estimate[at + v], place); });
+                }
             }
             first += many;
         }
