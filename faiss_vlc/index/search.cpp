@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <optional>
 
 #include <faiss/IndexIVF.h>
 #include <faiss/impl/AuxIndexStructures.h>
@@ -17,6 +18,7 @@
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/kept_group.h>
 #include <faiss_vlc/query/query_group.h>
 #include <faiss_vlc/search/batch.h>
 #include <faiss_vlc/search/finish.h>
@@ -105,8 +107,8 @@ private:
 /// for its queries. make_own() is what a thread keeps its results in: start() may throw, finish()
 /// is reached by all threads, whatever happened.
 template <class MakeOwn, class Prepare, class Answer>
-Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn make_own,
-                Prepare prepare, Answer answer) {
+Work each_group(const std::shared_ptr<const Model>& model, idx_t n, const float* x, int size,
+                MakeOwn make_own, Prepare prepare, Answer answer) {
     Work work;
     Rescue rescue;
     Interruption interruption;
@@ -114,24 +116,25 @@ Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn m
     {
         Work mine;
         auto own = make_own();
-        std::unique_ptr<QueryGroup> group;
+        std::optional<KeptGroup> kept;
         rescue.run([&] {
             own.start();
-            group = std::make_unique<QueryGroup>(model, size);
+            kept.emplace(model, size);
         });
 #pragma omp for schedule(dynamic)
         for (idx_t first = 0; first < n; first += size) {
-            if (!group || interruption.is_wanted()) {
+            if (!kept || interruption.is_wanted()) {
                 continue; // rethrown below
             }
             rescue.run([&] {
                 const double start = milliseconds();
                 const int some = int(std::min<idx_t>(size, n - first));
-                group->set(some, x + first * model.d);
-                prepare(*group, first);
-                group->rotate();
+                QueryGroup& group = **kept;
+                group.set(some, x + first * model->d);
+                prepare(group, first);
+                group.rotate();
                 mine.ranking += milliseconds() - start;
-                mine.scanned += answer(own, *group, first);
+                mine.scanned += answer(own, group, first);
                 const double end = milliseconds();
                 mine.all += end - start;
                 interruption.ask(end);
@@ -240,7 +243,7 @@ Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prep
         }
         return scanned;
     };
-    return each_group(scope.model, batch.n, batch.x, size, make_own, prepare, answer);
+    return each_group(scope.lists.model, batch.n, batch.x, size, make_own, prepare, answer);
 }
 
 /// The same, list by list for groups of `size` queries.
@@ -271,7 +274,7 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
         own.ending->end_all(first, group, own.tops);
         return scanned;
     };
-    return each_group(scope.model, batch.n, batch.x, size, make_own, rank, answer);
+    return each_group(scope.lists.model, batch.n, batch.x, size, make_own, rank, answer);
 }
 
 /// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
@@ -555,7 +558,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
         return scanned;
     };
     const int size = QueryGroup::size_for(n, omp_get_max_threads());
-    const Work work = each_group(*model, n, x, size, make_own, rank, answer);
+    const Work work = each_group(model, n, x, size, make_own, rank, answer);
     count_search(faiss::indexIVF_stats, n, work);
 }
 

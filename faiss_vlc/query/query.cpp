@@ -108,6 +108,8 @@ bool Query::set(const float* x) {
     unit_ = model_.frames[0].quantize(lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
+    tables_ = 0;
+    ahead_ = ahead_end_ = nullptr;
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         set_product_terms();
     }
@@ -199,12 +201,56 @@ float Query::prepare_levels(const float* y, const float* base, int j) {
     return largest;
 }
 
-/// The same of words; scan_.list_distance is set.
+/// The same of words, for inner products.
 float Query::prepare_words(const float* y, const float* base) {
-    words_->make(y, base, scan_.inner_product ? 0 : scan_.list_distance);
+    const WordTables::Residual residual{y, base, 0};
+    words_->make(1, &residual);
+    return take_words();
+}
+
+float Query::take_words() {
     scan_.tables = words_->tables();
     scan_.half = words_->half();
     return words_->dot_scale();
+}
+
+/// Makes the tables of list j and of those that come after it, if it is known which.
+void Query::make_words_of(int j) {
+    WordTables::Residual residuals[WordTables::kAhead];
+    tables_ = 0;
+    const auto add = [&](int list) {
+        made_for_[tables_] = list;
+        made_at_[tables_] = model_.anchor_distance(lattice_.data(), list);
+        residuals[tables_] = {rotated(model_.group[list]),
+                              &model_.derived().anchor_rotated[size_t(list) * slots_],
+                              made_at_[tables_]};
+        tables_++;
+    };
+    add(j);
+    while (ahead_ < ahead_end_ && *ahead_++ != j) {
+    }
+    for (; ahead_ < ahead_end_ && tables_ < WordTables::kAhead; ahead_++) {
+        if (*ahead_ >= 0) {
+            add(int(*ahead_));
+        }
+    }
+    words_->make(tables_, residuals);
+    words_made_ = words_->made();
+}
+
+/// The same of words, for squared distances; sets scan_.list_distance, too.
+float Query::prepare_words_of(int j) {
+    int table = words_->made() == words_made_ ? 0 : tables_;
+    while (table < tables_ && made_for_[table] != j) {
+        table++;
+    }
+    if (table == tables_) {
+        make_words_of(j);
+        table = 0;
+    }
+    words_->use(table);
+    scan_.list_distance = made_at_[table];
+    return take_words();
 }
 
 /// What squared distances take besides the query's side; scan_.list_distance is set.
@@ -235,13 +281,10 @@ const ListScan& Query::any_list(int j) {
     const float length = model.estimator.length_unit(spread);
     const int frame = model.group[j];
     const float unit = words_ ? 1.0f : 0.5f / 127.0f; // in this order, as devices do
-    const auto prepare = [&](const float* base) {
-        return words_ ? prepare_words(rotated(frame), base)
-                      : prepare_levels(rotated(frame), base, j);
-    };
     if (scan_.inner_product) {
         if (frame != frame_ || (words_ && words_->made() != words_made_)) {
-            dot_scale_ = prepare(zero_.data());
+            dot_scale_ = words_ ? prepare_words(rotated(frame), zero_.data())
+                                : prepare_levels(rotated(frame), zero_.data(), j);
             frame_ = frame;
             words_made_ = words_ ? words_->made() : -1;
         }
@@ -254,10 +297,13 @@ const ListScan& Query::any_list(int j) {
                         scan_.add, scan_.mul);
         return scan_;
     }
+    if (words_) {
+        set_terms(length, prepare_words_of(j) * scale * unit);
+        return scan_;
+    }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
-    const float dot_scale =
-            prepare(&model.derived().anchor_rotated[size_t(j) * model.slots()]) * scale * unit;
-    set_terms(length, dot_scale);
+    const float* base = &model.derived().anchor_rotated[size_t(j) * slots_];
+    set_terms(length, prepare_levels(rotated(frame), base, j) * scale * unit);
     return scan_;
 }
 

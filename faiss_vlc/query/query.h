@@ -85,6 +85,13 @@ public:
     void prefetch(int j) const;
     static void prefetch(const Model& model, int j);
 
+    /// Says that these lists will be asked for next, one after the other: of words some of their
+    /// tables are made together.
+    void look_ahead(size_t count, const int64_t* lists) {
+        ahead_ = lists;
+        ahead_end_ = words_ && !scan_.inner_product ? lists + count : lists;
+    }
+
     /// Prepares a scan of list j, see list_scan.h. Valid until the next call, or that of a query
     /// which shares the tables of words.
     const ListScan& list(int j) { return is_usual_ ? level_list(j) : any_list(j); }
@@ -133,8 +140,13 @@ private:
     int frame_ = -1;                     ///< that the query's side is prepared for, inner products
     std::unique_ptr<LevelQuery> levels_; ///< null: codes of words
     std::unique_ptr<WordTables> own_words_;
-    WordTables* words_;       ///< null: codes of levels
-    int64_t words_made_ = -1; ///< for this query, as WordTables::made() counts, inner products
+    WordTables* words_;              ///< null: codes of levels
+    int64_t words_made_ = -1;        ///< for this query, as WordTables::made() counts
+    const int64_t* ahead_ = nullptr; ///< lists that will be asked for, see look_ahead()
+    const int64_t* ahead_end_ = nullptr;
+    int tables_ = 0; ///< that words_made_ made, of the lists in made_for_
+    int made_for_[WordTables::kAhead] = {};
+    float made_at_[WordTables::kAhead] = {}; ///< and these lists' distances
     ListScan scan_{};
 
     bool set_lattice(const float* x);
@@ -154,6 +166,9 @@ private:
     void take_planes();
     float prepare_levels(const float* y, const float* base, int j);
     float prepare_words(const float* y, const float* base);
+    float prepare_words_of(int j);
+    float take_words();
+    void make_words_of(int j);
 };
 
 } // namespace faiss_vlc

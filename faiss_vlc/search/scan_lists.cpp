@@ -95,6 +95,9 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
     Scanned scanned;
     Ahead ahead(scope.model, scope.lists, count, lists, following);
     ahead.next(0);
+    if (!scope.max_codes) { // or some might not be looked into
+        query.look_ahead(count, lists);
+    }
     for (size_t l = 0; l < count && (l == 0 || !hits.is_done(scanned.vectors)); l++) {
         const int64_t j = lists[l];
         const size_t in_list = j < 0 ? 0 : scope.lists.VLCInvertedLists::list_size(size_t(j));
@@ -142,6 +145,7 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             first += many;
         }
     }
+    query.look_ahead(0, nullptr);
     return scanned;
 }
 

@@ -149,16 +149,21 @@ void TopK::tighten(const float* estimates, size_t n) {
             return; // overflowed
         }
     }
-    // without a branch that depends on the values: the least that has k within it
-    float bound = std::numeric_limits<float>::max();
-    for (size_t i = 0; i < kMinima; i++) {
+    // halves what lies between the least and the largest: that is near enough
+    constexpr int kRounds = 8;
+    float lower = *std::min_element(least, least + kMinima);
+    float upper = *std::max_element(least, least + kMinima);
+    for (int r = 0; r < kRounds; r++) {
+        const float middle = 0.5f * lower + 0.5f * upper;
         int32_t within = 0;
-        for (size_t j = 0; j < kMinima; j++) {
-            within += int32_t(least[j] <= least[i]);
+        for (size_t i = 0; i < kMinima; i++) {
+            within += int32_t(least[i] <= middle);
         }
-        bound = within >= int32_t(k_) ? std::min(bound, least[i]) : bound;
+        const bool enough = within >= int32_t(k_);
+        upper = enough ? middle : upper;
+        lower = enough ? lower : middle;
     }
-    bound_ = bound;
+    bound_ = upper;
 }
 
 const std::vector<TopK::Entry>& TopK::sorted() {

@@ -144,6 +144,9 @@ TEST(RotateTogether, MatchesOneByOne) {
                     out[v] = sums[v].data();
                 }
                 level->rotate.together(tiles, pairs, x, rows.data(), out);
+                std::vector<int32_t> alone(tiles * 16);
+                level->rotate.tiles(tiles, pairs, x[1], rows.data(), alone.data());
+                EXPECT_EQ(alone, sums[1]) << level->name << " " << tiles << " " << pairs;
                 for (int v = 0; v < kTogether; v++) {
                     for (int t = 0; t < tiles; t++) {
                         int32_t expected[16];

@@ -34,9 +34,10 @@ static inline Factors load_factors(const uint8_t* from) {
     const __m256i bits = _mm256_add_epi32(_mm256_slli_epi32(_mm256_srli_epi32(word, 5), 16),
                                           _mm256_set1_epi32(int(kLengthBias)));
     // look-ups take the lowest 3 bits of an index, and blends the sign
+    __m256i bit3 = _mm256_slli_epi32(word, 28), bit4 = _mm256_slli_epi32(word, 27);
+    asm("" : "+x"(bit3), "+x"(bit4)); // compilers compare with 0 what they know to be an integer
     return {_mm256_sub_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kLengthZero)), word,
-            _mm256_castsi256_ps(_mm256_slli_epi32(word, 28)),
-            _mm256_castsi256_ps(_mm256_slli_epi32(word, 27))};
+            _mm256_castsi256_ps(bit3), _mm256_castsi256_ps(bit4)};
 }
 
 /// A table of 32 floats looked up by 8 gammas.

@@ -430,18 +430,22 @@ inline __attribute__((always_inline)) Within<Q> scan_some(const Job<Q>& job, int
     }
     const Rows<B> rows{blocks + int64_t(layout.code_bytes) * kBlock, code_size * kBlock,
                        blocks + (B - 1) * code_size * kBlock + int64_t(layout.code_bytes) * last};
+    const uint8_t* from = rows.template half<kFactorBytes>(0);
 #pragma GCC unroll 1 // constants would be made anew each time
-    for (int h = 0; h < 2 * B; h++) {
-        const avx2::Factors factors = avx2::load_factors(rows.template half<kFactorBytes>(h));
-        for (int q = 0; q < Q; q++) {
-            __m256 dot2 = _mm256_cvtepi32_ps(sums.total[h][q * P]);
-            if constexpr (P == 2) {
-                dot2 = avx2::add_fine(dot2, _mm256_cvtepi32_ps(sums.total[h][q * P + 1]));
+    for (int b = 0; b < B; b++) {
+        for (int h = 2 * b; h < 2 * b + 2; h++) {
+            const avx2::Factors factors = avx2::load_factors(from + h % 2 * 16);
+            for (int q = 0; q < Q; q++) {
+                __m256 dot2 = _mm256_cvtepi32_ps(sums.total[h][q * P]);
+                if constexpr (P == 2) {
+                    dot2 = avx2::add_fine(dot2, _mm256_cvtepi32_ps(sums.total[h][q * P + 1]));
+                }
+                const uint64_t some =
+                        avx2::put_estimates(*job.lists[q], shared[q], factors, dot2, to[q] + h * 8);
+                within.of[q] |= some << (8 * h);
             }
-            const uint64_t some =
-                    avx2::put_estimates(*job.lists[q], shared[q], factors, dot2, to[q] + h * 8);
-            within.of[q] |= some << (8 * h);
         }
+        from = b + 2 < B ? from + rows.stride : rows.last;
     }
     for (int q = 0; q < Q; q++) {
         within.of[q] &= ~uint64_t(0) >> (64 - 16 * (B - 1) - last);
