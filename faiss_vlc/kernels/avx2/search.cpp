@@ -504,11 +504,23 @@ uint64_t scan_blocks_fine(const ListScan& list, const uint8_t* blocks, int count
 
 void scan_blocks_together(const ListScan* const* lists, const uint8_t* blocks, int count,
                           const float* bounds, float* const* distances, uint64_t* within) {
+    constexpr int kMost = 2 * kBlock; // registers hold no more sums
+    static_assert(kScanBatch == 2 * kMost);
     const Job<2> job{
             {lists[0], lists[1]}, blocks, {bounds[0], bounds[1]}, {distances[0], distances[1]}};
-    const Within<2> found = scan_for<2, 2, 1>(job, count);
-    within[0] = found.of[0];
-    within[1] = found.of[1];
+    const auto rest = [&](int at) {
+        const int left = count - at, last = (left - 1) % kBlock + 1;
+        return scan_last<2, 2, 1>(job, at, left > kBlock ? 2 : 1, last);
+    };
+    if (count <= kMost) {
+        const Within<2> found = rest(0);
+        within[0] = found.of[0];
+        within[1] = found.of[1];
+        return;
+    }
+    const Within<2> low = scan_whole<2, 2, 1>(job, 0), high = rest(kMost);
+    within[0] = low.of[0] | high.of[0] << kMost;
+    within[1] = low.of[1] | high.of[1] << kMost;
 }
 
 void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* add, float* mul) {
