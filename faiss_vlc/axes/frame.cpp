@@ -198,7 +198,7 @@ void Frame::copy_own(const int16_t* q, float unit, float* y) const {
 void Frame::add_low(const int16_t* low, int tile, float* sums) const {
     const int pairs = (d + 1) / 2;
     int32_t low_sums[16];
-    simd().rotate.tile(pairs, low, &(*packed_)[size_t(tile) * pairs * 32], low_sums);
+    simd().rotate.tiles(1, pairs, low, &(*packed_)[size_t(tile) * pairs * 32], low_sums);
     for (int i = 0; i < 16; i++) {
         sums[i] += float(low_sums[i]) * kLow;
     }
@@ -209,12 +209,13 @@ void Frame::rotate(const int16_t* q, float unit, float* y) const {
         copy_own(q, unit, y);
         return;
     }
-    const int pairs = (d + 1) / 2;
-    const auto rotate_tile = simd().rotate.tile;
-    for (int t = 0; t < slots() / 16; t++) {
-        int32_t sums[16];
-        rotate_tile(pairs, q, &(*packed_)[size_t(t) * pairs * 32], sums);
+    const int pairs = (d + 1) / 2, tiles = slots() / 16;
+    // y takes the sums first, then what they are worth: both have 4 bytes
+    simd().rotate.tiles(tiles, pairs, q, packed_->data(), reinterpret_cast<int32_t*>(y));
+    for (int t = 0; t < tiles; t++) {
         float* to = y + size_t(t) * 16;
+        int32_t sums[16];
+        std::memcpy(sums, to, sizeof(sums));
         std::copy(sums, sums + 16, to);
         if (fine) {
             add_low(q + 2 * size_t(pairs), t, to);

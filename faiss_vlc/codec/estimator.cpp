@@ -106,14 +106,6 @@ Estimator::Steps Estimator::steps(bool inner_product) const {
     return steps;
 }
 
-Estimator::Scales Estimator::scales(bool inner_product, float list_distance, float query_norm,
-                                    float length, float dot_scale) const {
-    const float penalty = inner_product ? product_penalty(query_norm)
-                                        : c * std::min(list_distance, most_distance) /
-                                                  (energy > 0 ? energy : 1.0f);
-    return {length * length, penalty, (inner_product ? 1.0f : 2.0f) * dot_scale};
-}
-
 void Estimator::tables(const Steps& steps, float list_distance, float query_norm, float spread,
                        float dot_scale, float* add, float* mul) const {
     const Scales by =

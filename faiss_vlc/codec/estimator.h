@@ -130,7 +130,12 @@ struct Estimator {
     };
     /// length: length_unit(); the others as tables() takes them.
     Scales scales(bool inner_product, float list_distance, float query_norm, float length,
-                  float dot_scale) const;
+                  float dot_scale) const {
+        const float penalty = inner_product ? product_penalty(query_norm)
+                                            : c * std::min(list_distance, most_distance) /
+                                                      (energy > 0 ? energy : 1.0f);
+        return {length * length, penalty, (inner_product ? 1.0f : 2.0f) * dot_scale};
+    }
 
     /// The tables of one list: distance = D + l (l add[gamma] - mul[gamma] dot2), where dot2 is
     /// the integer sum of list_scan.h and dot_scale turns it into <q - a, r^> / l.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <optional>
 
 #include <faiss/IndexIVF.h>
 #include <faiss/impl/AuxIndexStructures.h>
@@ -17,6 +18,7 @@
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/parallel.h>
 #include <faiss_vlc/model/model.h>
+#include <faiss_vlc/query/kept_group.h>
 #include <faiss_vlc/query/query_group.h>
 #include <faiss_vlc/search/batch.h>
 #include <faiss_vlc/search/finish.h>
@@ -76,12 +78,13 @@ void count_search(faiss::IndexIVFStats& stats, int64_t n, const Work& work) {
     stats.search_time += work.all;
 }
 
-/// Asks now and then whether the user wants a search to end; only the thread that called it may.
+/// Asks now and then whether the user wants a search to end; ask() is for the thread that called
+/// it.
 class Interruption {
 public:
     bool is_wanted() const { return __atomic_load_n(&wanted_, __ATOMIC_RELAXED); }
     void ask(double now) {
-        if (omp_get_thread_num() == 0 && now > next_) {
+        if (now > next_) {
             next_ = now + kPeriod;
             if (faiss::InterruptCallback::is_interrupted()) {
                 __atomic_store_n(&wanted_, true, __ATOMIC_RELAXED);
@@ -103,43 +106,60 @@ private:
 /// Takes n queries in groups of `size`, by all threads: prepare(group, first) ranks those of a
 /// group or gives it the lists of the queries from `first` on, and answer(own, group, first) looks
 /// for its queries. make_own() is what a thread keeps its results in: start() may throw, finish()
-/// is reached by all threads, whatever happened.
+/// is reached by all threads, whatever happened; meets() tells whether they wait there for each
+/// other.
 template <class MakeOwn, class Prepare, class Answer>
-Work each_group(const Model& model, idx_t n, const float* x, int size, MakeOwn make_own,
-                Prepare prepare, Answer answer) {
+Work each_group(const std::shared_ptr<const Model>& model, idx_t n, const float* x, int size,
+                MakeOwn make_own, Prepare prepare, Answer answer) {
     Work work;
     Rescue rescue;
     Interruption interruption;
-#pragma omp parallel if (n > 1)
-    {
+    const auto take = [&](bool is_caller, auto each_first) {
         Work mine;
         auto own = make_own();
-        std::unique_ptr<QueryGroup> group;
+        std::optional<KeptGroup> kept;
         rescue.run([&] {
             own.start();
-            group = std::make_unique<QueryGroup>(model, size);
+            kept.emplace(model, size);
         });
-#pragma omp for schedule(dynamic)
-        for (idx_t first = 0; first < n; first += size) {
-            if (!group || interruption.is_wanted()) {
-                continue; // rethrown below
+        each_first([&](idx_t first) {
+            if (!kept || interruption.is_wanted()) {
+                return; // rethrown below
             }
             rescue.run([&] {
                 const double start = milliseconds();
                 const int some = int(std::min<idx_t>(size, n - first));
-                group->set(some, x + first * model.d);
-                prepare(*group, first);
-                group->rotate();
+                QueryGroup& group = **kept;
+                group.set(some, x + first * model->d);
+                prepare(group, first);
+                group.rotate();
                 mine.ranking += milliseconds() - start;
-                mine.scanned += answer(own, *group, first);
+                mine.scanned += answer(own, group, first);
                 const double end = milliseconds();
                 mine.all += end - start;
-                interruption.ask(end);
+                if (is_caller) {
+                    interruption.ask(end);
+                }
             });
-        }
+        });
         own.finish();
 #pragma omp critical(faiss_vlc_add_work)
         work.add(mine);
+    };
+    if (n <= size && !decltype(make_own())::meets()) { // OpenMP calls the kernel at each barrier
+        take(true, [&](auto one) {
+            if (n > 0) {
+                one(0);
+            }
+        });
+    } else {
+#pragma omp parallel if (n > 1)
+        take(omp_get_thread_num() == 0, [&](auto one) {
+#pragma omp for schedule(dynamic)
+            for (idx_t first = 0; first < n; first += size) {
+                one(first);
+            }
+        });
     }
     rescue.rethrow();
     interruption.rethrow();
@@ -214,10 +234,12 @@ Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prep
         std::unique_ptr<Ending> ending;
         void start() {
             ending = std::make_unique<Ending>(scope, results, k);
-            tops.assign(ending->may_wait() ? size_t(size) : 1,
-                        TopK(scope.scanned_k(size_t(k)), &scope.lists));
+            for (int q = 0; q < (ending->may_wait() ? size : 1); q++) {
+                tops.emplace_back(scope.scanned_k(size_t(k)), &scope.lists);
+            }
         }
         void finish() {}
+        static constexpr bool meets() { return false; }
     };
     const Finish finish(scope.model, batch);
     const int size = QueryGroup::size_for(batch.n, omp_get_max_threads());
@@ -240,7 +262,7 @@ Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prep
         }
         return scanned;
     };
-    return each_group(scope.model, batch.n, batch.x, size, make_own, prepare, answer);
+    return each_group(scope.lists.model, batch.n, batch.x, size, make_own, prepare, answer);
 }
 
 /// The same, list by list for groups of `size` queries.
@@ -259,6 +281,7 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
             ending = std::make_unique<Ending>(scope, results, k);
         }
         void finish() {}
+        static constexpr bool meets() { return false; }
     };
     const Finish finish(scope.model, batch);
     const auto make_own = [&] { return Own{scope, finish, batch.k, size, {}, {}, nullptr}; };
@@ -271,7 +294,7 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
         own.ending->end_all(first, group, own.tops);
         return scanned;
     };
-    return each_group(scope.model, batch.n, batch.x, size, make_own, rank, answer);
+    return each_group(scope.lists.model, batch.n, batch.x, size, make_own, rank, answer);
 }
 
 /// Whether a lone query is worth all threads: a few hundred microseconds of scanning.
@@ -527,6 +550,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
             }
         }
         void finish() { part.finalize(); } // gathers all threads' parts: each has to come here
+        static constexpr bool meets() { return true; }
     };
     const auto make_own = [&] {
         return Own{scope, radius, faiss::RangeSearchPartialResult(result), nullptr};
@@ -555,7 +579,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
         return scanned;
     };
     const int size = QueryGroup::size_for(n, omp_get_max_threads());
-    const Work work = each_group(*model, n, x, size, make_own, rank, answer);
+    const Work work = each_group(model, n, x, size, make_own, rank, answer);
     count_search(faiss::indexIVF_stats, n, work);
 }
 

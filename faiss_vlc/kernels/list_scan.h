@@ -49,6 +49,26 @@ struct ListScan {
     const uint8_t* tables;
 };
 
+/// A query and a list of levels with an anchor of int8, which ListTerms are made of.
+struct ListSide {
+    int dp;             ///< components of query and anchor, a multiple of 16
+    const float* query; ///< in lattice coordinates
+    const int8_t* anchor;
+    int slots;            ///< of what follows, a multiple of 16
+    const float* rotated; ///< the query in the list's frame
+    const float* base;    ///< the anchor in it
+    const float* step;
+    const int16_t* levels; ///< 2^b - 1
+    float* weighted;       ///< out: w, see above
+    int8_t* plane;         ///< out: q8
+};
+
+struct ListTerms {
+    float list_distance; ///< D
+    float largest;       ///< max|w|
+    int32_t half;
+};
+
 /// What a codebook's words are multiplied by, see Codebook.
 struct WordsView {
     int blocks;

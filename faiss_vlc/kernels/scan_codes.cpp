@@ -89,13 +89,11 @@ void rank_together(const AnchorTiles& anchors, int count, const int8_t* const* x
     }
 }
 
-uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
-                    float* distance) {
+ScanCodes scan_codes_of(const ListScan& list) {
     if (list.layout->has_words()) {
-        return scan_words(list, blocks, count, bound, distance);
+        return scan_words;
     }
-    const auto scan = list.fine ? simd().scan.blocks_fine : simd().scan.blocks;
-    return scan(list, blocks, count, bound, distance);
+    return list.fine ? simd().scan.blocks_fine : simd().scan.blocks;
 }
 
 } // namespace faiss_vlc

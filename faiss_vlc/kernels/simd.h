@@ -8,6 +8,8 @@ namespace faiss_vlc {
 
 struct LevelChunk;
 struct ListScan;
+struct ListSide;
+struct ListTerms;
 struct WordsView;
 struct ValueRange;
 
@@ -85,10 +87,11 @@ struct Simd {
 
     /// Products with the axes of a frame.
     struct Rotate {
-        /// sums[i] = sum over pairs p of rows[p][i][0] * x[2p] + rows[p][i][1] * x[2p + 1], i < 16.
-        void (*tile)(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums);
+        /// sums[i] = sum over pairs p of rows[p][i][0] * x[2p] + rows[p][i][1] * x[2p + 1], i < 16,
+        /// of each tile of 16 rows.
+        void (*tiles)(int tiles, int pairs, const int16_t* x, const int8_t* rows, int32_t* sums);
 
-        /// The same of several tiles for kTogether vectors at once; sums[v] gets 16 per tile.
+        /// The same for kTogether vectors at once; sums[v] gets 16 per tile.
         void (*together)(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
                          int32_t* const* sums);
     };
@@ -106,11 +109,14 @@ struct Simd {
         /// sum_i q8_i most_i over n components (a multiple of 16), of which most are 0 to 255.
         int32_t (*half)(int n, const int8_t* q8, const int16_t* most);
 
+        /// The three above at once.
+        ListTerms (*list_terms)(const ListSide& side);
+
         /// Estimator::tables of these scales.
         void (*tables)(const Estimator::Steps& steps, const Estimator::Scales& by, float* add,
                        float* mul);
 
-        /// Distances (float, room for count rounded up to 16) of count <= kScanBatch vectors of a
+        /// Distances (float, room for count rounded up to 16) of 1 to kScanBatch vectors of a
         /// list from the start of a block on, see list_scan.h: only the last block may be one of
         /// less than 16. Returns a bit for each that is <= bound.
         uint64_t (*blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
@@ -135,6 +141,10 @@ struct Simd {
     /// Block codes: products with the words of a codebook, tables of them, and sums of what codes
     /// stand for.
     struct Words {
+        /// out_i = y_i - base_i over n components (a multiple of 16), within +-1e18. Returns the
+        /// largest magnitude.
+        float (*residual)(int n, const float* y, const float* base, float* out);
+
         /// dots[256 b + w] = <x, word w> over the slots of block b, exact.
         void (*products)(const WordsView& book, const int16_t* x, int32_t* dots);
 
@@ -223,8 +233,14 @@ struct Simd {
 
 /// Scan::blocks or blocks_fine for a layout of levels, or the same for words, whichever the list's
 /// is.
-uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
-                    float* distance);
+using ScanCodes = uint64_t (*)(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                               float* distance);
+ScanCodes scan_codes_of(const ListScan& list);
+/// And scans by it.
+inline uint64_t scan_codes(const ListScan& list, const uint8_t* blocks, int count, float bound,
+                           float* distance) {
+    return scan_codes_of(list)(list, blocks, count, bound, distance);
+}
 
 /// Rank::tiles for any number of vectors, by whichever loop is the fastest: blocks of tiles that
 /// stay in the near caches are scored for all of them.

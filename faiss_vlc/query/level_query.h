@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/model.h>
 
 namespace faiss_vlc {
@@ -21,6 +22,21 @@ public:
     /// Rounds the residual y - base in list j's frame (float slots each). Returns the largest
     /// weighted component, of which 127 of the plane's units are made.
     float round(const float* y, const float* base, int j);
+    /// The same with list j's anchor, of int8, for the base. q is the query in lattice coordinates
+    /// (float dp); its distance to the anchor is found besides.
+    ListTerms round_at_anchor(const float* q, const float* y, int j) {
+        side_.query = q;
+        side_.anchor = anchors_ + int64_t(j) * side_.dp;
+        side_.rotated = y;
+        side_.base = bases_ + int64_t(j) * side_.slots;
+        side_.step = steps_ + int64_t(group_[j]) * side_.slots;
+        const ListTerms terms = list_terms_(side_);
+        half_ = terms.half;
+        if (may_be_fine_) {
+            set_fine(terms.largest);
+        }
+        return terms;
+    }
 
     const int8_t* plane() const { return plane_.data(); }
     const int8_t* fine() const { return has_fine_ ? fine_.data() : nullptr; }
@@ -34,12 +50,20 @@ public:
 
 private:
     const Model& model_;
+    ListTerms (*list_terms_)(const ListSide& side);
+    ListSide side_{};
+    const int8_t* anchors_; ///< the model's, as what follows
+    const float* bases_;
+    const float* steps_;
+    const uint8_t* group_;
+    bool may_be_fine_;
     std::vector<float> weighted_;
     std::vector<int8_t> plane_, fine_;
     int32_t half_ = 0, fine_half_ = 0;
     bool has_fine_ = false;
 
     int32_t half_of(const int8_t* plane) const;
+    void set_fine(float largest);
     void round_fine(float largest);
 };
 

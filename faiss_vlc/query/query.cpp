@@ -4,27 +4,33 @@
 #include <cmath>
 #include <limits>
 
-#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/numeric.h>
 
 namespace faiss_vlc {
 
 namespace {
 
-void prefetch_bytes(const void* from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += 64) {
-        __builtin_prefetch(static_cast<const char*>(from) + at);
+/// Up to 64 bytes more do no harm.
+inline void prefetch_bytes(const void* from, size_t bytes) {
+    const char* at = static_cast<const char*>(from);
+    const char* const end = at + bytes;
+    for (; at < end; at += 128) {
+        __builtin_prefetch(at);
+        __builtin_prefetch(at + 64);
     }
 }
 
 } // namespace
 
 Query::Query(const Model& model, AnchorRanking* ranking, WordTables* words)
-    : model_(model), in_metric_(model),
+    : model_(model), in_metric_(model), kernels_(simd().scan), slots_(model.slots()),
       steps_(model.estimator.steps(model.metric == faiss::METRIC_INNER_PRODUCT)),
+      root_energy_(std::sqrt(model.estimator.energy)),
+      is_usual_(model.metric == faiss::METRIC_L2 && !model.layout.has_words() &&
+                model.derived().anchor_lattice.empty()),
       lattice_(model.dp()), scaled_(model.frames[0].scaled_size()),
       rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
-      zero_(model.slots()), rounded_(model.dp()),
+      zero_(std::max(model.slots(), model.dp())), rounded_(model.dp()),
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
       ranking_(ranking ? *ranking : *own_ranking_), words_(words) {
     scan_.layout = &model.layout;
@@ -82,10 +88,8 @@ void Query::round_to_ranks() {
         rounded_.off.round(model_.d, lattice_.data(), rounded_.x.data(), rounded_.low.data());
         return;
     }
-    for (int k = 0; k < model_.d; k++) {
-        const float v = std::min(127.0f, std::max(-127.0f, lattice_[k] * rank_scale_));
-        rounded_.x[k] = int8_t(round_even(v));
-    }
+    simd().encode.quantize_row(model_.d, lattice_.data(), zero_.data(), rank_scale_,
+                               rounded_.x.data());
     if (!model_.derived().ranks.reach.empty()) {
         int32_t square = 0;
         for (int k = 0; k < model_.d; k++) {
@@ -104,6 +108,8 @@ bool Query::set(const float* x) {
     unit_ = model_.frames[0].quantize(lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
     frame_ = -1;
+    tables_ = 0;
+    ahead_ = ahead_end_ = nullptr;
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {
         set_product_terms();
     }
@@ -163,59 +169,122 @@ void Query::rotate_together(int count, Query* const* queries, int frame) {
     model.frames[frame].rotate_together(count, x, unit, y);
 }
 
-const float* Query::rotated(int frame) {
-    float* y = rotation(frame);
-    if (rotation_[frame] != Rotation::done) {
-        model_.frames[frame].rotate(scaled_.data(), unit_, y);
-        rotation_[frame] = Rotation::done;
-    }
-    return y;
+void Query::rotate(int frame) {
+    model_.frames[frame].rotate(scaled_.data(), unit_, rotation(frame));
+    rotation_[frame] = Rotation::done;
 }
 
 void Query::prefetch(const Model& model, int j) {
-    prefetch_bytes(&model.anchors8[size_t(j) * model.dp()], size_t(model.dp()));
-    prefetch_bytes(&model.derived().anchor_rotated[size_t(j) * model.slots()],
-                   model.slots() * sizeof(float));
+    const size_t dp = size_t(model.dp()), slots = size_t(model.slots());
+    prefetch_bytes(model.anchors8.data() + size_t(j) * dp, dp);
+    prefetch_bytes(model.derived().anchor_rotated.data() + size_t(j) * slots,
+                   slots * sizeof(float));
 }
 
 void Query::prefetch(int j) const {
-    prefetch_bytes(rotation(model_.group[j]), model_.slots() * sizeof(float));
+    prefetch_bytes(rotation(model_.group[j]), slots_ * sizeof(float));
     prefetch_bytes(lattice_.data(), lattice_.size() * sizeof(float));
+}
+
+inline void Query::take_planes() {
+    scan_.query = reinterpret_cast<const uint32_t*>(levels_->plane());
+    scan_.fine = reinterpret_cast<const uint32_t*>(levels_->fine());
+    scan_.half = levels_->half();
+    scan_.fine_half = levels_->fine_half();
 }
 
 /// The query's side of codes of levels in list j. Returns what, times list()'s unit, makes
 /// dot2 of <q - a, r^> / l in a list of scale 1.
 float Query::prepare_levels(const float* y, const float* base, int j) {
     const float largest = levels_->round(y, base, j);
-    scan_.query = reinterpret_cast<const uint32_t*>(levels_->plane());
-    scan_.fine = reinterpret_cast<const uint32_t*>(levels_->fine());
-    scan_.half = levels_->half();
-    scan_.fine_half = levels_->fine_half();
+    take_planes();
     return largest;
 }
 
-/// The same of words; scan_.list_distance is set.
+/// The same of words, for inner products.
 float Query::prepare_words(const float* y, const float* base) {
-    words_->make(y, base, scan_.inner_product ? 0 : scan_.list_distance);
+    const WordTables::Residual residual{y, base, 0};
+    words_->make(1, &residual);
+    return take_words();
+}
+
+float Query::take_words() {
     scan_.tables = words_->tables();
     scan_.half = words_->half();
     return words_->dot_scale();
 }
 
-const ListScan& Query::list(int j) {
+/// Makes the tables of list j and of those that come after it, if it is known which.
+void Query::make_words_of(int j) {
+    WordTables::Residual residuals[WordTables::kAhead];
+    tables_ = 0;
+    const auto add = [&](int list) {
+        made_for_[tables_] = list;
+        made_at_[tables_] = model_.anchor_distance(lattice_.data(), list);
+        residuals[tables_] = {rotated(model_.group[list]),
+                              &model_.derived().anchor_rotated[size_t(list) * slots_],
+                              made_at_[tables_]};
+        tables_++;
+    };
+    add(j);
+    while (ahead_ < ahead_end_ && *ahead_++ != j) {
+    }
+    for (; ahead_ < ahead_end_ && tables_ < WordTables::kAhead; ahead_++) {
+        if (*ahead_ >= 0) {
+            add(int(*ahead_));
+        }
+    }
+    words_->make(tables_, residuals);
+    words_made_ = words_->made();
+}
+
+/// The same of words, for squared distances; sets scan_.list_distance, too.
+float Query::prepare_words_of(int j) {
+    int table = words_->made() == words_made_ ? 0 : tables_;
+    while (table < tables_ && made_for_[table] != j) {
+        table++;
+    }
+    if (table == tables_) {
+        make_words_of(j);
+        table = 0;
+    }
+    words_->use(table);
+    scan_.list_distance = made_at_[table];
+    return take_words();
+}
+
+/// What squared distances take besides the query's side; scan_.list_distance is set.
+inline void Query::set_terms(float length, float dot_scale) {
+    scan_.reach = std::sqrt(scan_.list_distance);
+    scan_.length_unit = length;
+    scan_.far_add = length * length;
+    scan_.far_mul = 2.0f * dot_scale;
+    kernels_.tables(steps_,
+                    model_.estimator.scales(false, scan_.list_distance, 0, length, dot_scale),
+                    scan_.add, scan_.mul);
+}
+
+/// list() of the usual kind: these are the floats that any_list() would compute.
+const ListScan& Query::level_list(int j) {
+    const float scale = Estimator::list_scale(model_.spread[j]);
+    const ListTerms terms = levels_->round_at_anchor(lattice_.data(), rotated(model_.group[j]), j);
+    take_planes();
+    scan_.list_distance = terms.list_distance;
+    set_terms(root_energy_ * scale, terms.largest * scale * (0.5f / 127.0f));
+    return scan_;
+}
+
+const ListScan& Query::any_list(int j) {
     const Model& model = model_;
     const float spread = model.spread[j];
     const float scale = model.layout.factor_bytes > 0 ? Estimator::list_scale(spread) : 1.0f;
     const float length = model.estimator.length_unit(spread);
     const int frame = model.group[j];
     const float unit = words_ ? 1.0f : 0.5f / 127.0f; // in this order, as devices do
-    const auto prepare = [&](const float* base) {
-        return words_ ? prepare_words(rotated(frame), base)
-                      : prepare_levels(rotated(frame), base, j);
-    };
     if (scan_.inner_product) {
         if (frame != frame_ || (words_ && words_->made() != words_made_)) {
-            dot_scale_ = prepare(zero_.data());
+            dot_scale_ = words_ ? prepare_words(rotated(frame), zero_.data())
+                                : prepare_levels(rotated(frame), zero_.data(), j);
             frame_ = frame;
             words_made_ = words_ ? words_->made() : -1;
         }
@@ -224,20 +293,17 @@ const ListScan& Query::list(int j) {
         scan_.length_unit = norm_ * length;
         scan_.far_add = 0;
         scan_.far_mul = dot_scale_ * scale * unit;
-        simd().scan.tables(steps_, model.estimator.scales(true, 0, norm_, length, scan_.far_mul),
-                           scan_.add, scan_.mul);
+        kernels_.tables(steps_, model.estimator.scales(true, 0, norm_, length, scan_.far_mul),
+                        scan_.add, scan_.mul);
+        return scan_;
+    }
+    if (words_) {
+        set_terms(length, prepare_words_of(j) * scale * unit);
         return scan_;
     }
     scan_.list_distance = model.anchor_distance(lattice_.data(), j);
-    const float dot_scale =
-            prepare(&model.derived().anchor_rotated[size_t(j) * model.slots()]) * scale * unit;
-    scan_.reach = std::sqrt(scan_.list_distance);
-    scan_.length_unit = length;
-    scan_.far_add = length * length;
-    scan_.far_mul = 2.0f * dot_scale;
-    simd().scan.tables(steps_,
-                       model.estimator.scales(false, scan_.list_distance, 0, length, dot_scale),
-                       scan_.add, scan_.mul);
+    const float* base = &model.derived().anchor_rotated[size_t(j) * slots_];
+    set_terms(length, prepare_levels(rotated(frame), base, j) * scale * unit);
     return scan_;
 }
 

@@ -8,6 +8,7 @@
 
 #include <faiss_vlc/codec/estimator.h>
 #include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/model/model.h>
 #include <faiss_vlc/query/anchor_ranking.h>
 #include <faiss_vlc/query/level_query.h>
@@ -84,9 +85,16 @@ public:
     void prefetch(int j) const;
     static void prefetch(const Model& model, int j);
 
+    /// Says that these lists will be asked for next, one after the other: of words some of their
+    /// tables are made together.
+    void look_ahead(size_t count, const int64_t* lists) {
+        ahead_ = lists;
+        ahead_end_ = words_ && !scan_.inner_product ? lists + count : lists;
+    }
+
     /// Prepares a scan of list j, see list_scan.h. Valid until the next call, or that of a query
     /// which shares the tables of words.
-    const ListScan& list(int j);
+    const ListScan& list(int j) { return is_usual_ ? level_list(j) : any_list(j); }
 
     /// Prepares `by` for list j of a model with two tiers, unless it is. It was told to forget()
     /// since it was used for another query.
@@ -109,7 +117,11 @@ public:
 private:
     const Model& model_;
     MetricDistance in_metric_;
+    const Simd::Scan& kernels_;
+    size_t slots_; ///< the model's
     Estimator::Steps steps_;
+    float root_energy_;          ///< of the estimator's energy
+    bool is_usual_;              ///< squared distances, codes of levels, anchors of int8
     std::vector<float> lattice_; ///< dp; for inner products without the mean taken off
     float rank_scale_ = 1;
     std::vector<int16_t> scaled_; ///< see Frame::quantize
@@ -128,17 +140,35 @@ private:
     int frame_ = -1;                     ///< that the query's side is prepared for, inner products
     std::unique_ptr<LevelQuery> levels_; ///< null: codes of words
     std::unique_ptr<WordTables> own_words_;
-    WordTables* words_;       ///< null: codes of levels
-    int64_t words_made_ = -1; ///< for this query, as WordTables::made() counts, inner products
+    WordTables* words_;              ///< null: codes of levels
+    int64_t words_made_ = -1;        ///< for this query, as WordTables::made() counts
+    const int64_t* ahead_ = nullptr; ///< lists that will be asked for, see look_ahead()
+    const int64_t* ahead_end_ = nullptr;
+    int tables_ = 0; ///< that words_made_ made, of the lists in made_for_
+    int made_for_[WordTables::kAhead] = {};
+    float made_at_[WordTables::kAhead] = {}; ///< and these lists' distances
     ListScan scan_{};
 
     bool set_lattice(const float* x);
     void round_to_ranks();
     void set_product_terms();
-    float* rotation(int frame) const { return &rotated_[size_t(frame) * model_.slots()]; }
-    const float* rotated(int frame);
+    const ListScan& level_list(int j);
+    const ListScan& any_list(int j);
+    void set_terms(float length, float dot_scale);
+    float* rotation(int frame) const { return &rotated_[size_t(frame) * slots_]; }
+    const float* rotated(int frame) {
+        if (rotation_[frame] != Rotation::done) {
+            rotate(frame);
+        }
+        return rotation(frame);
+    }
+    void rotate(int frame);
+    void take_planes();
     float prepare_levels(const float* y, const float* base, int j);
     float prepare_words(const float* y, const float* base);
+    float prepare_words_of(int j);
+    float take_words();
+    void make_words_of(int j);
 };
 
 } // namespace faiss_vlc

@@ -16,70 +16,84 @@ constexpr float kFar = 1e18f; // a query may be too far away for floats
 } // namespace
 
 WordTables::WordTables(const Model& model)
-    : model_(model), residual_(model.slots()), rounded_(model.slots()),
-      values_(size_t(model.layout.blocks()) * kWords), ranges_(model.layout.blocks()),
-      tables_(values_.size() * 4), limit_(float(Codebook::limit(model.layout))) {}
+    : model_(model), blocks_(size_t(model.layout.blocks())), words_(blocks_ * kWords),
+      table_bytes_(words_ * (model.layout.has_few_blocks() ? 4 : 2)), residual_(model.slots()),
+      rounded_(size_t(kAhead) * model.slots()), values_(aligned_scratch<float>(kAhead * words_)),
+      ranges_(kAhead * blocks_), tables_(aligned_scratch<uint8_t>(kAhead * table_bytes_)),
+      limit_(float(Codebook::limit(model.layout))) {}
 
-WordTables::Scale WordTables::scale() const {
-    const Layout& layout = model_.layout;
+WordTables::Scale WordTables::scale(const ValueRange* ranges) const {
     float range = 0, base = 0;
-    for (const ValueRange& block : ranges_) {
-        range += block.most - block.least;
-        base += block.least;
+    for (size_t b = 0; b < blocks_; b++) {
+        range += ranges[b].most - ranges[b].least;
+        base += ranges[b].least;
     }
+    const Layout& layout = model_.layout;
     return {range > 0 ? table_room(layout.blocks(), layout.has_few_blocks()) / range : 0.0f, base};
 }
 
-/// Sets residual_; returns its largest component, or the codebook's unit if that is more: a query
-/// may have no residual in the list.
-float WordTables::set_residual(const float* y, const float* base) {
-    float lane[kLanes] = {};
-    const auto visit = [&](int s, int i) {
-        residual_[s] = std::min(kFar, std::max(-kFar, y[s] - base[s]));
-        lane[i] = std::max(lane[i], std::fabs(residual_[s]));
-    };
-    const int n = model_.slots();
-    int s = 0;
-    for (; s + kLanes <= n; s += kLanes) {
-        for (int i = 0; i < kLanes; i++) {
-            visit(s + i, i);
-        }
+/// Rounds a list's residual.
+void WordTables::set_residual(int table, const Residual& residual) {
+    const Model& model = model_;
+    const int n = model.slots();
+    const float unit = model.codebook.unit;
+    // a query may have no residual in the list
+    const float largest =
+            std::max(unit, simd().words.residual(n, residual.y, residual.base, residual_.data()));
+    simd().encode.round_scaled(n, residual_.data(), limit_ / largest, &rounded_[size_t(table) * n]);
+    List& list = lists_[table];
+    list.product = unit * (largest / limit_);
+    float scale = 0;
+    list.usual = 0;
+    const int factor_bytes = model.layout.factor_bytes;
+    if (model.metric == faiss::METRIC_L2 && factor_bytes < 2) {
+        const float energy = model.estimator.energy;
+        scale = factor_bytes > 0 ? std::min(kFar, std::sqrt(residual.distance / energy)) : 1.0f;
+        list.usual = factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0.0f;
     }
-    for (int i = 0; s + i < n; i++) {
-        visit(s + i, i);
-    }
-    return std::max(model_.codebook.unit, *std::max_element(lane, lane + kLanes));
+    list.share = 0.5f * scale * unit * (limit_ / largest);
+    list.has_norms = scale > 0;
 }
 
-void WordTables::make(const float* y, const float* base, float distance) {
-    made_++;
-    const Model& model = model_;
-    const Layout& layout = model.layout;
-    const int n = model.slots();
-    const float largest = set_residual(y, base);
-    simd().encode.round_scaled(n, residual_.data(), limit_ / largest, rounded_.data());
-    const float product = model.codebook.unit * (largest / limit_); // that a unit of dots is worth
-    float scale = 0, usual = 0;
-    if (model.metric == faiss::METRIC_L2 && layout.factor_bytes < 2) {
-        const float energy = model.estimator.energy;
-        const float unit = model.codebook.unit;
-        scale = layout.factor_bytes > 0 ? std::min(kFar, std::sqrt(distance / energy)) : 1.0f;
-        usual = layout.factor_bytes > 0 ? model.estimator.kappa * energy / (unit * unit) : 0.0f;
+void WordTables::set_values(int count) {
+    const auto values_of = simd().words.values;
+    const float* const norms = model_.derived().penalty.data();
+    const int* const slot = model_.layout.block_slot.data();
+    for (size_t b = 0; b < blocks_; b++) { // the block's words stay near for all lists
+        for (int t = 0; t < count; t++) {
+            values_of({1, slot + b, model_.codebook.words.data()},
+                      &rounded_[size_t(t) * model_.slots()],
+                      lists_[t].has_norms ? norms + b * kWords : nullptr, lists_[t].share,
+                      values(t) + b * kWords, ranges(t) + b);
+        }
     }
-    const float share = 0.5f * scale * model.codebook.unit * (limit_ / largest);
-    const int blocks = layout.blocks();
-    simd().words.values({blocks, layout.block_slot.data(), model.codebook.words.data()},
-                        rounded_.data(), scale > 0 ? model.derived().penalty.data() : nullptr,
-                        share, values_.data(), ranges_.data());
-    const Scale by = this->scale();
-    (layout.has_few_blocks() ? simd().words.few_entries : simd().words.entries)(
-            blocks, values_.data(), ranges_.data(), by.step, tables_.data());
+}
+
+void WordTables::set_entries(int table) {
+    List& list = lists_[table];
+    const Scale by = scale(ranges(table));
+    const Simd::Words& words = simd().words;
+    (model_.layout.has_few_blocks() ? words.few_entries : words.entries)(
+            int(blocks_), values(table), ranges(table), by.step,
+            tables_.get() + size_t(table) * table_bytes_);
     // by.step is 0 where all words are alike: then the base counts by itself
     const float step = by.step > 0 ? by.step : 1.0f;
     constexpr float kMost = 1 << 30; // twice a sum fits beside it
-    const float half = -2.0f * step * (by.base + share * usual);
-    half_ = int32_t(std::lrint(std::min(kMost, std::max(-kMost, half))));
-    dot_scale_ = 0.5f * product / step;
+    const float half = -2.0f * step * (by.base + list.share * list.usual);
+    list.half = int32_t(std::lrint(std::min(kMost, std::max(-kMost, half))));
+    list.dot_scale = 0.5f * list.product / step;
+}
+
+void WordTables::make(int count, const Residual* residuals) {
+    made_++;
+    for (int t = 0; t < count; t++) {
+        set_residual(t, residuals[t]);
+    }
+    set_values(count);
+    for (int t = 0; t < count; t++) {
+        set_entries(t);
+    }
+    used_ = 0;
 }
 
 } // namespace faiss_vlc

@@ -25,29 +25,27 @@ public:
         if (requests_.are_wanted()) {
             request(l);
         }
-        at_ = end_ = nullptr;
+        left_ = 0;
         if (list(l + 1) >= 0) {
             vectors_.prefetch(size_t(list(l + 1)));
         }
         if (j >= 0) {
             Query::prefetch(model_, int(j));
-            const size_t bytes = vectors_.list_bytes(size_t(j));
-            at_ = vectors_.blocks(j);
-            end_ = at_ + std::min(bytes, kFetched);
+            at_ = vectors_.blocks(size_t(j));
+            left_ = std::min(vectors_.list_bytes(size_t(j)), kFetched);
         }
     }
     void fetch(size_t bytes) {
-        const uint8_t* to = at_ + std::min(size_t(end_ - at_), bytes);
-        for (; to - at_ >= 256; at_ += 256) {
-            __builtin_prefetch(at_, 0, 2);
-            __builtin_prefetch(at_ + 64, 0, 2);
-            __builtin_prefetch(at_ + 128, 0, 2);
-            __builtin_prefetch(at_ + 192, 0, 2);
+        const size_t some = std::min(left_, bytes);
+        const uint8_t* const from = at_;
+        for (size_t at = 0; at < some; at += 256) { // up to 192 bytes more do no harm
+            __builtin_prefetch(from + at, 0, 2);
+            __builtin_prefetch(from + at + 64, 0, 2);
+            __builtin_prefetch(from + at + 128, 0, 2);
+            __builtin_prefetch(from + at + 192, 0, 2);
         }
-        for (; at_ < to; at_ += 64) {
-            __builtin_prefetch(at_, 0, 2);
-        }
-        at_ = std::min(at_, end_);
+        at_ += some;
+        left_ -= some;
     }
     void fetch_all() { fetch(kFetched); }
 
@@ -60,7 +58,7 @@ private:
     int64_t following_;
     int64_t list(size_t l) const { return l < count_ ? lists_[l] : l == count_ ? following_ : -1; }
     const uint8_t* at_ = nullptr;
-    const uint8_t* end_ = nullptr;
+    size_t left_ = 0; ///< bytes from there on
 
     static constexpr size_t kRequested = 8 << 20; ///< bytes of lists in a file, ahead of scanning
     PageRequests requests_;

@@ -9,44 +9,57 @@ namespace faiss_vlc {
 
 namespace {
 
-/// Scans one list for `count` <= kScanTogether queries.
-void scan_list(const SearchScope& scope, size_t list_no, int count, Query* const* queries,
-               TopK* const* tops, Ahead& ahead) {
-    const size_t code_size = scope.lists.first_size();
-    const size_t size = scope.lists.VLCInvertedLists::list_size(list_no);
-    const uint8_t* blocks = scope.lists.blocks(list_no);
-    const ListScan* lists[kScanTogether];
+/// A list, and how it is scanned for several queries.
+struct ListWork {
+    const SearchScope& scope;
+    size_t list_no;
+    const uint8_t* blocks;
+    size_t size;
+    size_t code_size;
+};
+
+void take(const ListWork& work, size_t first, uint64_t close, const float* estimate, TopK& top) {
+    if (close) {
+        each_selected(work.scope, uint32_t(work.list_no), first, close,
+                      [&](size_t v, Place place) { top.push(estimate[v], place); });
+    }
+}
+
+/// Scans a list for one query.
+void scan_for_one(const ListWork& work, Query& query, TopK& top, Ahead& ahead) {
+    const ListScan& list = query.list(int(work.list_no));
+    const ScanCodes scan_some = scan_codes_of(list);
+    for (size_t first = 0; first < work.size; first += kScanBatch) {
+        const int some = int(std::min<size_t>(kScanBatch, work.size - first));
+        float estimate[kScanBatch];
+        ahead.fetch(kScanBatch * work.code_size);
+        take(work, first,
+             scan_some(list, work.blocks + first * work.code_size, some, top.bound(), estimate),
+             estimate, top);
+    }
+}
+
+/// Scans a list for kScanTogether queries, unless one of them has a fine plane.
+bool scan_together(const ListWork& work, Query* const* queries, TopK* const* tops, Ahead& ahead) {
+    static_assert(kScanTogether == 2);
+    const ListScan* const lists[] = {&queries[0]->list(int(work.list_no)),
+                                     &queries[1]->list(int(work.list_no))};
+    if (lists[0]->fine || lists[1]->fine) {
+        return false;
+    }
+    const auto scan_some = simd().scan.blocks_together;
     float estimates[kScanTogether][kScanBatch];
-    float* estimate[kScanTogether];
-    for (int q = 0; q < count; q++) {
-        lists[q] = &queries[q]->list(int(list_no));
-        estimate[q] = estimates[q];
-    }
-    bool together = count == kScanTogether;
-    for (int q = 0; q < count; q++) {
-        together = together && !lists[q]->fine;
-    }
-    for (size_t first = 0; first < size; first += kScanBatch) {
-        const int some = int(std::min<size_t>(kScanBatch, size - first));
-        const uint8_t* codes = blocks + first * code_size;
-        float bounds[kScanTogether];
+    float* const estimate[] = {estimates[0], estimates[1]};
+    for (size_t first = 0; first < work.size; first += kScanBatch) {
+        const int some = int(std::min<size_t>(kScanBatch, work.size - first));
+        const float bounds[] = {tops[0]->bound(), tops[1]->bound()};
         uint64_t close[kScanTogether];
-        for (int q = 0; q < count; q++) {
-            bounds[q] = tops[q]->bound();
-        }
-        ahead.fetch(kScanBatch * code_size);
-        if (together) {
-            simd().scan.blocks_together(lists, codes, some, bounds, estimate, close);
-        } else {
-            for (int q = 0; q < count; q++) {
-                close[q] = scan_codes(*lists[q], codes, some, bounds[q], estimate[q]);
-            }
-        }
-        for (int q = 0; q < count; q++) {
-            each_selected(scope, uint32_t(list_no), first, close[q],
-                          [&](size_t v, Place place) { tops[q]->push(estimate[q][v], place); });
-        }
+        ahead.fetch(kScanBatch * work.code_size);
+        scan_some(lists, work.blocks + first * work.code_size, some, bounds, estimate, close);
+        take(work, first, close[0], estimates[0], *tops[0]);
+        take(work, first, close[1], estimates[1], *tops[1]);
     }
+    return true;
 }
 
 } // namespace
@@ -120,6 +133,7 @@ Scanned ListMajor::scan(const SearchScope& scope, QueryGroup& group, std::vector
             continue;
         }
         scanned += {end - begin, size * (end - begin)};
+        const ListWork work{scope, j, scope.lists.blocks(j), size, scope.lists.first_size()};
         for (uint32_t at = begin; at < end; at += together) {
             const int count = int(std::min<uint32_t>(together, end - at));
             Query* queries[kScanTogether];
@@ -132,7 +146,12 @@ Scanned ListMajor::scan(const SearchScope& scope, QueryGroup& group, std::vector
                  next++) {
                 group[int(queries_[next])].prefetch(int(j));
             }
-            scan_list(scope, j, count, queries, own, ahead);
+            if (count == kScanTogether && scan_together(work, queries, own, ahead)) {
+                continue;
+            }
+            for (int q = 0; q < count; q++) {
+                scan_for_one(work, *queries[q], *own[q], ahead);
+            }
         }
     }
     return scanned;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 
@@ -79,9 +80,22 @@ constexpr size_t kAtOnce = 512; ///< vectors that are scanned before any becomes
 /// Sets a bit in `close`, per kScanBatch, for each of n estimates within the bound.
 void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
     for (size_t at = 0; at < n; at += kScanBatch) {
+        const size_t some = std::min<size_t>(kScanBatch, n - at);
+        uint8_t is_within[kScanBatch] = {}; // compilers make vectors of bytes, not bits
+        if (some == kScanBatch) {
+            for (size_t v = 0; v < kScanBatch; v++) {
+                is_within[v] = uint8_t(estimate[at + v] <= bound);
+            }
+        } else {
+            for (size_t v = 0; v < some; v++) {
+                is_within[v] = uint8_t(estimate[at + v] <= bound);
+            }
+        }
         uint64_t within = 0;
-        for (size_t v = 0; v < std::min<size_t>(kScanBatch, n - at); v++) {
-            within |= uint64_t(estimate[at + v] <= bound) << v;
+        for (size_t v = 0; v < kScanBatch; v += 8) {
+            uint64_t eight;
+            std::memcpy(&eight, is_within + v, 8);
+            within |= (eight * 0x0102040810204080u) >> 56 << v; // gathers their lowest bits
         }
         close[at / kScanBatch] = within;
     }
@@ -91,10 +105,14 @@ void compare(size_t n, const float* estimate, float bound, uint64_t* close) {
 template <class Hits>
 Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t* lists,
              int64_t following, Hits& hits) {
-    const size_t code_size = scope.lists.first_size();
+    const size_t batch_bytes = kScanBatch * scope.lists.first_size();
+    ScanCodes scan_some = nullptr;
     Scanned scanned;
     Ahead ahead(scope.model, scope.lists, count, lists, following);
     ahead.next(0);
+    if (!scope.max_codes) { // or some might not be looked into
+        query.look_ahead(count, lists);
+    }
     for (size_t l = 0; l < count && (l == 0 || !hits.is_done(scanned.vectors)); l++) {
         const int64_t j = lists[l];
         const size_t in_list = j < 0 ? 0 : scope.lists.VLCInvertedLists::list_size(size_t(j));
@@ -108,8 +126,11 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             continue;
         }
         scanned += {1, size};
-        const uint8_t* blocks = scope.lists.blocks(j);
+        const uint8_t* codes = scope.lists.blocks(size_t(j)); // of the next ones
         const ListScan& list = query.list(int(j));
+        if (scope.model.fine_queries || !scan_some) { // else it is the same for all lists
+            scan_some = scan_codes_of(list);
+        }
         for (size_t first = 0; first < size;) {
             // a block is scanned whole: how its codes lie depends on how many they are
             const bool is_open = hits.is_open();
@@ -117,11 +138,15 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             const size_t wanted = std::min(many, size - first);
             float estimate[kAtOnce];
             uint64_t close[kAtOnce / kScanBatch];
+            const float bound = hits.bound();
+            uint64_t any = 0;
             for (size_t at = 0; at < many; at += kScanBatch) {
-                ahead.fetch(kScanBatch * code_size);
-                close[at / kScanBatch] = scan_codes(list, blocks + (first + at) * code_size,
-                                                    int(std::min<size_t>(kScanBatch, many - at)),
-                                                    hits.bound(), estimate + at);
+                ahead.fetch(batch_bytes);
+                const int some = int(std::min<size_t>(kScanBatch, many - at));
+                const uint64_t within = scan_some(list, codes, some, bound, estimate + at);
+                close[at / kScanBatch] = within;
+                any |= within;
+                codes += batch_bytes;
             }
             if (is_open) {
                 hits.see(estimate, wanted);
@@ -129,13 +154,17 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             } else if (wanted < many && wanted % kScanBatch != 0) {
                 close[wanted / kScanBatch] &= (uint64_t(1) << wanted % kScanBatch) - 1;
             }
-            for (size_t at = 0; at < wanted; at += kScanBatch) {
-                each_selected(scope, uint32_t(j), first + at, close[at / kScanBatch],
-                              [&](size_t v, Place place) { hits.hit(estimate[at + v], place); });
+            for (size_t at = 0; any && at < wanted; at += kScanBatch) {
+                if (close[at / kScanBatch]) {
+                    each_selected(
+                            scope, uint32_t(j), first + at, close[at / kScanBatch],
+                            [&](size_t v, Place place) { hits.hit(estimate[at + v], place); });
+                }
             }
             first += many;
         }
     }
+    query.look_ahead(0, nullptr);
     return scanned;
 }
 

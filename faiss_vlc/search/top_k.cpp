@@ -149,19 +149,58 @@ void TopK::tighten(const float* estimates, size_t n) {
             return; // overflowed
         }
     }
-    // without a branch that depends on the values: the least that has k within it
-    float bound = std::numeric_limits<float>::max();
-    for (size_t i = 0; i < kMinima; i++) {
+    // halves what lies between the least and the largest: that is near enough
+    constexpr int kRounds = 8;
+    float lower = *std::min_element(least, least + kMinima);
+    float upper = *std::max_element(least, least + kMinima);
+    for (int r = 0; r < kRounds; r++) {
+        const float middle = 0.5f * lower + 0.5f * upper;
         int32_t within = 0;
-        for (size_t j = 0; j < kMinima; j++) {
-            within += int32_t(least[j] <= least[i]);
+        for (size_t i = 0; i < kMinima; i++) {
+            within += int32_t(least[i] <= middle);
         }
-        bound = within >= int32_t(k_) ? std::min(bound, least[i]) : bound;
+        const bool enough = within >= int32_t(k_);
+        upper = enough ? middle : upper;
+        lower = enough ? lower : middle;
     }
-    bound_ = bound;
+    bound_ = upper;
+}
+
+/// Counts for each how many are less, which has no branch to mispredict. Whether that tells the
+/// order: of equal ones it doesn't.
+bool TopK::sort_by_counting() {
+    constexpr size_t kMost = 64;
+    if (held_ > kMost) {
+        return false;
+    }
+    constexpr uint8_t kNone = kMost;
+    uint8_t of_rank[kMost];
+    std::fill_n(of_rank, kMost, kNone);
+    const float* const all = estimates_.data();
+    const auto n = int(held_);
+    for (int i = 0; i < n; i++) {
+        const float own = all[i];
+        int less = 0;
+        for (int j = 0; j < n; j++) {
+            less += int(all[j] < own);
+        }
+        if (of_rank[less] != kNone && size_t(less) < k_) {
+            return false;
+        }
+        of_rank[less] = uint8_t(i);
+    }
+    sorted_.clear();
+    for (size_t r = 0; r < size(); r++) {
+        const size_t i = of_rank[r];
+        sorted_.push_back({all[i], id_of(places_[i]), places_[i]});
+    }
+    return true;
 }
 
 const std::vector<TopK::Entry>& TopK::sorted() {
+    if (sort_by_counting()) {
+        return sorted_;
+    }
     keep_best();
     sorted_.clear();
     each([&](float estimate, Place place) { sorted_.push_back({estimate, id_of(place), place}); });

@@ -84,6 +84,7 @@ private:
     };
     Around around_bound(size_t between) const;
     Entry last_of(const Around& around);
+    bool sort_by_counting();
     void make_room();
     void keep_best();
     template <class Keep>

@@ -52,10 +52,10 @@ TEST(Levels, AreWhole) {
         const Simd& own = *level;
         EXPECT_TRUE(own.rank.tiles && own.rank.together && own.rank.group_minima &&
                     own.rank.select_within);
-        EXPECT_TRUE(own.rotate.tile && own.rotate.together);
+        EXPECT_TRUE(own.rotate.tiles && own.rotate.together);
         EXPECT_TRUE(own.scan.anchor_distance && own.scan.quantize_query && own.scan.half &&
-                    own.scan.tables && own.scan.blocks && own.scan.blocks_fine &&
-                    own.scan.distances && own.scan.blocks_together);
+                    own.scan.list_terms && own.scan.tables && own.scan.blocks &&
+                    own.scan.blocks_fine && own.scan.distances && own.scan.blocks_together);
         EXPECT_TRUE(own.words.products && own.words.values && own.words.entries && own.words.sums &&
                     own.words.few_entries && own.words.few_sums);
         EXPECT_TRUE(own.encode.square_sum && own.encode.round_scaled && own.encode.quantize_row &&
@@ -118,7 +118,7 @@ TEST(RotateTile, MatchesIntegers) {
             }
             for (const Simd* level : levels()) {
                 std::vector<int32_t> sums(16, 99);
-                level->rotate.tile(pairs, x.data(), rows.data(), sums.data());
+                level->rotate.tiles(1, pairs, x.data(), rows.data(), sums.data());
                 ASSERT_EQ(sums, expected) << level->name << " " << pairs;
             }
         }
@@ -144,11 +144,15 @@ TEST(RotateTogether, MatchesOneByOne) {
                     out[v] = sums[v].data();
                 }
                 level->rotate.together(tiles, pairs, x, rows.data(), out);
+                std::vector<int32_t> alone(tiles * 16);
+                level->rotate.tiles(tiles, pairs, x[1], rows.data(), alone.data());
+                EXPECT_EQ(alone, sums[1]) << level->name << " " << tiles << " " << pairs;
                 for (int v = 0; v < kTogether; v++) {
                     for (int t = 0; t < tiles; t++) {
                         int32_t expected[16];
                         find_simd("portable")
-                                ->rotate.tile(pairs, x[v], &rows[size_t(t) * pairs * 32], expected);
+                                ->rotate.tiles(1, pairs, x[v], &rows[size_t(t) * pairs * 32],
+                                               expected);
                         ASSERT_TRUE(std::equal(expected, expected + 16, &sums[v][t * 16]))
                                 << level->name << " " << tiles << " " << pairs;
                     }
@@ -388,6 +392,38 @@ TEST(QuantizeQuery, ItsHalfIsExact) {
             }
             for (const Simd* level : levels()) {
                 EXPECT_EQ(level->scan.half(n, q8.data(), most.data()), wanted) << level->name;
+            }
+        }
+    }
+}
+
+TEST(ListTerms, AreThoseOfTheirParts) {
+    Random random(12);
+    for (int dp : {16, 48, 128, 400}) {
+        for (int slots : {16, 32, 48, 64, 144, 400}) {
+            for (double scale : {0.0, 1e-31, 1.0, 1e18}) {
+                const auto q = random.normals(dp, 50), y = random.normals(slots, scale);
+                const auto b = random.normals(slots, scale), step = random.normals(slots, 1, 3);
+                const auto a = random.values<int8_t>(dp, -127, 127);
+                const auto most = random.values<int16_t>(slots, 0, 255);
+                std::vector<float> w(slots);
+                std::vector<int8_t> q8(slots);
+                const auto& scalar = levels()[0]->scan;
+                const float distance = scalar.anchor_distance(dp, q.data(), a.data());
+                const float largest = scalar.quantize_query(slots, y.data(), b.data(), step.data(),
+                                                            w.data(), q8.data());
+                const int32_t half = scalar.half(slots, q8.data(), most.data());
+                for (const Simd* level : levels()) {
+                    std::vector<float> its_w(slots, 99);
+                    std::vector<int8_t> its_q8(slots, 99);
+                    const ListTerms terms = level->scan.list_terms(
+                            {dp, q.data(), a.data(), slots, y.data(), b.data(), step.data(),
+                             most.data(), its_w.data(), its_q8.data()});
+                    EXPECT_EQ(terms.list_distance, distance) << level->name;
+                    EXPECT_EQ(terms.largest, largest) << level->name;
+                    EXPECT_EQ(terms.half, half) << level->name;
+                    EXPECT_TRUE(same_bits(its_w, w) && same_bits(its_q8, q8)) << level->name;
+                }
             }
         }
     }

@@ -131,6 +131,44 @@ TEST(WordTables, QueriesThatShareThemDoNotMixThemUp) {
     }
 }
 
+// Tables that are made together are those of one by one, whichever lists are asked for then.
+TEST(WordTables, LookingAheadChangesNothing) {
+    for (const auto& index : all_kinds()) {
+        SCOPED_TRACE(name_of(*index));
+        const Model& model = *index->model;
+        const size_t bytes = size_t(model.layout.blocks()) * kWords * 2;
+        struct Side {
+            std::vector<uint8_t> tables;
+            int32_t half;
+            float mul, distance;
+            bool operator==(const Side& o) const {
+                return tables == o.tables && half == o.half && mul == o.mul &&
+                       distance == o.distance;
+            }
+        };
+        const auto side_of = [&](Query& query, int list) {
+            const ListScan& scan = query.list(list);
+            return Side{{scan.tables, scan.tables + bytes},
+                        scan.half,
+                        scan.far_mul,
+                        scan.list_distance};
+        };
+        Query ahead(model), alone(model);
+        const std::vector<int64_t> said = {4, -1, 2, 5, 0, 1, 3};
+        for (const std::vector<int>& asked : std::vector<std::vector<int>>{
+                     {4, 2, 5, 0, 1, 3}, {4, 5, 3}, {0, 4, 2}, {2, 2, 5}, {3}}) {
+            for (int q = 0; q < 3; q++) {
+                ahead.set(&base()[q * kDim]);
+                ahead.look_ahead(said.size(), said.data());
+                alone.set(&base()[q * kDim]);
+                for (const int list : asked) {
+                    ASSERT_TRUE(side_of(ahead, list) == side_of(alone, list)) << q << " " << list;
+                }
+            }
+        }
+    }
+}
+
 /// Files, and what ordinary and extreme queries find.
 TEST(WordTablesChild, DISABLED_Digest) {
     uint64_t hash = digest("", 0);

@@ -24,8 +24,8 @@ static inline Shared shared_of(const ListScan& list, float bound) {
 /// The factors of 8 vectors.
 struct Factors {
     __m256 length;
-    __m256i gamma;
-    __m256 bit3, bit4; ///< of gamma, as masks
+    __m256i gamma;     ///< in the lowest 5 bits
+    __m256 bit3, bit4; ///< of gamma, as signs
 };
 
 static inline Factors load_factors(const uint8_t* from) {
@@ -33,11 +33,11 @@ static inline Factors load_factors(const uint8_t* from) {
             _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     const __m256i bits = _mm256_add_epi32(_mm256_slli_epi32(_mm256_srli_epi32(word, 5), 16),
                                           _mm256_set1_epi32(int(kLengthBias)));
-    const __m256i gamma = _mm256_and_si256(word, _mm256_set1_epi32(kGammaSteps - 1));
-    const __m256i eight = _mm256_set1_epi32(8);
-    return {_mm256_sub_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kLengthZero)), gamma,
-            _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(gamma, eight), eight)),
-            _mm256_castsi256_ps(_mm256_cmpgt_epi32(gamma, _mm256_set1_epi32(15)))};
+    // look-ups take the lowest 3 bits of an index, and blends the sign
+    __m256i bit3 = _mm256_slli_epi32(word, 28), bit4 = _mm256_slli_epi32(word, 27);
+    asm("" : "+x"(bit3), "+x"(bit4)); // compilers compare with 0 what they know to be an integer
+    return {_mm256_sub_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kLengthZero)), word,
+            _mm256_castsi256_ps(bit3), _mm256_castsi256_ps(bit4)};
 }
 
 /// A table of 32 floats looked up by 8 gammas.
@@ -85,14 +85,9 @@ static inline uint32_t put_distances(const ListScan& list, const Shared& shared,
     return put_estimates(list, shared, factors, dot2_of(sums, shared.half), to);
 }
 
-/// The same by the sums of two planes.
-static inline uint32_t put_fine_distances(const ListScan& list, const Shared& shared,
-                                          const Factors& factors, __m256i sums, __m256i fine,
-                                          float* to) {
-    const __m256 rest = _mm256_mul_ps(dot2_of(fine, _mm256_set1_epi32(list.fine_half)),
-                                      _mm256_set1_ps(kFineUnit));
-    const __m256 dot2 = _mm256_add_ps(dot2_of(sums, shared.half), rest);
-    return put_estimates(list, shared, factors, dot2, to);
+/// dot2 of two planes by what each of them makes.
+static inline __m256 add_fine(__m256 dot2, __m256 fine) {
+    return _mm256_add_ps(dot2, _mm256_mul_ps(fine, _mm256_set1_ps(kFineUnit)));
 }
 
 } // namespace faiss_vlc::avx2

@@ -4,6 +4,7 @@
 #include <faiss_vlc/kernels/avx2/estimates.h>
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/word_residual.h>
 
 // There is no look-up of 256 bytes, so sums are loads of 16-bit entries, of four vectors at a time.
 // Look-ups of 16 bytes, 32 a block, take longer, and gathers as long as these loads one by one.
@@ -16,6 +17,10 @@ __m256i load(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
+float residual(int n, const float* y, const float* base, float* out) {
+    return word_residual(n, y, base, out);
+}
+
 constexpr int kWide = 8; ///< registers: 64 words at a time
 
 /// Products with 64 words of block b, from `first` on.
@@ -23,7 +28,9 @@ inline void multiply(const WordsView& book, int b, int first, const int16_t* x, 
     for (int i = 0; i < kWide; i++) {
         acc[i] = _mm256_setzero_si256();
     }
-    for (int s = book.slot[b]; s < book.slot[b + 1]; s += 2) {
+    int s = book.slot[b];
+    const int end = book.slot[b + 1];
+    do { // with a test before the first pair compilers copy all sums in each round
         const int16_t* words = book.words + int64_t(s) * kWords + first * 2;
         int32_t pair;
         __builtin_memcpy(&pair, x + s, 4);
@@ -31,7 +38,8 @@ inline void multiply(const WordsView& book, int b, int first, const int16_t* x, 
         for (int i = 0; i < kWide; i++) {
             acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(load(words + i * 16), both));
         }
-    }
+        s += 2;
+    } while (s < end);
 }
 
 void products(const WordsView& book, const int16_t* x, int32_t* dots) {
@@ -143,6 +151,7 @@ uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* fact
 
 void avx2::patch_words(Simd& simd) {
     simd.scan.distances = distances;
+    simd.words.residual = residual;
     simd.words.products = products;
     simd.words.values = values;
     simd.words.entries = entries;

@@ -39,6 +39,12 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
                                                _mm512_add_epi32(acc[2], acc[3])));
 }
 
+void rotate_tiles(int tiles, int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
+    for (int t = 0; t < tiles; t++) {
+        rotate_tile(pairs, x, rows + int64_t(t) * pairs * 32, sums + t * 16);
+    }
+}
+
 /// `T` tiles for kTogether vectors.
 template <int T>
 void rotate_some_together(int pairs, const int16_t* const* x, const int8_t* rows,
@@ -203,9 +209,12 @@ float anchor_distance(int dp, const float* q, const int8_t* a) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
-                     int8_t* q8) {
+/// Scan::quantize_query, which adds sum_i q8_i levels_i to `half` unless there are none.
+inline __attribute__((always_inline)) float quantize(int n, const float* y, const float* b,
+                                                     const float* step, float* w, int8_t* q8,
+                                                     const int16_t* levels, int32_t* half) {
     __m512 most = _mm512_setzero_ps();
+#pragma GCC unroll 2
     for (int i = 0; i < n; i += 16) {
         const __m512 residual = _mm512_sub_ps(_mm512_loadu_ps(y + i), _mm512_loadu_ps(b + i));
         const __m512 v = _mm512_mul_ps(residual, _mm512_loadu_ps(step + i));
@@ -214,11 +223,26 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
     }
     const float largest = _mm512_reduce_max_ps(most);
     const __m512 scale = _mm512_set1_ps(largest > kSmallestQuery ? 127.0f / largest : 0.0f);
+    __m512i sum = _mm512_setzero_si512();
+#pragma GCC unroll 2
     for (int i = 0; i < n; i += 16) {
         const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(w + i), scale));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(q8 + i), _mm512_cvtepi32_epi8(rounded));
+        if (levels) { // both are within 16 bits, whose upper halves are 0 or a sign
+            const __m512i most_level = _mm512_cvtepu16_epi32(
+                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(levels + i)));
+            sum = _mm512_dpwssd_epi32(sum, rounded, most_level);
+        }
+    }
+    if (levels) {
+        *half = _mm512_reduce_add_epi32(sum);
     }
     return largest;
+}
+
+float quantize_query(int n, const float* y, const float* b, const float* step, float* w,
+                     int8_t* q8) {
+    return quantize(n, y, b, step, w, q8, nullptr, nullptr);
 }
 
 int32_t half_of(int n, const int8_t* q8, const int16_t* most) {
@@ -232,6 +256,14 @@ int32_t half_of(int n, const int8_t* q8, const int16_t* most) {
     return _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum));
 }
 
+ListTerms list_terms(const ListSide& side) {
+    ListTerms terms;
+    terms.list_distance = anchor_distance(side.dp, side.query, side.anchor);
+    terms.largest = quantize(side.slots, side.rotated, side.base, side.step, side.weighted,
+                             side.plane, side.levels, &terms.half);
+    return terms;
+}
+
 __m512i load_row(const uint8_t* row, int lanes) {
     if (lanes == 4) {
         return _mm512_loadu_si512(row);
@@ -242,13 +274,22 @@ __m512i load_row(const uint8_t* row, int lanes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
 }
 
-/// `B` blocks of `count` vectors at once for Q queries of P planes each: blocks share a query's
-/// broadcasts, queries and planes share the codes, and the latencies of all sums overlap. Results
-/// start at the vector `at`.
+/// A scan of vectors of a list for some queries. Pointers are of one for each query.
+struct Job {
+    const ListScan* const* lists;
+    const uint8_t* blocks;
+    const float* bounds;
+    float* const* distances;
+    uint64_t* within;
+};
+
+/// `B` blocks at once for Q queries of P planes each: blocks share a query's broadcasts, queries
+/// and planes share the codes, and the latencies of all sums overlap. The last block has `last`
+/// vectors, so that its rows may be shorter.
 template <int B, int Q, int P>
-void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, const float* bounds,
-               float* const* distances, uint64_t* within, int at) {
+inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
     constexpr int R = Q * P;
+    const ListScan* const* const lists = job.lists;
     const Layout& layout = *lists[0]->layout;
     const uint32_t* planes[R];
     for (int q = 0; q < Q; q++) {
@@ -259,7 +300,13 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
     }
     const size_t n = layout.fields.size();
     const Field* fields = layout.fields.data();
-    const int64_t stride = int64_t(layout.code_size()) * count;
+    const int64_t stride = int64_t(layout.code_size()) * kBlock;
+    const uint8_t* const last_block = job.blocks + (B - 1) * stride;
+    // of the b-th block, what lies `offset` bytes into a vector's code
+    const auto row_of = [&](int b, int offset) {
+        return b + 1 < B ? job.blocks + int64_t(offset) * kBlock + b * stride
+                         : last_block + int64_t(offset) * last;
+    };
     __m512i total[B][R];
     for (int b = 0; b < B; b++) {
         for (int q = 0; q < R; q++) {
@@ -276,7 +323,6 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         }
         for (; i < n && fields[i].shift == shift; i++) {
             const Field& f = fields[i];
-            const uint8_t* row = blocks + int64_t(f.offset) * count;
             const __m512i mask = _mm512_set1_epi32(int(f.mask));
             __m512i x[R];
             for (int q = 0; q < R; q++) {
@@ -284,7 +330,7 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
             }
             const auto add = [&](auto load) {
                 for (int b = 0; b < B; b++) {
-                    const __m512i codes = _mm512_and_si512(load(row + b * stride), mask);
+                    const __m512i codes = _mm512_and_si512(load(row_of(b, f.offset)), mask);
                     for (int q = 0; q < R; q++) {
                         acc[b][q] = _mm512_dpbusd_epi32(acc[b][q], codes, x[q]);
                     }
@@ -303,17 +349,43 @@ void scan_some(const ListScan* const* lists, const uint8_t* blocks, int count, c
         }
     }
     for (int b = 0; b < B; b++) {
-        const uint8_t* last_row = blocks + b * stride + int64_t(layout.code_bytes) * count;
-        const avx512::Factors factors = avx512::load_factors(last_row);
+        const avx512::Factors factors = avx512::load_factors(row_of(b, layout.code_bytes));
+        const uint32_t valid = b + 1 < B ? 0xffffu : (1u << last) - 1;
         for (int q = 0; q < Q; q++) {
             const __m512i* sums = total[b] + q * P;
-            float* to = distances[q] + at + b * 16;
+            float* to = job.distances[q] + b * kBlock;
             const uint32_t close =
-                    P == 2 ? avx512::put_fine_distances(*lists[q], bounds[q], factors, sums[0],
+                    P == 2 ? avx512::put_fine_distances(*lists[q], job.bounds[q], factors, sums[0],
                                                         sums[P - 1], to)
-                           : avx512::put_distances(*lists[q], bounds[q], factors, sums[0], to);
-            within[q] |= uint64_t(close & ((1u << count) - 1)) << (at + b * 16);
+                           : avx512::put_distances(*lists[q], job.bounds[q], factors, sums[0], to);
+            job.within[q] |= uint64_t(close & valid) << (b * kBlock);
         }
+    }
+}
+
+template <int B, int Q, int P>
+__attribute__((noinline)) void scan_whole(const Job& job) {
+    scan_some<B, Q, P>(job, kBlock);
+}
+
+template <int B, int Q, int P>
+__attribute__((noinline)) void scan_ragged(const Job& job, int last) {
+    scan_some<B, Q, P>(job, last);
+}
+
+/// Up to B blocks, the last one of `last` vectors.
+template <int B, int Q, int P>
+void scan_last(const Job& job, int blocks, int last) {
+    if constexpr (B > 1) {
+        if (blocks < B) {
+            scan_last<B - 1, Q, P>(job, blocks, last);
+            return;
+        }
+    }
+    if (last == kBlock) {
+        scan_whole<B, Q, P>(job);
+    } else {
+        scan_ragged<B, Q, P>(job, last);
     }
 }
 
@@ -323,21 +395,9 @@ void scan_for(const ListScan* const* lists, const uint8_t* blocks, int count, co
     for (int q = 0; q < Q; q++) {
         within[q] = 0;
     }
-    // whole blocks together, then what is left of the last one
-    const int whole = count / 16 * 16;
-    if (whole == 64) {
-        scan_some<4, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
-    } else if (whole == 48) {
-        scan_some<3, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
-    } else if (whole == 32) {
-        scan_some<2, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
-    } else if (whole == 16) {
-        scan_some<1, Q, P>(lists, blocks, 16, bounds, distances, within, 0);
-    }
-    if (whole < count) {
-        scan_some<1, Q, P>(lists, blocks + int64_t(whole) * lists[0]->layout->code_size(),
-                           count - whole, bounds, distances, within, whole);
-    }
+    const int whole = (count + kBlock - 1) / kBlock;
+    scan_last<kScanBatch / kBlock, Q, P>({lists, blocks, bounds, distances, within}, whole,
+                                         count - (whole - 1) * kBlock);
 }
 
 uint64_t scan_blocks(const ListScan& list, const uint8_t* blocks, int count, float bound,
@@ -363,7 +423,7 @@ void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* a
 } // namespace
 
 void avx512::patch_search(Simd& simd) {
-    simd.rotate.tile = rotate_tile;
+    simd.rotate.tiles = rotate_tiles;
     simd.rotate.together = rotate_together;
     simd.rank.tiles = rank_tiles;
     simd.rank.together = rank_together;
@@ -373,6 +433,7 @@ void avx512::patch_search(Simd& simd) {
     simd.scan.quantize_query = quantize_query;
     simd.scan.tables = tables;
     simd.scan.half = half_of;
+    simd.scan.list_terms = list_terms;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<kScanTogether>;

@@ -57,8 +57,10 @@ void rotate_for(int pairs, const int16_t* const* x, const int8_t* rows, int32_t*
     }
 }
 
-void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
-    rotate_for<1>(pairs, &x, rows, &sums, 0);
+void rotate_tiles(int tiles, int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
+    for (int t = 0; t < tiles; t++) {
+        rotate_for<1>(pairs, &x, rows + int64_t(t) * pairs * 32, &sums, t * 16);
+    }
 }
 
 void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
@@ -183,6 +185,25 @@ float quantize_query(int n, const float* y, const float* b, const float* step, f
     return largest;
 }
 
+int32_t half_of(int n, const int8_t* q8, const int16_t* most) {
+    int32x4_t sum = vdupq_n_s32(0);
+    for (int i = 0; i < n; i += 8) {
+        const int16x8_t q = vmovl_s8(vld1_s8(q8 + i)), levels = vld1q_s16(most + i);
+        sum = vmlal_s16(sum, vget_low_s16(q), vget_low_s16(levels));
+        sum = vmlal_s16(sum, vget_high_s16(q), vget_high_s16(levels));
+    }
+    return vaddvq_s32(sum);
+}
+
+ListTerms list_terms(const ListSide& side) {
+    ListTerms terms;
+    terms.list_distance = anchor_distance(side.dp, side.query, side.anchor);
+    terms.largest = quantize_query(side.slots, side.rotated, side.base, side.step, side.weighted,
+                                   side.plane);
+    terms.half = half_of(side.slots, side.plane, side.levels);
+    return terms;
+}
+
 /// Bytes of 4 vectors of a row, zero-extended to 4 bytes each.
 uint8x16_t load_lanes(const uint8_t* row, int lanes, int part) {
     if (lanes == 4) {
@@ -299,7 +320,7 @@ void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* a
 } // namespace
 
 void neon::patch_search(Simd& simd) {
-    simd.rotate.tile = rotate_tile;
+    simd.rotate.tiles = rotate_tiles;
     simd.rotate.together = rotate_together;
     simd.rank.tiles = rank_tiles;
     simd.rank.together = rank_together;
@@ -307,6 +328,8 @@ void neon::patch_search(Simd& simd) {
     simd.rank.select_within = select_within;
     simd.scan.anchor_distance = anchor_distance;
     simd.scan.quantize_query = quantize_query;
+    simd.scan.half = half_of;
+    simd.scan.list_terms = list_terms;
     simd.scan.tables = tables;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;

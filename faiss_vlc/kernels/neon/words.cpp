@@ -4,6 +4,7 @@
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
 #include <faiss_vlc/kernels/neon/estimates.h>
+#include <faiss_vlc/kernels/word_residual.h>
 
 // A table of 256 bytes is four times four registers, and a look-up in four of them leaves codes
 // beyond them to the next. Entries of 16 bits lie in two planes: the low bytes of a block's 256,
@@ -12,6 +13,10 @@
 namespace faiss_vlc {
 
 namespace {
+
+float residual(int n, const float* y, const float* base, float* out) {
+    return word_residual(n, y, base, out);
+}
 
 void products(const WordsView& book, const int16_t* x, int32_t* dots) {
     constexpr int kWide = 8; // registers: 32 words at a time
@@ -147,6 +152,7 @@ uint32_t distances(const ListScan& list, const int32_t* acc, const uint8_t* fact
 
 void neon::patch_words(Simd& simd) {
     simd.scan.distances = distances;
+    simd.words.residual = residual;
     simd.words.products = products;
     simd.words.values = values;
     simd.words.entries = entries;

@@ -23,12 +23,16 @@ void rotate_tile(int pairs, const int16_t* x, const int8_t* rows, int32_t* sums)
     std::memcpy(sums, acc, sizeof(acc));
 }
 
+void rotate_tiles(int tiles, int pairs, const int16_t* x, const int8_t* rows, int32_t* sums) {
+    for (int t = 0; t < tiles; t++) {
+        rotate_tile(pairs, x, rows + int64_t(t) * pairs * 32, sums + t * 16);
+    }
+}
+
 void rotate_together(int tiles, int pairs, const int16_t* const* x, const int8_t* rows,
                      int32_t* const* sums) {
-    for (int t = 0; t < tiles; t++) {
-        for (int v = 0; v < kTogether; v++) {
-            rotate_tile(pairs, x[v], rows + int64_t(t) * pairs * 32, sums[v] + t * 16);
-        }
+    for (int v = 0; v < kTogether; v++) {
+        rotate_tiles(tiles, pairs, x[v], rows, sums[v]);
     }
 }
 
@@ -105,6 +109,15 @@ int32_t half_of(int n, const int8_t* q8, const int16_t* most) {
         half += q8[i] * most[i];
     }
     return half;
+}
+
+ListTerms list_terms(const ListSide& side) {
+    ListTerms terms;
+    terms.list_distance = anchor_distance(side.dp, side.query, side.anchor);
+    terms.largest = quantize_query(side.slots, side.rotated, side.base, side.step, side.weighted,
+                                   side.plane);
+    terms.half = half_of(side.slots, side.plane, side.levels);
+    return terms;
 }
 
 /// Adds the field's products for `count` vectors of a row of `Lanes` bytes each.
@@ -234,7 +247,7 @@ void tables(const Estimator::Steps& steps, const Estimator::Scales& by, float* a
 } // namespace
 
 void portable::patch_search(Simd& simd) {
-    simd.rotate.tile = rotate_tile;
+    simd.rotate.tiles = rotate_tiles;
     simd.rotate.together = rotate_together;
     simd.rank.tiles = rank_tiles;
     simd.rank.together = rank_together;
@@ -244,6 +257,7 @@ void portable::patch_search(Simd& simd) {
     simd.scan.quantize_query = quantize_query;
     simd.scan.tables = tables;
     simd.scan.half = half_of;
+    simd.scan.list_terms = list_terms;
     simd.scan.distances = distances;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;

@@ -1,5 +1,6 @@
 #include <faiss_vlc/kernels/levels.h>
 #include <faiss_vlc/kernels/list_scan.h>
+#include <faiss_vlc/kernels/word_residual.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +11,10 @@
 namespace faiss_vlc {
 
 namespace {
+
+float residual(int n, const float* y, const float* base, float* out) {
+    return word_residual(n, y, base, out);
+}
 
 void products(const WordsView& book, const int16_t* x, int32_t* dots) {
     for (int b = 0; b < book.blocks; b++) {
@@ -94,6 +99,7 @@ void sums_of(const ListScan& list, const uint8_t* blocks, int count, int32_t* ac
 } // namespace
 
 void portable::patch_words(Simd& simd) {
+    simd.words.residual = residual;
     simd.words.products = products;
     simd.words.values = values;
     simd.words.entries = entries;
