@@ -110,7 +110,7 @@ void AnchorQuantizer::search(idx_t n, const float* x, idx_t k, float* distances,
     if (k == 1) {
         assign_to_anchors(*model_, n, x, labels);
     }
-    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+    const int size = QueryGroup::size_for(*model_, n, omp_get_max_threads());
     Rescue rescue;
 #pragma omp parallel if (n > 1)
     {

@@ -242,7 +242,7 @@ Work search_all(const SearchScope& scope, const SearchBatch& batch, Prepare prep
         static constexpr bool meets() { return false; }
     };
     const Finish finish(scope.model, batch);
-    const int size = QueryGroup::size_for(batch.n, omp_get_max_threads());
+    const int size = QueryGroup::size_for(scope.model, batch.n, omp_get_max_threads());
     const auto make_own = [&] { return Own{scope, finish, batch.k, size, {}, nullptr}; };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         Scanned scanned;
@@ -578,7 +578,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
         }
         return scanned;
     };
-    const int size = QueryGroup::size_for(n, omp_get_max_threads());
+    const int size = QueryGroup::size_for(model, n, omp_get_max_threads());
     const Work work = each_group(model, n, x, size, make_own, rank, answer);
     count_search(faiss::indexIVF_stats, n, work);
 }

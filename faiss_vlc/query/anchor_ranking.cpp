@@ -118,31 +118,36 @@ void AnchorRanking::score_all(int count, Scored* const* scored) {
 
 /// Region by region, so that what several look into is loaded once.
 void AnchorRanking::score_regions(int count, Scored* const* scored) {
+    constexpr size_t kAhead = 2; // one is soon scored
     if (count == 0) {
         return;
     }
     choose_regions(count, scored);
-    const int regions = model_.regions.count();
-    const auto same = [&](int a, int b) {
-        return looking_[a] == looking_[b] &&
-               std::equal(&lookers_[size_t(a) * kMost], &lookers_[size_t(a) * kMost] + looking_[a],
-                          &lookers_[size_t(b) * kMost]);
-    };
-    for (int first = 0, end; first < regions; first = end) {
-        for (end = first + 1; end < regions && same(first, end);) {
-            end++;
+    runs_.clear();
+    for (int r = 0; r < model_.regions.count(); r++) {
+        if (lookers_[r] == 0) {
+            continue;
         }
-        if (looking_[first] > 0) {
-            score_run(first, end, scored);
+        if (!runs_.empty() && runs_.back().end == r && lookers_[r - 1] == lookers_[r]) {
+            runs_.back().end++;
+        } else {
+            runs_.push_back({r, r + 1});
         }
+    }
+    const RegionTables& tables = model_.derived().regions;
+    for (size_t i = 0; i < runs_.size(); i++) {
+        if (i + kAhead < runs_.size()) {
+            tables.prefetch(runs_[i + kAhead].first);
+        }
+        score_run(runs_[i], scored);
     }
 }
 
-/// Sets lookers_ and looking_: each looks into as many regions as it has to, the best ones, ties to
-/// the smaller number. Makes room for the scores of their anchors.
+/// Sets lookers_: each looks into as many regions as it has to, the best ones, ties to the smaller
+/// number. Makes room for the scores of their anchors.
 void AnchorRanking::choose_regions(int count, Scored* const* scored) {
     const RegionTables& tables = model_.derived().regions;
-    const int regions = model_.regions.count(), padded = tables.centres.padded();
+    const int padded = tables.centres.padded();
     const int8_t* x[kMost];
     int32_t* scores[kMost];
     room_for(of_centres_, count * padded);
@@ -152,23 +157,14 @@ void AnchorRanking::choose_regions(int count, Scored* const* scored) {
     }
     rank_together(tables.centres.tiles(tables.centres.offset), count, x, rank_factor(model_),
                   scores);
-    looking_.assign(size_t(regions), 0);
-    room_for(lookers_, regions * kMost);
-    int32_t* const sorted = room_for(spare_, regions);
+    lookers_.assign(size_t(model_.regions.count()), 0);
     for (int q = 0; q < count; q++) {
         const int visited = scored[q]->regions;
-        std::copy_n(scores[q], regions, sorted);
-        std::nth_element(sorted, sorted + visited - 1, sorted + regions);
-        const int32_t last = sorted[visited - 1];
-        auto ties = std::count(sorted, sorted + visited, last); // that are still taken
+        const uint64_t* const chosen = smallest(padded, scores[q], visited);
         int tiles = 0;
-        for (int r = 0; r < regions; r++) {
-            const bool is_tie = scores[q][r] == last;
-            if (scores[q][r] > last || (is_tie && ties == 0)) {
-                continue;
-            }
-            ties -= is_tie;
-            lookers_[size_t(r) * kMost + looking_[r]++] = uint8_t(q);
+        for (int i = 0; i < visited; i++) {
+            const auto r = uint32_t(chosen[i]);
+            lookers_[r] |= uint64_t(1) << q;
             tiles += tables.first_tile[r + 1] - tables.first_tile[r];
         }
         room_for(scored[q]->score, tiles * 16);
@@ -177,26 +173,50 @@ void AnchorRanking::choose_regions(int count, Scored* const* scored) {
     }
 }
 
+/// The k smallest of n scores (a multiple of 16) with their numbers, in any order; ties to the
+/// smaller number.
+const uint64_t* AnchorRanking::smallest(int n, const int32_t* scores, int k) {
+    constexpr int kStep = 13; // of a sample, which bounds what may be among them
+    uint64_t* const found = room_for(found_, n);
+    int32_t* const sample = room_for(spare_, n / kStep + 1);
+    int sampled = 0;
+    for (int i = 0; i < n; i += kStep) {
+        sample[sampled++] = scores[i];
+    }
+    const int place = k / kStep + k / (4 * kStep) + 8;
+    int count = 0;
+    if (place < sampled) {
+        std::nth_element(sample, sample + place, sample + sampled);
+        count = simd().rank.select_within(n, scores, sample[place], found);
+    }
+    if (count < k) {
+        count = simd().rank.select_within(n, scores, INT32_MAX, found);
+    }
+    std::nth_element(found, found + k - 1, found + count);
+    return found;
+}
+
 /// Scores the anchors of regions in a row for those that look into all of them.
-void AnchorRanking::score_run(int first_region, int end_region, Scored* const* scored) {
+void AnchorRanking::score_run(const RegionRun& run, Scored* const* scored) {
     const RegionTables& tables = model_.derived().regions;
-    const int first_tile = tables.first_tile[first_region];
-    const int tiles = tables.first_tile[end_region] - first_tile;
-    const int count = looking_[first_region];
-    const uint8_t* const lookers = &lookers_[size_t(first_region) * kMost];
+    const int first_tile = tables.first_tile[run.first];
+    const int tiles = tables.first_tile[run.end] - first_tile;
     const int8_t* x[kMost];
     int32_t* scores[kMost];
-    for (int i = 0; i < count; i++) {
-        Scored& own = *scored[lookers[i]];
-        x[i] = own.query->x.data();
-        scores[i] = &own.score[size_t(own.padded)];
+    Scored* lookers[kMost];
+    int count = 0;
+    for (uint64_t left = lookers_[run.first]; left; left &= left - 1) {
+        Scored& own = *scored[__builtin_ctzll(left)];
+        x[count] = own.query->x.data();
+        scores[count] = &own.score[size_t(own.padded)];
+        lookers[count++] = &own;
         own.runs.push_back({own.padded, first_tile * 16});
         own.padded += tiles * 16;
     }
     rank_together(tables.tiles(first_tile, tiles), count, x, rank_factor(model_), scores);
     for (int i = 0; i < count && !tables.anchors.reach.empty(); i++) {
-        add_reach(*scored[lookers[i]]->query, &tables.anchors.reach[size_t(first_tile) * 16],
-                  tiles * 16, scores[i]);
+        add_reach(*lookers[i]->query, &tables.anchors.reach[size_t(first_tile) * 16], tiles * 16,
+                  scores[i]);
     }
 }
 

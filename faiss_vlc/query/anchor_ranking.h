@@ -25,7 +25,7 @@ struct RoundedQuery {
 /// ranks; one per thread.
 class AnchorRanking {
 public:
-    static constexpr int kMost = 32; ///< queries at once
+    static constexpr int kMost = 64; ///< queries at once
 
     /// How many queries of a group to score together: more gain nothing.
     static int at_once(const Model& model, int width);
@@ -68,6 +68,10 @@ private:
         int score; ///< where their scores begin
         int first; ///< the first one's place in the tables
     };
+    /// Regions in a row that the same queries look into.
+    struct RegionRun {
+        int first, end;
+    };
     /// Scores, and whose they are.
     struct Scored {
         const RoundedQuery* query = nullptr;
@@ -80,15 +84,16 @@ private:
     std::vector<Scored> scored_;
     std::vector<int32_t> minima_, spare_, of_centres_;
     std::vector<uint64_t> found_;
-    std::vector<uint8_t> lookers_; ///< by region: which of the queries look into it
-    std::vector<int32_t> looking_; ///< by region: how many
+    std::vector<uint64_t> lookers_; ///< by region: a bit for each query that looks into it
+    std::vector<RegionRun> runs_;
 
     Scored* find(const RoundedQuery& query);
     int regions_for(const RoundedQuery& query, int width) const;
     void score_all(int count, Scored* const* scored);
     void score_regions(int count, Scored* const* scored);
     void choose_regions(int count, Scored* const* scored);
-    void score_run(int first_region, int end_region, Scored* const* scored);
+    void score_run(const RegionRun& run, Scored* const* scored);
+    const uint64_t* smallest(int n, const int32_t* scores, int k);
     int select(const Scored& scored, int n);
 };
 

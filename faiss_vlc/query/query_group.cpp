@@ -6,10 +6,10 @@
 
 namespace faiss_vlc {
 
-int QueryGroup::size_for(int64_t n, int threads) {
+int QueryGroup::size_for(int64_t n, int threads, int largest) {
     constexpr int kGroupsPerThread = 4;
     const int64_t share = n / (int64_t(threads) * kGroupsPerThread) / kTogether * kTogether;
-    return int(std::min<int64_t>({kLargestGroup, std::max<int64_t>(share, kTogether), n}));
+    return int(std::min<int64_t>({largest, std::max<int64_t>(share, kTogether), n}));
 }
 
 QueryGroup::QueryGroup(const Model& model, int size)

@@ -16,9 +16,13 @@ class QueryGroup {
 public:
     static constexpr int kLargestGroup =
             32; ///< queries that are scanned one by one; more gain nothing
+    static constexpr int kLargestWithRegions = 64; ///< more share what is read of the regions
 
     /// How many to take together then: as many as leave each thread a few groups of n.
-    static int size_for(int64_t n, int threads);
+    static int size_for(int64_t n, int threads, int largest = kLargestGroup);
+    static int size_for(const Model& model, int64_t n, int threads) {
+        return size_for(n, threads, model.regions.used() ? kLargestWithRegions : kLargestGroup);
+    }
 
     QueryGroup(const Model& model, int size);
 

@@ -164,7 +164,7 @@ TEST(RotateTogether, MatchesOneByOne) {
 
 TEST(RankTiles, MatchesIntegers) {
     Random random(2);
-    for (int tiles : {1, 2, 3, 4, 5, 7, 8, 9, 17}) {
+    for (int tiles : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 17}) {
         for (int groups : {4, 8, 12, 32, 1024}) {
             for (int kind = 0; kind < 3; kind++) {
                 const auto value = [&](int i) {

@@ -165,7 +165,7 @@ TEST(AnchorRanking, FewerOfTheSameWidthAreTheFirstOfMore) {
 // Beside those that are ranked among all anchors, with any width in any order, in groups of any
 // size: of some regions the loops take four queries and more, of others one.
 TEST(AnchorRanking, GroupsOfQueriesRankInRegionsAsEachAlone) {
-    constexpr int kMany = 77; // more than are ranked at once
+    constexpr int kMany = AnchorRanking::kMost + 13;
     for (auto metric : {faiss::METRIC_L2, faiss::METRIC_INNER_PRODUCT}) {
         const Model exact = model_of_ties(metric, 300, 8);
         Model model = exact;
@@ -188,7 +188,7 @@ TEST(AnchorRanking, GroupsOfQueriesRankInRegionsAsEachAlone) {
             return query.rank(n, width);
         };
         QueryGroup group(model, kMany);
-        for (const int size : {1, 2, 3, 4, 5, 11, 31, 32, 33, kMany}) {
+        for (const int size : {1, 2, 3, 4, 5, 11, 32, 33, AnchorRanking::kMost, kMany}) {
             for (const auto& [n, width] :
                  {std::pair(4, 4), {300, 300}, {4, 300}, {2, 9}, {7, 16}}) {
                 group.set(size, x.data());

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <tests/support/index_vlc_test.h>
+#include <tests/support/region_index.h>
 
 namespace faiss_vlc {
 namespace {
@@ -14,6 +15,11 @@ TEST(QueryGroup, SizeLeavesEachThreadItsShare) {
     EXPECT_EQ(QueryGroup::size_for(1000, 64), 4);
     EXPECT_EQ(QueryGroup::size_for(1000, 16), 12);
     EXPECT_EQ(QueryGroup::size_for(100000, 2), QueryGroup::kLargestGroup);
+    EXPECT_EQ(QueryGroup::size_for(1000, 16, 8), 8);
+    Model model = *trained().model;
+    EXPECT_EQ(QueryGroup::size_for(model, 100000, 2), QueryGroup::kLargestGroup);
+    model.set_regions(ragged_regions(model, 3, {1}, 7));
+    EXPECT_EQ(QueryGroup::size_for(model, 100000, 2), QueryGroup::kLargestWithRegions);
 }
 
 // Frames that all, some and single queries of a group want.

@@ -119,8 +119,16 @@ void rank_tiles(const AnchorTiles& anchors, const int8_t* x, int32_t factor, int
     for (; t + 8 <= anchors.tiles; t += 8) {
         rank_some<8>(anchors, t, x4, factor, scores);
     }
-    for (; t < anchors.tiles; t++) {
-        rank_some<1>(anchors, t, x4, factor, scores);
+    for (; t + 4 <= anchors.tiles; t += 4) { // regions are often that small
+        rank_some<4>(anchors, t, x4, factor, scores);
+    }
+    switch (anchors.tiles - t) {
+    case 3:
+        return rank_some<3>(anchors, t, x4, factor, scores);
+    case 2:
+        return rank_some<2>(anchors, t, x4, factor, scores);
+    case 1:
+        return rank_some<1>(anchors, t, x4, factor, scores);
     }
 }
 
@@ -166,8 +174,13 @@ void rank_together(const AnchorTiles& anchors, const int8_t* const* x, int32_t f
     for (; t + 4 <= anchors.tiles; t += 4) {
         rank_some_together<4>(anchors, t, x, factor, scores);
     }
-    for (; t < anchors.tiles; t++) {
-        rank_some_together<1>(anchors, t, x, factor, scores);
+    switch (anchors.tiles - t) {
+    case 3:
+        return rank_some_together<3>(anchors, t, x, factor, scores);
+    case 2:
+        return rank_some_together<2>(anchors, t, x, factor, scores);
+    case 1:
+        return rank_some_together<1>(anchors, t, x, factor, scores);
     }
 }
 

@@ -51,6 +51,8 @@ struct RegionTables {
     void bias(const RankTables& all);
     /// Those of `tiles` tiles from one on.
     AnchorTiles tiles(int first, int tiles) const;
+    /// The first anchors of a region will be scored soon.
+    void prefetch(int region) const;
 
     size_t memory() const;
 };

@@ -100,9 +100,10 @@ std::vector<int32_t> choose_visits(const Places& places, int64_t sought, int reg
     return visits;
 }
 
-/// About 2 sqrt(m): then a query is compared with about as many centres as anchors.
+/// About 2 sqrt(m): then a query is compared with about as many centres as anchors. Of very many
+/// anchors, one for 64: smaller regions have less to be fetched from memory.
 int usual_regions(const Model& model) {
-    return int(2 * std::sqrt(double(model.m)));
+    return std::max(int(2 * std::sqrt(double(model.m))), model.m / 64);
 }
 
 /// Anchors, of centres or lists, that a query is compared with.
