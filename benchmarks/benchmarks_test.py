@@ -22,8 +22,10 @@ os.environ["VLC_BUILD"] = str(CLI.parent)
 
 import data_files  # noqa: E402
 import derive  # noqa: E402
+import disk_bench  # noqa: E402
 import kinds  # noqa: E402
 import peers  # noqa: E402
+import report  # noqa: E402
 import search_bench  # noqa: E402
 import synthetic  # noqa: E402
 import two_tiers  # noqa: E402
@@ -59,6 +61,35 @@ class Curves(unittest.TestCase):
         found = search_bench.compare(ours, theirs)
         self.assertAlmostEqual(found["recall"], 0.49)
         self.assertAlmostEqual(found["ratio"], 300 / 50)
+
+
+class Disk(unittest.TestCase):
+    def test_the_fewest_probes(self):
+        asked = []
+
+        def found(most):
+            return lambda nprobe: asked.append(nprobe) or min(most, 0.5 + nprobe / 100)
+        self.assertEqual(disk_bench.fewest_probes(found(1), 600, 0.8), 32)
+        self.assertEqual(asked, [1, 2, 4, 8, 16, 32])
+        self.assertEqual(disk_bench.fewest_probes(found(0.6), 600, 0.8), 16) # more lists find no more
+        self.assertEqual(asked[-1], 600)
+        self.assertEqual(disk_bench.fewest_probes(found(1), 3, 0.8), 3)
+        self.assertEqual(disk_bench.fewest_probes(found(1), 1, 0.8), 1)
+
+    def test_its_table(self):
+        facts = {"qps": 3348.2, "bytes": 57487, "recall": 0.964, "others": 0.25}
+        rows = [{"side": "VLC, mapped", "key": "VLC9b4", "asked": "one by one", "file": 400, "nprobe": 2, "limited": True,
+                 "cold": facts, "warm": {**facts, "qps": 2.5, "others": 0.5}}]
+        rows += [{**rows[0], "asked": "batch"}, {**rows[0], "side": "VLC, in memory", "failed": -9}]
+        del rows[2]["cold"], rows[2]["warm"]
+        rows.append(rows[2])
+        machine = {"cpu": "x", "flags": [], "cores": 1, "memory_gib": 1, "commit": "c", "date": "d"}
+        lines = report.disk_section([{"n": 10, "d": 4, "lists": 9, "share": 0.1, "limit": 19e6, "recall": 0.95, "faiss": "1", "read_ahead_kb": 8192,
+                                      "command": "c", "machine": machine, "results": rows}])
+        self.assertIn("| VLC9b4 | mapped | 40.0 | 2 | .964 | 3,348 (57 KB) | 2.5 (57 KB) | 3,348 (57 KB) | 2.5 (57 KB) |",
+                      lines)
+        self.assertIn("| VLC9b4 | in memory | 40.0 | 2 |  |" + " ended by signal 9 |" * 4, lines)
+        self.assertTrue(any("0.25 to 0.50 of the cores" in line for line in lines))
 
 
 class TwoTiers(unittest.TestCase):

@@ -427,6 +427,39 @@ def two_tiers_section(results):
     return lines
 
 
+def disk_cell(found, way):
+    """Queries a second, and what the device gave a query."""
+    if "failed" in found:
+        return f"ended by signal {-found['failed']}" if found["failed"] < 0 else "failed"
+    met = found[way]
+    speed = f"{met['qps']:,.0f}" if met["qps"] >= 10 else met["qps"]
+    return f"{speed} ({met['bytes'] / 1e3:,.0f} KB)"
+
+
+def disk_section(results):
+    lines = ["## Indexes larger than memory", "", "`disk_bench.py`. Cells are queries a second and, in brackets, what the device gave for a query. \"Cold\" is with nothing",
+             "of the file in memory, \"warm\" the pass after it. Under the limit of memory a warm pass may read again. Every index",
+             "probes the fewest lists by which it reaches the recall, or the most that it can reach.", ""]
+    for r in results:
+        rows, others = [], []
+        for single, batch in group(r["results"], "side").values():
+            others += [found[way]["others"] for found in (single, batch) if "cold" in found for way in ("cold", "warm")]
+            met = next((found for found in (single, batch) if "cold" in found), None)
+            rows.append([single["key"], single["side"].split(", ")[-1], f"{single['file'] / r['n']:.1f}", single["nprobe"],
+                         share(met["cold"]["recall"]) if met else "",
+                         *(disk_cell(found, way) for found in (single, batch) for way in ("cold", "warm"))])
+        limited = all(found.get("limited", True) for found in r["results"])
+        memory = f"{r['limit'] / 1e6:.0f} MB of memory" if limited and r["share"] else "any memory"
+        lines += [f"### {r['n']:,} x {r['d']}, {r['lists']} lists, {memory}, recall@10 of {share(r['recall'])}", "", *heading([r]),
+                  f"FAISS {r['faiss']}. Other processes took {min(others):.2f} to {max(others):.2f} of the cores' time" + (
+                      ", so speeds are those of a busy machine." if max(others) > 0.25 else "."),
+                  f"The kernel reads {r['read_ahead_kb']:,} KB ahead of a fault where nobody asks it not to. \"Page by page\" is FAISS's file",
+                  "without that. What is ended by signal 9 took more memory than it might.", "",
+                  *table(["index", "", "file, B/vector", "nprobe", "recall@10", "single, cold", "single, warm", "batch, cold",
+                          "batch, warm"], rows), ""]
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, nargs="?", default=peers.ROOT / "benchmarks" / "results")
@@ -434,7 +467,7 @@ def main():
     arguments = parser.parse_args()
     results = [json.loads(path.read_text()) for path in sorted(arguments.folder.glob("*.json"))]
     sections = {"bench": bench_section, "recall": recall_section, "kinds": kinds_section, "search": search_section,
-                "two-tiers": two_tiers_section, "scale": scale_section, "add": add_section,
+                "two-tiers": two_tiers_section, "disk": disk_section, "scale": scale_section, "add": add_section,
                 "training": training_section}
     answers = {"search": search_answer, "recall": recall_answer, "kinds": kinds_answer, "training": training_answer, "add": add_answer,
                "bench": bench_answer}

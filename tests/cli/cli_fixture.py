@@ -112,6 +112,14 @@ def write_hdf5(path, **arrays):
     library.H5Fclose(file)
 
 
+
+
+def tiers(size):
+    """The bytes of a code; with VLC_TEST_SECOND a second tier of so many comes after it."""
+    second = os.environ.get("VLC_TEST_SECOND")
+    return f"{size}+{second}" if second else size
+
+
 FOLDER = tempfile.mkdtemp(prefix="vlc_cli_test_")
 base = np.load(os.path.join(SIFT, "base.npy"))[:N]
 query = np.load(os.path.join(SIFT, "query.npy"))[:100]
@@ -139,7 +147,7 @@ def index(out, *options, emb=None, **environment):
         "--m",
         M,
         "--bytes",
-        32,
+        tiers(32),
         *options,
         "--out",
         out,

@@ -10,7 +10,7 @@ import unittest
 
 import numpy as np
 
-from cli_fixture import CLI as VLC, FOLDER, SANITIZED, SIFT, at
+from cli_fixture import CLI as VLC, FOLDER, SANITIZED, SIFT, at, tiers
 
 BASE, QUERY, GT = (os.path.join(SIFT, name + ".npy") for name in ("base", "query", "gt"))
 N = len(np.load(BASE, mmap_mode="r"))
@@ -54,7 +54,7 @@ class Case(unittest.TestCase):
 
     def index(self, name, *args, emb=None, m=64, size=18, **more):
         out = self.path(name)
-        self.vlc("index", "--emb", emb or BASE, "--m", m, "--bytes", size, "--iterations", 6, "--out", out, *args, **more)
+        self.vlc("index", "--emb", emb or BASE, "--m", m, "--bytes", tiers(size), "--iterations", 6, "--out", out, *args, **more)
         return out
 
     def bytes(self, path):
@@ -65,7 +65,7 @@ class Case(unittest.TestCase):
 class Works(Case):
     def test_index_eval_search_decode_info_verify(self):
         out = self.path("a.vlc")
-        made = self.json("index", "--emb", BASE, "--m", 64, "--bytes", 32, "--out", out)
+        made = self.json("index", "--emb", BASE, "--m", 64, "--bytes", tiers(32), "--out", out)
         self.assertEqual(made["n"], N)
         self.assertEqual(made["file_bytes"], os.path.getsize(out))
         met = self.json("eval", "--idx", out, "--queries", QUERY, "--gt", GT, "--k", 10, "--nprobe", "1,8,64")
@@ -254,7 +254,7 @@ class Identity(Case):
             self.assertEqual(self.bytes(self.index(f"{i}.vlc", *args)), expected, args)
         for level in ("portable", "avx2"):
             run = subprocess.run(
-                [VLC, "index", "--emb", BASE, "--m", "64", "--bytes", "18", "--iterations", "6", "--out"]
+                [VLC, "index", "--emb", BASE, "--m", "64", "--bytes", str(tiers(18)), "--iterations", "6", "--out"]
                 + [self.path("simd.vlc")],
                 env={**os.environ, "VLC_SIMD": level},
                 capture_output=True,

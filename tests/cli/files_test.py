@@ -10,7 +10,7 @@ import numpy as np
 
 from cli_fixture import (
     CLI, D, M, N, SANITIZED, CliTest, at, base, index, make_data, pocl_device, query, read, read_vecs,
-    result, succeed, truth, write, write_hdf5, write_vecs,
+    result, succeed, tiers, truth, write, write_hdf5, write_vecs,
 )
 
 
@@ -50,7 +50,7 @@ class Formats(CliTest):
 
     def test_stdout_and_pipes_as_output(self):
         expected = read(at("index.vlc"))
-        common = ["index", "--emb", at("base.npy"), "--m", M, "--bytes", 32, "--out"]
+        common = ["index", "--emb", at("base.npy"), "--m", M, "--bytes", tiers(32), "--out"]
         environment = {**os.environ, "VLC_DEVICE": "reference"}
 
         def run(*arguments, **more):
@@ -211,7 +211,7 @@ class SameFile(CliTest):
             "--m",
             M,
             "--bytes",
-            32,
+            tiers(32),
             "--resume",
             checkpoint,
         ]

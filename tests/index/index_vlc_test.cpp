@@ -20,10 +20,12 @@
 namespace faiss_vlc {
 namespace {
 
-/// Payload of an index, as a file would have it.
+/// Payload of an index as training left it, as a file would have it.
 std::vector<uint8_t> bytes_of(const IndexVLC& index) {
+    IndexVLC copy(index);
+    copy.refine_k = 0; // trained() sets it
     faiss::VectorIOWriter writer;
-    write_index(&index, &writer);
+    write_index(&copy, &writer);
     return writer.data;
 }
 
@@ -116,7 +118,7 @@ TEST(Constructor, SetsFieldsAndDefaults) {
     EXPECT_EQ(four.metric_type, faiss::METRIC_INNER_PRODUCT);
     VLCParameters bytes = small();
     bytes.bytes = 9;
-    EXPECT_EQ(IndexVLC(kDim, bytes).code_size, 9u);
+    EXPECT_EQ(IndexVLC(kDim, bytes).code_size, size_t(9 + test_second_bytes()));
 }
 
 TEST(Constructor, ChoosesTheNumberOfAnchors) {
@@ -200,7 +202,7 @@ TEST(Train, ResetAndRetrain) {
     index.parameters.bits_per_dim = 8;
     index.train(kCount, base().data());
     EXPECT_EQ(index.nlist, 5u);
-    EXPECT_EQ(index.code_size, size_t(kDim + 2));
+    EXPECT_EQ(index.code_size, size_t(kDim + 2 + test_second_bytes()));
     EXPECT_LE(index.nprobe, 5u);
     index.add(kCount, base().data());
     const auto all = probing(5);

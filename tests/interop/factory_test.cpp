@@ -206,7 +206,7 @@ TEST(Factory, DimensionFollowsTheTransformation) {
     const IndexVLC* vlc = vlc_of(*index);
     ASSERT_NE(vlc, nullptr);
     EXPECT_EQ(vlc->d, 8);
-    EXPECT_EQ(vlc->code_size, 6u);
+    EXPECT_EQ(vlc->code_size, size_t(6 + vlc->parameters.second_size(8)));
 }
 
 TEST(Factory, BehindAnOptimizedRotation) {

@@ -18,8 +18,12 @@ namespace {
 
 constexpr int kD = 16;
 
-IndexPtr untrained(const char* description) {
-    return IndexPtr(faiss_vlc::index_factory(kD, description));
+IndexPtr untrained(const char* description, int d = kD) {
+    IndexPtr index(faiss_vlc::index_factory(d, description));
+    if (IndexVLC* vlc = vlc_of(*index)) {
+        give_test_tiers(*vlc);
+    }
+    return index;
 }
 
 std::vector<float> far_queries() {
@@ -51,11 +55,11 @@ TEST(TrainByQueries, TransformsAboveTakeThemAlong) {
     // by hand: vectors and queries behind the transform
     const std::unique_ptr<const float[]> x8(above.apply_chain(2000, x.data()));
     const std::unique_ptr<const float[]> queries8(above.apply_chain(200, queries.data()));
-    const IndexPtr alone(faiss_vlc::index_factory(8, "VLC8b6"));
+    const IndexPtr alone = untrained("VLC8b6", 8);
     faiss_vlc::train(*alone, 2000, x8.get(), 200, queries8.get());
     EXPECT_TRUE(written(*above.index) == written(*alone));
 
-    const IndexPtr without(faiss_vlc::index_factory(8, "VLC8b6"));
+    const IndexPtr without = untrained("VLC8b6", 8);
     without->train(2000, x8.get());
     EXPECT_FALSE(written(*above.index) == written(*without));
 }

@@ -247,6 +247,19 @@ class Merging(unittest.TestCase):
                 replicas.addIndex(make(key))
             assert_same(replicas.search(QUERIES, 5), expected)
 
+    def test_shards_of_two_tiers_refine_what_the_whole_does_and_more(self):
+        key = VLC if "+" in VLC else "VLC16b6+12"
+        whole, shards = make(key), faiss.IndexShards(D, True, True)
+        parts = self.halves(key)
+        for part in parts:
+            shards.add_shard(part)
+        for refine_k in (5, 20, 100):
+            for index in (whole, *parts):
+                index.refine_k = refine_k
+            (found, _), (expected, _) = shards.search(QUERIES, 5), whole.search(QUERIES, 5)
+            self.assertTrue((found <= expected).all(), refine_k)
+            self.assertTrue((found < expected).any() or refine_k == 100, refine_k)
+
 
 class Codes(unittest.TestCase):
     def test_codec(self):

@@ -7,16 +7,16 @@ import unittest
 
 os.environ["VLC_DEVICE"] = "auto"
 
-from python_fixture import BASE, QUERIES, TRAIN, D, assert_same
+from python_fixture import BASE, QUERIES, TRAIN, VLC, D, assert_same
 
 import faiss
-import faiss_vlc
+import faiss_vlc # noqa: F401
 
 SECONDS = 60
 
 
 def trained(device):
-    index = faiss_vlc.IndexVLC(D, 16, 4)
+    index = faiss.index_factory(D, VLC)
     index.parameters.device = device
     index.train(TRAIN)
     return index

@@ -6,8 +6,10 @@ import faiss
 import numpy as np
 
 import faiss_vlc  # noqa: F401
+from python_fixture import VLC
 
 D, LISTS = 32, 32
+KEY = f"VLC{LISTS}b{'6+10' if '+' in VLC else 16}"
 
 
 def directions(n, seed):
@@ -37,14 +39,14 @@ def recall(index, nprobe):
 
 class Lengths(unittest.TestCase):
     def test_lists_are_even_and_worth_probing(self):
-        index = trained(f"VLC{LISTS}b16", BASE)
+        index = trained(KEY, BASE)
         other = trained(f"IVF{LISTS},PQ16np", BASE)
         self.assertLess(index.invlists.imbalance_factor(), 1.5 * other.invlists.imbalance_factor())
         self.assertGreater(recall(index, 4), recall(other, 4) + 0.1)
         self.assertGreater(recall(index, LISTS), recall(other, LISTS))
 
     def test_the_quantizer_names_the_list_that_a_vector_is_in(self):
-        index = trained(f"VLC{LISTS}b16", BASE)
+        index = trained(KEY, BASE)
         labels = index.quantizer.search(BASE, 1)[1][:, 0]
         for j in range(LISTS):
             size = index.invlists.list_size(j)
@@ -52,7 +54,7 @@ class Lengths(unittest.TestCase):
             self.assertTrue((labels[ids] == j).all())
 
     def test_threads_do_not_matter_and_files_keep_it(self):
-        one, two = (trained(f"VLC{LISTS}b16", BASE, threads) for threads in (1, 2))
+        one, two = (trained(KEY, BASE, threads) for threads in (1, 2))
         self.assertTrue((faiss.serialize_index(one) == faiss.serialize_index(two)).all())
         again = faiss.deserialize_index(faiss.serialize_index(two))
         more = directions(500, 4) * 20
@@ -66,12 +68,12 @@ class Lengths(unittest.TestCase):
 
     def test_only_where_lengths_differ(self):
         def sections(rows):
-            return b"routing\0" in faiss.serialize_index(trained(f"VLC{LISTS}b16", rows)).tobytes()
+            return b"routing\0" in faiss.serialize_index(trained(KEY, rows)).tobytes()
         self.assertTrue(sections(BASE))
         self.assertFalse(sections(EVEN))
 
     def test_short_and_long_rows_come_later(self):
-        index = trained(f"VLC{LISTS}b16", BASE)
+        index = trained(KEY, BASE)
         odd = np.vstack([EVEN[:1] * 1e-20, EVEN[:1] * 1e6, np.zeros((1, D), "float32")]).astype("float32")
         index.add(odd)
         index.nprobe = LISTS

@@ -13,7 +13,7 @@ import numpy as np
 
 import faiss_vlc
 from faiss.contrib.inspect_tools import get_invlist
-from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, TRAIN, VLC, assert_same, fresh_process, make
+from python_fixture import BASE, D, IVFPQ, KEYS, QUERIES, TRAIN, VLC, assert_same, fresh_process, make, tiers
 
 
 class Factory(unittest.TestCase):
@@ -21,7 +21,7 @@ class Factory(unittest.TestCase):
         for key in ["OPQ4_16,VLC16x4", "PCA16,VLC16", "IDMap,VLC16b12", "IDMap2,VLC16", "VLC16x2,RFlat",
                     "L2norm,VLC16", "RR16,VLC16x1.5", "VLC16x1,Refine(VLC16x8)"]:
             for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
-                index = faiss.index_factory(D, key, metric)
+                index = faiss.index_factory(D, tiers(key), metric)
                 self.assertFalse(index.is_trained, key)
                 self.assertEqual(index.metric_type, metric)
                 vlcs = faiss_vlc._plug.vlcs_in(index)

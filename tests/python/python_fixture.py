@@ -2,6 +2,7 @@
 for. A behaviour is tested on both, so that what is expected is what FAISS does."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,11 @@ def vectors(n):
 
 TRAIN, BASE, QUERIES = vectors(1500), vectors(2000), vectors(40)
 _trained = {}
+
+
+def tiers(key):
+    """The key, each VLC of b<bytes> in it with a second tier where VLC_TEST_KEY has one."""
+    return re.sub(r"(VLC\d*b\d+)(?!\d|\+)", r"\1+12", key) if "+" in VLC else key
 
 
 def make(key, metric=faiss.METRIC_L2, add=True):

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 
 import faiss_vlc
-from python_fixture import BASE, D, QUERIES, TRAIN, VLC, fresh_process, make
+from python_fixture import BASE, D, QUERIES, TRAIN, VLC, fresh_process, make, tiers
 
 LONG_TRAINING = """
 import faiss, faiss_vlc, numpy as np, sys, time
@@ -37,7 +37,7 @@ except KeyboardInterrupt:
 
 class Findings(unittest.TestCase):
     def test_held_out_recall_and_added_rows(self):
-        index = faiss_vlc.IndexVLC(D, 16)
+        index = faiss.index_factory(D, VLC)
         self.assertEqual(index.held_out_recall.to_dict(), faiss_vlc.HeldOutRecall().to_dict())
         index.train(TRAIN)
         held = index.held_out_recall
@@ -110,7 +110,7 @@ class Queries(unittest.TestCase):
         self.later = (r.randn(200, 16) + 200 * far).astype("float32")
 
     def build(self, key="VLC16b6lattice", queries=None):
-        index = faiss.index_factory(16, key)
+        index = faiss.index_factory(16, tiers(key))
         if queries is None:
             index.train(self.x)
         else:
@@ -136,8 +136,9 @@ class Queries(unittest.TestCase):
             plain.append(self.recall(self.build()))
             told.append(self.recall(self.build(queries=self.queries)))
             turned.append(self.recall(self.build("PCAR16,VLC16b6lattice", self.queries))) # through the transform
-        self.assertGreater(np.mean(told), np.mean(plain) + 0.1, (plain, told))
-        self.assertGreater(np.mean(turned), np.mean(plain) + 0.1, (plain, turned))
+        more = -0.01 if "+" in VLC else 0.1 # a second tier finds nearly all of them untold
+        self.assertGreater(np.mean(told), np.mean(plain) + more, (plain, told))
+        self.assertGreater(np.mean(turned), np.mean(plain) + more, (plain, turned))
 
     def test_same_bytes_and_identity(self):
         queries = self.queries.copy()
@@ -158,10 +159,10 @@ class Queries(unittest.TestCase):
 
     def test_checkpoint_of_other_queries(self):
         path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "run")
-        index = faiss.index_factory(16, "VLC16b6")
+        index = faiss.index_factory(16, tiers("VLC16b6"))
         index.parameters.checkpoint, index.parameters.checkpoint_every = path, 1
         faiss_vlc.train(index, self.x, self.queries)
-        again = faiss.index_factory(16, "VLC16b6")
+        again = faiss.index_factory(16, tiers("VLC16b6"))
         again.parameters.resume = path
         faiss_vlc.train(again, self.x, self.queries)
         self.assertTrue(again.is_trained)
@@ -169,7 +170,7 @@ class Queries(unittest.TestCase):
         self.assertRaisesRegex(RuntimeError, "another run", faiss_vlc.train, again, self.x, self.later)
 
     def test_faults(self):
-        index = faiss.index_factory(16, "VLC16b6")
+        index = faiss.index_factory(16, tiers("VLC16b6"))
         bad = self.queries.copy()
         bad[3, 2] = np.nan
         self.assertRaisesRegex(RuntimeError, "training queries: expected finite values, row 3, column 2",
@@ -190,7 +191,7 @@ class Queries(unittest.TestCase):
                 self.assertFalse(np.array_equal(faiss.serialize_index(self.build(key, self.queries)),
                                                 faiss.serialize_index(self.build(key))))
         shards = faiss.IndexShards(16, True)
-        parts = [faiss.index_factory(16, "VLC16b6lattice") for _ in range(2)]
+        parts = [faiss.index_factory(16, tiers("VLC16b6lattice")) for _ in range(2)]
         for part in parts:
             shards.add_shard(part)
         faiss_vlc.train(shards, self.x, self.queries)

@@ -135,7 +135,11 @@ TEST(FineQueries, AreChosenWhereRoundingCostsRecall) {
     }
     const double by_decoding = share_of(truth, nearest(decoded, asked, k));
     EXPECT_GE(recall[1], by_decoding - 0.01);
-    EXPECT_GE(recall[1], recall[0] + 0.005) << "one plane finds as much";
+    if (index.model->second) { // whose estimates are of queries with more bits
+        EXPECT_GE(recall[1], recall[0] - 0.01);
+    } else {
+        EXPECT_GE(recall[1], recall[0] + 0.005) << "one plane finds as much";
+    }
 }
 
 TEST(FineQueries, AreNotForCoarseCodes) {
@@ -152,7 +156,8 @@ TEST(FineQueries, AreKeptByFilesAndCopies) {
     own->nprobe = usual->nprobe = kLists;
     const std::vector<float> asked = uneven(50, 4);
     const Results wanted = ::search(*own, asked);
-    EXPECT_FALSE(::search(*usual, asked) == wanted);
+    // by a second tier these are estimated anew, in both the same way
+    EXPECT_EQ(::search(*usual, asked) == wanted, own->model->second != nullptr);
     const Bytes bytes = written(*own);
     EXPECT_GT(bytes.size(), written(*usual).size());
     const IndexPtr again = read(bytes);

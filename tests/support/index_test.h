@@ -75,9 +75,18 @@ inline faiss_vlc::VLCParameters quick(int m = 0, int bytes = 0) {
     return params;
 }
 
+/// The second tier that these tests run with, unless the index has asked for one of its own.
+inline void give_test_tiers(faiss_vlc::IndexVLC& vlc) {
+    if (vlc.parameters.second_size(vlc.d) == 0) {
+        vlc.parameters.second_bytes = test_second_bytes();
+        vlc.code_size = vlc.parameters.code_size(vlc.d);
+    }
+}
+
 inline void make_quick(faiss_vlc::IndexVLC& vlc) {
     vlc.parameters.iterations = 4;
     vlc.parameters.device = "reference";
+    give_test_tiers(vlc);
 }
 
 /// A tree from the factory, its IndexVLC made quick, untrained.

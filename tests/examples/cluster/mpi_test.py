@@ -70,7 +70,7 @@ class Training(unittest.TestCase):
         self.assertTrue(self.trained_by(2, "VLC64b16", device="auto") == self.plain("VLC64b16"))
 
     def test_shards_hold_everything_once(self):
-        mpiexec(3, HERE / "train_mpi.py", BASE, "VLC64b16", "--shards", self.folder)
+        mpiexec(3, HERE / "train_mpi.py", BASE, "VLC64b8+8", "--shards", self.folder)
         ids = run(sys.executable, "-c", """
 import sys, faiss, faiss_vlc, numpy as np
 shards = [faiss.read_index(path) for path in sys.argv[1:]]
