@@ -41,7 +41,7 @@ public:
     };
     /// The same for codes of two tiers, whose best by the first are ordered anew by both, as Refine
     /// does. False where the device can't, now or ever: then search() may still find what another
-    /// refines, and neither results nor `left` were touched. scanned: what search() returns.
+    /// refines, `left` is as it was, and results are anything. scanned: what search() returns.
     virtual bool search_two_tiers(const std::shared_ptr<const Model>& /*model*/,
                                   const VLCInvertedLists& /*lists*/, const SearchBatch& /*batch*/,
                                   const TwoTiers& /*how*/, std::vector<int64_t>& /*left*/,
