@@ -151,9 +151,11 @@ typedef struct {
     uint start; // of the list's estimates among the query's
 } Pair;
 
-// What weighed levels are worth: twice a sum less `middle`, times `unit`.
+// What weighed levels are worth: twice a sum less `middle`, times mantissa 2^exponent, which is a
+// double.
 typedef struct {
-    float unit;
+    ulong mantissa; // of 53 bits, or 0
+    int exponent;
     int middle;
 } Weighed;
 

@@ -25,7 +25,7 @@ static_assert(sizeof(PackedField) == 4 * 4);
 static_assert(sizeof(GammaStep) == 4 * 4);
 static_assert(sizeof(ListTraits) == 3 * 4);
 static_assert(sizeof(Pair) == 2 * 4);
-static_assert(sizeof(Weighed) == 2 * 4);
+static_assert(sizeof(Weighed) == 8 + 2 * 4);
 static_assert(sizeof(Task) == 6 * 4);
 } // namespace records
 

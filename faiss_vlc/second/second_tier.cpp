@@ -239,8 +239,8 @@ void LevelWeights::set(const float* y, const float* step) {
     for (const Place& at : places_) {
         weight_[size_t(at.place)] = int16_t(rounded_[size_t(at.slot)] * (1 << at.up));
     }
-    unit_ = usable ? 0.5f / scale : 0.0f;
-    half_ = half;
+    unit_ = usable ? 1.0 / double(scale) : 0;
+    half_ = 0.5 * double(half);
 }
 
 } // namespace faiss_vlc

@@ -157,12 +157,11 @@ public:
     /// Weights y_s step_s (float slots each).
     void set(const float* y, const float* step);
     /// The sum over slots of (level - most / 2) y step, of one packed code, of which 15 bytes
-    /// behind are readable. Twice that is an integer of 33 bits times a unit: devices, which may
-    /// have no doubles, take it likewise.
+    /// behind are readable.
     float dot(const uint8_t* code) const {
         const int32_t sum =
                 dot_(int(packed_.chunks.size()), packed_.chunks.data(), code, weight_.data());
-        return float(2 * int64_t(sum) - half_) * unit_;
+        return float((double(sum) - half_) * unit_);
     }
 
 private:
@@ -180,8 +179,7 @@ private:
                     const int16_t* weights); ///< see Simd::Levels
     float most_up_ = 1;                      ///< what pieces are taken times
     std::vector<int16_t> weight_;
-    int64_t half_ = 0; ///< what twice a sum has too much
-    float unit_ = 0;   ///< of what is left
+    double unit_ = 0, half_ = 0;
 };
 
 } // namespace faiss_vlc
