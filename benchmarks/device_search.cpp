@@ -4,7 +4,10 @@
 //   device_search --device opencl:H100 --idx x.vlc --queries query.npy --nprobe 8,32,128
 //
 // Results are compared with the CPU's each time. Kernels are timed by OpenCL events in a run of
-// their own. Prints a table, or one JSON object with --json.
+// their own. Prints a table, or one JSON object with --json. An index of two tiers is also searched
+// on the device and refined by the CPU:
+//
+//   vlc index --emb base.npy --m 2048 --bytes 16 --second-bytes 112 --out y.vlc
 
 #include <omp.h>
 
@@ -20,11 +23,13 @@
 #include <nlohmann/json.hpp>
 
 #include <faiss_vlc/IndexVLC.h>
+#include <faiss_vlc/index/device_kind.h>
 #include <faiss_vlc/index_io.h>
 #include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/vectors/vector_file.h>
 #include <opencl/device.h>
+#include <opencl/search.h>
 
 namespace faiss_vlc {
 namespace {
@@ -66,12 +71,52 @@ double search(const IndexVLC& index, const Matrix<float>& x, int k, int repeat, 
     return seconds[seconds.size() / 2];
 }
 
+constexpr char kByCpu[] = "refined by the CPU, ";
+
+/// The device of what follows kByCpu, which only searches.
+class SearchAlone final : public DeviceSearch {
+public:
+    explicit SearchAlone(const std::string& spec)
+        : spec_(spec), device_(spec.substr(sizeof(kByCpu) - 1)) {}
+    const std::string& spec() const override { return spec_; }
+    size_t search(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
+                  const SearchBatch& batch, int nprobe, int width,
+                  std::vector<int64_t>& left) override {
+        return device_.search(model, lists, batch, nprobe, width, left);
+    }
+
+private:
+    std::string spec_;
+    OpenCLSearch device_;
+};
+
+class SearchAloneKind final : public DeviceKind {
+public:
+    std::unique_ptr<DeviceSearch> make_search(const std::string& device) const override {
+        return device.rfind(kByCpu, 0) == 0 ? std::make_unique<SearchAlone>(device) : nullptr;
+    }
+};
+
 /// A copy of the index that searches on the device, opened with or without events.
-std::unique_ptr<IndexVLC> on_device(const IndexVLC& index, const Options& options, bool profile) {
+std::unique_ptr<IndexVLC> on_device(const IndexVLC& index, const std::string& device,
+                                    bool profile) {
     setenv("VLC_OPENCL_PROFILE", profile ? "1" : "0", 1);
     auto copy = std::make_unique<IndexVLC>(index);
-    copy->search_device = options.device;
+    copy->search_device = device;
     return copy;
+}
+
+/// Seconds of a search there, whose results have to be the CPU's. refined_on: see IndexVLC.
+double search_there(const IndexVLC& index, const Matrix<float>& x, const std::string& device,
+                    const Options& options, const Results& expected, std::string& refined_on) {
+    const auto copy = on_device(index, device, false);
+    Results met;
+    const double seconds = search(*copy, x, options.k, options.repeat, met);
+    if (met.labels != expected.labels || met.distances != expected.distances) {
+        fail("nprobe %d: the device's results differ from the CPU's", int(index.nprobe));
+    }
+    refined_on = copy->refined_on();
+    return seconds;
 }
 
 json measure(IndexVLC& index, const Matrix<float>& x, int nprobe, const Options& options) {
@@ -82,17 +127,23 @@ json measure(IndexVLC& index, const Matrix<float>& x, int nprobe, const Options&
     const double one_core = search(index, x, options.k, std::max(1, options.repeat / 3), expected);
     omp_set_num_threads(cores);
     const double all_cores = search(index, x, options.k, options.repeat, expected);
-    double device = 0;
-    {
-        const auto copy = on_device(index, options, false);
-        device = search(*copy, x, options.k, options.repeat, met);
-    }
-    if (met.labels != expected.labels || met.distances != expected.distances) {
-        fail("nprobe %d: the device's results differ from the CPU's", nprobe);
+    const double n = double(x.n);
+    json result = {
+            {"nprobe", nprobe}, {"one_core_qps", n / one_core}, {"all_cores_qps", n / all_cores}};
+    std::string refined_on;
+    const double device = search_there(index, x, options.device, options, expected, refined_on);
+    result["device_qps"] = n / device;
+    result["device_ms"] = 1e3 * device;
+    if (!refined_on.empty()) { // there are two tiers
+        result["refined_on"] = refined_on;
+        const double by_cpu =
+                search_there(index, x, kByCpu + options.device, options, expected, refined_on);
+        result["cpu_refines_qps"] = n / by_cpu;
+        result["cpu_refines_ms"] = 1e3 * by_cpu;
     }
     json kernels = json::object();
     {
-        const auto copy = on_device(index, options, true);
+        const auto copy = on_device(index, options.device, true);
         search(*copy, x, options.k, 1, met);
         const std::shared_ptr<Device> opened = open_device(options.device);
         const auto before = opened->seconds();
@@ -102,13 +153,8 @@ json measure(IndexVLC& index, const Matrix<float>& x, int nprobe, const Options&
             kernels[name] = 1e3 / 2 * (seconds - (at == before.end() ? 0 : at->second));
         }
     }
-    const double n = double(x.n);
-    return {{"nprobe", nprobe},
-            {"one_core_qps", n / one_core},
-            {"all_cores_qps", n / all_cores},
-            {"device_qps", n / device},
-            {"device_ms", 1e3 * device},
-            {"kernels_ms", kernels}};
+    result["kernels_ms"] = kernels;
+    return result;
 }
 
 json run(const Options& options) {
@@ -158,6 +204,12 @@ json run(const Options& options) {
             printf("%7d %14.0f %14.0f %14.0f %8.1f %8.3f\n", nprobe, one_core,
                    double(one["all_cores_qps"]), device_qps, device_qps / one_core,
                    double(one["device_ms"]));
+            if (one.contains("refined_on")) {
+                const double by_cpu = one["cpu_refines_qps"];
+                printf("        refined on %s; where the CPU refines %.0f q/s, %.3f ms\n",
+                       std::string(one["refined_on"]).c_str(), by_cpu,
+                       double(one["cpu_refines_ms"]));
+            }
             for (const auto& entry : one["kernels_ms"].items()) {
                 printf("          %-18s %8.3f ms\n", entry.key().c_str(), double(entry.value()));
             }
@@ -183,6 +235,8 @@ int main(int argc, char** argv) {
     app.add_flag("--json", options.as_json, "one JSON object");
     CLI11_PARSE(app, argc, argv);
     try {
+        const faiss_vlc::RegisteredKind search_alone(
+                std::make_shared<faiss_vlc::SearchAloneKind>());
         const nlohmann::json result = faiss_vlc::run(options);
         if (options.as_json) {
             printf("%s\n", result.dump(2).c_str());

@@ -188,6 +188,11 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// What training found of held-out vectors' neighbours: the recall to expect of a search, but
     /// that a larger base has more that is near. Written to files.
     HeldOutRecall held_out_recall() const;
+    /// Where the last search() on `search_device` refined codes of two tiers: there, the name as it
+    /// was given, or "reference", which is the CPU: with codes of words or comparison by decoding,
+    /// where second codes are mapped or find no room in the device's memory, or it failed. Empty
+    /// with one tier, and before the first search there.
+    std::string refined_on() const;
     /// How many rows add() met that are outside of what training saw. Where they are many, it says
     /// so on stderr, once. Merging adds up, reset() begins anew, removing changes nothing. Written
     /// to files.

@@ -226,7 +226,7 @@ __kernel void rotate_queries(RankShape shape, __global const uint* planes,
     }
     multiply_tile(plane + words, axis, words, 1, tile_a, tile_b, acc);
     const int column = first_axis + id % 8 * 8;
-    const int is_fine = shape.parts == 3;
+    const int is_fine = shape.turned == 3;
     if (is_fine) { // the sums so far wait in `rotated`
 #pragma unroll
         for (int r = 0; r < 8; r++) {

@@ -7,47 +7,57 @@
 
 namespace faiss_vlc {
 
-RankStage::RankStage(const SearchKernels& kernels, const Model& model)
-    : device_(kernels.device), group_(kernels.group), regions_(model.regions.count()),
-      region_stride_((regions_ + kTile - 1) / kTile * kTile),
-      prepare_(kernels.get("prepare_queries")), score_(kernels.get("score_anchors")),
-      score_off_lattice_(kernels.get("score_off_lattice")),
-      keep_regions_(kernels.get("keep_regions")), rotate_(kernels.get("rotate_queries")) {
-    const int d = model.d, dp = model.dp();
-    const auto padded = [](int n) { return (n + kTile - 1) / kTile * kTile; };
-    shape_.scale = model.lattice.scale;
-    shape_.d = d;
-    shape_.dp = dp;
-    shape_.m = model.m;
-    shape_.factor = model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2;
-    shape_.score_stride = padded(model.m);
-    shape_.frames = int(model.frames.size());
-    shape_.slots = model.slots();
-    shape_.rotated_stride = padded(model.slots());
-    shape_.parts = model.fine_rotation ? 3 : 2;
-    std::vector<float> mean(model.lattice.mean.begin(), model.lattice.mean.begin() + d);
-    if (model.metric == faiss::METRIC_INNER_PRODUCT) {
-        std::fill(mean.begin(), mean.end(), 0.0f);
-    }
-    std::vector<int8_t> rows(model.frames.size() * model.slots() * dp);
-    std::vector<float> inverse_norm(model.frames.size() * model.slots());
-    const std::vector<int> slot_axis = model.layout.slot_axis();
-    for (size_t g = 0; g < model.frames.size(); g++) {
-        const Frame& frame = model.frames[g];
+namespace {
+
+int padded(int n) {
+    return (n + RankStage::kTile - 1) / RankStage::kTile * RankStage::kTile;
+}
+
+} // namespace
+
+FrameAxes::FrameAxes(Device& device, const Frame* first, int count,
+                     const std::vector<int>& slot_axis, int dp)
+    : frames(count), slots(first->slots()), stride(padded(slots)) {
+    std::vector<int8_t> all(size_t(frames) * slots * dp);
+    std::vector<float> inverse(size_t(frames) * slots);
+    for (int g = 0; g < frames; g++) {
+        const Frame& frame = first[g];
         for (size_t s = 0; s < slot_axis.size(); s++) {
             const int axis = slot_axis[s];
             if (axis < 0 || axis >= frame.kept) {
                 continue;
             }
-            const size_t at = g * model.slots() + s;
+            const size_t at = size_t(g) * slots + s;
             if (frame.own) { // the product is the component itself
-                rows[at * dp + axis] = 1;
-                inverse_norm[at] = 1;
+                all[at * dp + axis] = 1;
+                inverse[at] = 1;
                 continue;
             }
-            std::copy_n(&frame.rows[size_t(axis) * d], d, &rows[at * dp]);
-            inverse_norm[at] = frame.inverse_norm(axis);
+            std::copy_n(&frame.rows[size_t(axis) * frame.d], frame.d, &all[at * dp]);
+            inverse[at] = frame.inverse_norm(axis);
         }
+    }
+    rows = upload(device, all, "axes");
+    inverse_norm = upload(device, inverse, "axes' norms");
+}
+
+RankStage::RankStage(const SearchKernels& kernels, const Model& model)
+    : device_(kernels.device), group_(kernels.group), regions_(model.regions.count()),
+      region_stride_(padded(regions_)), prepare_(kernels.get("prepare_queries")),
+      score_(kernels.get("score_anchors")), score_off_lattice_(kernels.get("score_off_lattice")),
+      keep_regions_(kernels.get("keep_regions")), rotate_(kernels.get("rotate_queries")),
+      axes_(*device_, model.frames.data(), int(model.frames.size()), model.layout.slot_axis(),
+            model.dp()) {
+    shape_.scale = model.lattice.scale;
+    shape_.d = model.d;
+    shape_.dp = model.dp();
+    shape_.m = model.m;
+    shape_.factor = model.metric == faiss::METRIC_INNER_PRODUCT ? -1 : -2;
+    shape_.score_stride = padded(model.m);
+    shape_.parts = model.fine_rotation ? 3 : 2;
+    std::vector<float> mean(model.lattice.mean.begin(), model.lattice.mean.begin() + model.d);
+    if (model.metric == faiss::METRIC_INNER_PRODUCT) {
+        std::fill(mean.begin(), mean.end(), 0.0f);
     }
     mean_ = upload(*device_, mean, "means");
     anchors_ = upload(*device_, model.anchors8, "anchors");
@@ -62,8 +72,6 @@ RankStage::RankStage(const SearchKernels& kernels, const Model& model)
         no_reach_ = upload(*device_, std::vector<float>(size_t(regions_), 0), "reach of regions");
         region_ = upload(*device_, model.regions.of, "regions");
     }
-    axis_rows_ = upload(*device_, rows, "axes");
-    inverse_norm_ = upload(*device_, inverse_norm, "axes' norms");
 }
 
 RankStage::Queries::Queries(Device& device, const RankStage& stage, int64_t most)
@@ -114,13 +122,23 @@ void RankStage::keep_regions(Queries& queries, int64_t n, int visited) {
 }
 
 void RankStage::rotate(Queries& queries, const ProbedLists& probed, int64_t n) {
+    rotate(queries, n,
+           {axes_, probed.frame_counts, probed.frame_queries, probed.most, shape_.parts == 3,
+            queries.rotated});
+}
+
+void RankStage::rotate(const Queries& queries, int64_t n, Turned to) {
     const size_t tiles = size_t((n + kTile - 1) / kTile);
+    const FrameAxes& axes = to.axes;
     records::RankShape shape = shape_;
     shape.n = int(n);
-    shape.most = int(probed.most);
-    device_->launch(rotate_, tiles * frames() * rotated_stride(), kTile, shape, queries.planes,
-                    axis_rows_, inverse_norm_, queries.head, probed.frame_counts,
-                    probed.frame_queries, queries.rotated);
+    shape.frames = axes.frames;
+    shape.slots = axes.slots;
+    shape.rotated_stride = axes.stride;
+    shape.most = int(to.most);
+    shape.turned = to.fine ? 3 : 2;
+    device_->launch(rotate_, tiles * axes.frames * axes.stride, kTile, shape, queries.planes,
+                    axes.rows, axes.inverse_norm, queries.head, to.counts, to.queries, to.rotated);
 }
 
 } // namespace faiss_vlc

@@ -1,12 +1,25 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <faiss_vlc/model/model.h>
 #include <opencl/search_records.h>
 #include <opencl/select.h>
 
 namespace faiss_vlc {
+
+/// Frames' axes as rotation takes them: a row for each slot, whatever axis lies there.
+struct FrameAxes {
+    FrameAxes(Device& device, const Frame* frames, int count, const std::vector<int>& slot_axis,
+              int dp);
+
+    int frames;
+    int slots;
+    int stride;          ///< of a turned query, padded to a tile
+    Buffer rows;         ///< int8 frames x slots x dp
+    Buffer inverse_norm; ///< float frames x slots
+};
 
 /// Launches of rank.cl: queries in lattice coordinates, scores of anchors, rotation.
 class RankStage {
@@ -17,8 +30,8 @@ public:
 
     int score_stride() const { return shape_.score_stride; }
     int region_stride() const { return region_stride_; } ///< 0: no regions
-    int rotated_stride() const { return shape_.rotated_stride; }
-    int frames() const { return shape_.frames; }
+    int rotated_stride() const { return axes_.stride; }
+    int frames() const { return axes_.frames; }
 
     /// A block of queries, for at most `most` of them.
     struct Queries {
@@ -41,6 +54,17 @@ public:
     /// And rotated, for the frames of the lists that each query probes.
     void rotate(Queries& queries, const ProbedLists& probed, int64_t n);
 
+    /// What is turned, whichever frames those are.
+    struct Turned {
+        const FrameAxes& axes;
+        const Buffer& counts;  ///< uint32, of each frame's queries
+        const Buffer& queries; ///< uint32 frames x most
+        int64_t most;
+        bool fine;       ///< see Frame
+        Buffer& rotated; ///< float n x frames x axes.stride
+    };
+    void rotate(const Queries& queries, int64_t n, Turned to);
+
 private:
     std::shared_ptr<Device> device_;
     size_t group_;
@@ -59,8 +83,7 @@ private:
     Buffer centre_offsets_; ///< int32 regions
     Buffer no_reach_;       ///< float regions: zeros
     Buffer region_;         ///< int32 m
-    Buffer axis_rows_;      ///< int8 axes x dp
-    Buffer inverse_norm_;   ///< float axes
+    FrameAxes axes_;
 };
 
 } // namespace faiss_vlc

@@ -197,7 +197,8 @@ inline uint load_row(__global const uchar* block, Field field, uint lane) {
                               : (uint)row[lane];
 }
 
-// fields: of PackedField, row by row. keys: query x stride. Work-groups take tasks in turn.
+// fields: of PackedField, row by row. keys: query x stride. bases: of each pair the distance to the
+// list's anchor. Work-groups take tasks in turn.
 __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                          __global const GammaStep* gammas, __global const ListTraits* lists,
                          __global const float* anchors, __global const float* anchor_rotated,
@@ -205,7 +206,7 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
                          __global const Head* heads, __global const float* lattice,
                          __global const float* rotated, __global const Pair* pairs,
                          __global const Task* tasks, __global const uint* task_count,
-                         __local uint* query8, __global int* keys) {
+                         __local uint* query8, __global float* bases, __global int* keys) {
     __local float part[SCANNERS];
     __local float distances[SCANNERS];
     __local int halves[PLANES * SCANNERS];
@@ -283,6 +284,9 @@ __kernel void scan_lists(ScanShape shape, __global const uint4* fields,
             m.times = inner_product ? dot_scale : 2.0f * dot_scale;
             m.target = query * shape.stride + pairs[pair].start;
             meetings[q] = m;
+            if (first == 0 && q < in_task) {
+                bases[pair] = m.base;
+            }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (t == 0) {

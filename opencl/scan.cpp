@@ -121,7 +121,8 @@ ScanStage::Tasks::Tasks(Device& device, int64_t most_pairs, int64_t m, int64_t m
       task_begin(device.allocate<uint32_t>(m, "search tasks")),
       count(device.allocate<uint32_t>(1, "search tasks")),
       pair(device.allocate<records::Pair>(most_pairs, "search tasks")),
-      task(device.allocate<records::Task>(most_tasks, "search tasks")) {}
+      task(device.allocate<records::Task>(most_tasks, "search tasks")),
+      base(device.allocate<float>(most_pairs, "search tasks")) {}
 
 int64_t ScanStage::most_tasks(int64_t pairs, int64_t m, int64_t largest_list) {
     const int64_t chunks = (largest_list + kChunk - 1) / kChunk;
@@ -233,12 +234,12 @@ void ScanStage::scan(const DeviceLists& lists, const ProbedLists& probed, const 
 }
 
 void ScanStage::scan_levels(const DeviceLists& lists, const Queries& queries,
-                            const records::ScanShape& shape, size_t groups, const Tasks& tasks,
+                            const records::ScanShape& shape, size_t groups, Tasks& tasks,
                             Estimates& estimates) {
     kernels_.device->launch(scan_, groups * kScanners, kScanners, shape, fields_, gammas_, traits_,
                             anchors_, anchor_rotated_, steps_, lists.codes, queries.head,
                             queries.lattice, queries.rotated, tasks.pair, tasks.task, tasks.count,
-                            LocalMemory{planes_bytes_}, estimates.key);
+                            LocalMemory{planes_bytes_}, tasks.base, estimates.key);
 }
 
 void ScanStage::scan_words(const DeviceLists& lists, const Queries& queries,

@@ -42,6 +42,7 @@ public:
         Buffer count;      ///< uint32 1
         Buffer pair;       ///< records::Pair, those of each list together
         Buffer task;       ///< records::Task
+        Buffer base;       ///< float, of each pair the distance to the list's anchor; levels
     };
     /// Tasks that there can be at most.
     static int64_t most_tasks(int64_t pairs, int64_t m, int64_t largest_list);
@@ -62,6 +63,9 @@ public:
     void scan(const DeviceLists& lists, const ProbedLists& probed, const Queries& queries,
               int64_t n, Tasks& tasks, Estimates& estimates);
 
+    const Buffer& fields() const { return fields_; } ///< records::PackedField, row by row; levels
+    const Buffer& traits() const { return traits_; } ///< records::ListTraits m
+
 private:
     static constexpr size_t kBeside = 4 << 10; ///< bytes that scan_lists keeps besides
     static constexpr uint32_t kChunk = 2048;   ///< vectors of a task
@@ -81,7 +85,7 @@ private:
     };
     void upload_words(const Model& model);
     void scan_levels(const DeviceLists& lists, const Queries& queries,
-                     const records::ScanShape& shape, size_t groups, const Tasks& tasks,
+                     const records::ScanShape& shape, size_t groups, Tasks& tasks,
                      Estimates& estimates);
     void scan_words(const DeviceLists& lists, const Queries& queries,
                     const records::ScanShape& shape, size_t groups, const Tasks& tasks,

@@ -16,6 +16,7 @@ typedef struct {
     int rotated_stride; // these padded to TILE
     int most;           // queries that a frame has room for in frame_queries
     int parts;          // bytes of a component for rotation: 2, or 3 if it is fine
+    int turned;         // of these, which frames may take fewer of
 } RankShape;
 
 // Lists, and the choice of those that are probed.
@@ -76,8 +77,39 @@ typedef struct {
     int k;
     int capacity; // hits that are compared with each other
     int wide_ids;
-    int as_places; // labels are list << 32 | offset
+    int labels; // ids (0), list << 32 | offset (1), or the place among the probed lists in front
+                // (2)
 } HitShape;
+
+// What a query's side of levels is made of, in each frame.
+typedef struct {
+    int fields; // of four levels, or pieces of levels
+    int slots;
+    int frames;
+    int stride; // of a turned query
+    int most;   // queries that a frame has room for in frame_queries
+    float most_weight;
+} WeighShape;
+
+// Refining, and the codes of both tiers.
+typedef struct {
+    int nprobe;
+    int refined; // hits of a query, at most
+    int k;
+    int as_places;
+    int wide_ids;
+    int frames;
+    int fields; // of the first tier
+    int code_size;
+    int code_bytes;    // without factors
+    int second_fields; // as fields
+    int second_stride; // bytes of a code here, which are more than it has
+    int second_bytes;  // without factors
+    int factor_bytes;  // of it
+    int rest_bits;
+    int inner_product;
+    float start_share;
+} RefineShape;
 
 // What goes by a whole query, of QueryHead.
 typedef struct {
@@ -118,6 +150,14 @@ typedef struct {
     uint query;
     uint start; // of the list's estimates among the query's
 } Pair;
+
+// What weighed levels are worth: twice a sum less `middle`, times mantissa 2^exponent, which is a
+// double.
+typedef struct {
+    ulong mantissa; // of 53 bits, or 0
+    int exponent;
+    int middle;
+} Weighed;
 
 // Some pairs of a list and some of its vectors.
 typedef struct {

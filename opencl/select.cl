@@ -181,6 +181,16 @@ __kernel void nearest_lists(ProbeShape shape, __global const int* scores,
     }
 }
 
+// list << 32 | offset of a hit, which has the list's place among the probed ones in front.
+inline ulong place_of(__global const int* probes, ulong hit) {
+    return (ulong)probes[hit >> 32] << 32 | (uint)hit;
+}
+
+// A vector's id, where `wide` of 8 bytes.
+inline ulong id_at(__global const uint* ids, size_t place, int wide) {
+    return wide ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place] : ids[place];
+}
+
 // The k hits of least (key, id, list, offset) in order, at most those there are: found says how
 // many, or ~0 if more than `capacity` would have to be compared, so that another must look.
 __kernel void best_hits(HitShape shape, __global const int* keys, __global const uint* totals,
@@ -265,9 +275,8 @@ __kernel void best_hits(HitShape shape, __global const int* keys, __global const
                 const uint offset = i - starts[query * nprobe + pair];
                 const size_t place = (size_t)list_block[list] * 16 + offset;
                 hit_key[at] = key;
-                hit_place[at] = (ulong)list << 32 | offset;
-                hit_id[at] = shape.wide_ids ? (ulong)ids[2 * place + 1] << 32 | ids[2 * place]
-                                            : ids[place];
+                hit_place[at] = (ulong)pair << 32 | offset;
+                hit_id[at] = id_at(ids, place, shape.wide_ids);
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -289,6 +298,7 @@ __kernel void best_hits(HitShape shape, __global const int* keys, __global const
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     const uint hits = cell[3];
+    __global const int* own_probes = probes + query * nprobe;
     for (uint i = id; i < hits; i += size) {
         const int key = hit_key[i];
         const long label = (long)hit_id[i];
@@ -299,11 +309,15 @@ __kernel void best_hits(HitShape shape, __global const int* keys, __global const
             const long its_label = (long)hit_id[other];
             rank += its_key < key ||
                     (its_key == key &&
-                     (its_label < label || (its_label == label && hit_place[other] < place)));
+                     (its_label < label ||
+                      (its_label == label &&
+                       place_of(own_probes, hit_place[other]) < place_of(own_probes, place))));
         }
         if (rank < (uint)k) {
             best_key[query * k + rank] = key;
-            best_label[query * k + rank] = shape.as_places ? place : (ulong)label;
+            best_label[query * k + rank] = shape.labels == 0   ? (ulong)label
+                                           : shape.labels == 1 ? place_of(own_probes, place)
+                                                               : place;
         }
     }
     if (id == 0) {

@@ -42,7 +42,7 @@ void SelectStage::nearest_lists(const Scores& scores, int64_t n, ProbedLists& li
 }
 
 void SelectStage::best_hits(const Hits& hits, const ProbedLists& lists, int64_t n, int k,
-                            bool as_places, Best& best) {
+                            Labels labels, Best& best) {
     const size_t capacity = size_t(k) + kSpare;
     records::HitShape shape{};
     shape.stride = hits.stride;
@@ -50,7 +50,7 @@ void SelectStage::best_hits(const Hits& hits, const ProbedLists& lists, int64_t 
     shape.k = k;
     shape.capacity = int(capacity);
     shape.wide_ids = hits.wide_ids;
-    shape.as_places = as_places;
+    shape.labels = int(labels);
     kernels_.device->launch(
             best_hits_, size_t(n) * kernels_.group, kernels_.group, shape, hits.keys, lists.totals,
             lists.starts, lists.probes, hits.list_block, hits.ids,

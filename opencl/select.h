@@ -50,8 +50,10 @@ public:
         Buffer label; ///< int64 n x k
         Buffer found; ///< uint32 n; kTooMany stands for more ties than can be compared
     };
-    /// as_places: list << 32 | offset as labels.
-    void best_hits(const Hits& hits, const ProbedLists& lists, int64_t n, int k, bool as_places,
+    /// What hits are named by: ids, list << 32 | offset, or the same with the list's place among
+    /// those that the query probes.
+    enum class Labels { ids, places, pairs };
+    void best_hits(const Hits& hits, const ProbedLists& lists, int64_t n, int k, Labels labels,
                    Best& best);
 
     static constexpr uint32_t kTooMany = ~uint32_t(0);

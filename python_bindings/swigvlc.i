@@ -113,6 +113,7 @@ static PyObject* index_object(faiss::Index* index, int flags) {
 %rename(_assign_lists) faiss_vlc::IndexVLC::assign_lists;
 %rename(_held_out_recall) faiss_vlc::IndexVLC::held_out_recall;
 %rename(_added_rows) faiss_vlc::IndexVLC::added_rows;
+%rename(_refined_on) faiss_vlc::IndexVLC::refined_on;
 %ignore faiss_vlc::AddedRows::add;
 %define INHERITED(method)
 %ignore faiss_vlc::IndexVLC::method;

@@ -187,6 +187,10 @@ Json run(Arguments a) {
         results.push_back(measure(a, loaded, queries, truth));
     }
     json["results"] = results;
+    const std::string refined_on = loaded.vlc ? loaded.vlc->refined_on() : "";
+    if (!refined_on.empty()) {
+        json["refined_on"] = refined_on;
+    }
     return json;
 }
 
@@ -196,7 +200,11 @@ void print(const Json& json) {
            json["d"].get<int>(), json["metric"].get<std::string>().c_str(),
            json["queries"].get<long long>(), json["k"].get<long long>(),
            json["threads"].get<int>());
-    printf("truth: %s\n\n%7s", json["truth"].get<std::string>().c_str(), "nprobe");
+    printf("truth: %s\n", json["truth"].get<std::string>().c_str());
+    if (json.contains("refined_on")) {
+        printf("refined on: %s\n", json["refined_on"].get<std::string>().c_str());
+    }
+    printf("\n%7s", "nprobe");
     const Json& results = json["results"];
     for (const auto& item : results[0]["recall"].items()) {
         printf("  %10s", ("recall@" + item.key()).c_str());

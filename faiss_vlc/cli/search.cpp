@@ -71,6 +71,10 @@ Json run(Arguments a) {
     json["k"] = a.k;
     json["nprobe"] = loaded.ivf ? Json(loaded.ivf->nprobe) : Json(nullptr);
     json["metric"] = metric_name(index.metric_type);
+    const std::string refined_on = loaded.vlc ? loaded.vlc->refined_on() : "";
+    if (!refined_on.empty()) {
+        json["refined_on"] = refined_on;
+    }
     json["seconds"] = rounded(seconds);
     json["qps"] = rounded(double(queries.n()) / std::max(seconds, 1e-9));
     return json;

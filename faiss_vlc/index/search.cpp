@@ -41,6 +41,20 @@ std::shared_ptr<DeviceSearch> IndexVLC::SearchDevice::named(const std::string& s
     return last_;
 }
 
+std::string IndexVLC::SearchDevice::refined_on() const {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return refined_on_;
+}
+
+void IndexVLC::SearchDevice::set_refined_on(const std::string& device) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    refined_on_ = device;
+}
+
+std::string IndexVLC::refined_on() const {
+    return searcher_->refined_on();
+}
+
 namespace {
 
 const faiss::SearchParametersIVF* ivf_params(const faiss::SearchParameters* params) {
@@ -429,13 +443,21 @@ size_t search_and_refine(DeviceSearch& device, const IndexVLC& index, const Sear
     return scanned;
 }
 
-/// The k best of a batch by a device; the CPU does those that it leaves out.
+/// The k best of a batch by a device; the CPU does those that it leaves out. refined_on: see
+/// IndexVLC.
 Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const SearchScope& scope,
-                         const SearchBatch& batch, size_t probes) {
+                         const SearchBatch& batch, size_t probes, std::string& refined_on) {
     std::vector<int64_t> left;
     Scanned scanned;
     if (scope.refined > 0) {
-        scanned.vectors = search_and_refine(device, index, scope, batch, probes, left);
+        const int many = int(scope.scanned_k(size_t(batch.k)));
+        refined_on = device.spec();
+        if (!device.search_two_tiers(index.model, scope.lists, batch,
+                                     {int(probes), int(scope.width), many}, left,
+                                     scanned.vectors)) {
+            refined_on = "reference";
+            scanned.vectors = search_and_refine(device, index, scope, batch, probes, left);
+        }
     } else {
         scanned.vectors =
                 device.search(index.model, scope.lists, batch, int(probes), int(scope.width), left);
@@ -446,6 +468,7 @@ Scanned search_on_device(DeviceSearch& device, const IndexVLC& index, const Sear
         return scan_nearest(scope, group[q], probes, group.lists(q), size_t(batch.k), top);
     };
     if (int64_t(left.size()) == batch.n) { // by all threads
+        refined_on = scope.refined > 0 ? "reference" : "";
         scanned += search_all(scope, batch, rank, scan).scanned;
         left.clear();
     }
@@ -474,7 +497,9 @@ void IndexVLC::search_pairs(idx_t n, const float* x, idx_t k, float* distances, 
         const double start = milliseconds();
         Work work;
         const std::shared_ptr<DeviceSearch> device = searcher_->named(search_device);
-        work.scanned = search_on_device(*device, *this, scope, batch, probes);
+        std::string refined_on;
+        work.scanned = search_on_device(*device, *this, scope, batch, probes, refined_on);
+        searcher_->set_refined_on(refined_on);
         work.all = milliseconds() - start;
         count_search(faiss::indexIVF_stats, n, work);
         return;

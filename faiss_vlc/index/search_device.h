@@ -14,9 +14,14 @@ class IndexVLC::SearchDevice {
 public:
     std::shared_ptr<DeviceSearch> named(const std::string& spec);
 
+    /// See IndexVLC::refined_on.
+    std::string refined_on() const;
+    void set_refined_on(const std::string& device);
+
 private:
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::shared_ptr<DeviceSearch> last_;
+    std::string refined_on_;
 };
 
 } // namespace faiss_vlc

@@ -32,6 +32,22 @@ public:
     virtual size_t search(const std::shared_ptr<const Model>& model, const VLCInvertedLists& lists,
                           const SearchBatch& batch, int nprobe, int width,
                           std::vector<int64_t>& left) = 0;
+
+    /// How lists are looked through, and how many of the best by the first tier are refined.
+    struct TwoTiers {
+        int nprobe;
+        int width;
+        int refined; ///< at least k, at most kMostResults
+    };
+    /// The same for codes of two tiers, whose best by the first are ordered anew by both, as Refine
+    /// does. False where the device can't, now or ever: then search() may still find what another
+    /// refines, `left` is as it was, and results are anything. scanned: what search() returns.
+    virtual bool search_two_tiers(const std::shared_ptr<const Model>& /*model*/,
+                                  const VLCInvertedLists& /*lists*/, const SearchBatch& /*batch*/,
+                                  const TwoTiers& /*how*/, std::vector<int64_t>& /*left*/,
+                                  size_t& /*scanned*/) {
+        return false;
+    }
 };
 
 } // namespace faiss_vlc

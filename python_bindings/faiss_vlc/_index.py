@@ -253,6 +253,8 @@ IndexVLC.held_out_recall = property(
     IndexVLC._held_out_recall, doc="What training found of held-out vectors' neighbours, a HeldOutRecall: the recall to expect.")
 IndexVLC.added_rows = property(
     IndexVLC._added_rows, doc="How many rows add() met that are outside of what training saw, an AddedRows.")
+IndexVLC.refined_on = property(
+    IndexVLC._refined_on, doc="Where the last search on search_device ordered the best of two tiers anew: its name, or reference.")
 
 IndexVLC.__init__ = _index_init
 IndexVLC.assign_lists = _assign_lists

@@ -151,6 +151,14 @@ class Works(Case):
         self.assertGreater(recall[1], recall[0] + 0.2)
         self.assertGreater(recall[1], 0.9)
 
+        on_device = ("--queries", QUERY, "--k", 10, "--search-device", "opencl:")
+        self.assertEqual(self.json("eval", "--idx", two, "--gt", GT, *on_device)["refined_on"], "opencl:")
+        self.assertNotIn("refined_on", self.json("eval", "--idx", one, "--gt", GT, *on_device))
+        for mapped, where in (("none", "opencl:"), ("second", "reference")):
+            met = self.json("search", "--idx", two, *on_device, "--mmap", mapped, "--out", self.path(f"{mapped}.npy"))
+            self.assertEqual(met["refined_on"], where)
+        self.assertEqual(self.bytes(self.path("none.npy")), self.bytes(self.path("second.npy")))
+
         info = self.json("info", "--idx", two)
         self.assertEqual((info["code"]["bytes"], info["code"]["first_bytes"]), (83, 16))
         second = info["code"]["second"]

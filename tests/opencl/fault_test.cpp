@@ -17,6 +17,7 @@
 #include <opencl/kernels.h>
 
 #include <tests/support/index_test.h>
+#include <tests/support/tier_index.h>
 
 using namespace faiss_vlc;
 
@@ -32,6 +33,7 @@ struct Plan {
     std::map<std::string, int> calls;
     std::string driver;  ///< version that the device says its driver has, if not empty
     bool aborts = false; ///< when it compiles assembly
+    cl_ulong memory = 0; ///< that the device says it has, if not 0
 } plan;
 
 /// What this call returns if it fails.
@@ -136,6 +138,9 @@ extern "C" cl_int clGetDeviceInfo(cl_device_id device, cl_device_info what, size
         return CL_SUCCESS;
     }
     const cl_int code = next(device, what, size, value, needed);
+    if (what == CL_DEVICE_GLOBAL_MEM_SIZE && plan.memory > 0 && value) {
+        std::memcpy(value, &plan.memory, sizeof(plan.memory));
+    }
     if (what == CL_DEVICE_EXTENSIONS && value) {
         if (char* found = std::strstr(static_cast<char*>(value), "cl_khr_fp64")) {
             std::memcpy(found, "cl_xyz_none", 11);
@@ -222,6 +227,17 @@ protected:
             }
         }
     }
+    /// Trained on the rows and filled with them: two tiers, the second of so many bytes.
+    std::unique_ptr<IndexVLC> refined_by_sums(int second_bytes) const {
+        VLCParameters params = quick(5, 6);
+        params.codec = Codec::lattice;
+        params.second_bytes = second_bytes;
+        IndexVLC trained(kDim, params);
+        trained.train(kCount, x_.data());
+        std::unique_ptr<IndexVLC> index = with_factors(trained, 3);
+        index->add(kCount, x_.data());
+        return index;
+    }
     const std::vector<float> x_ = clustered(kCount, kDim, 8, 3);
 };
 
@@ -251,6 +267,71 @@ TEST_F(OpenCLFault, KernelsThatDontBuild) {
     fail_each("clBuildProgram", CL_BUILD_PROGRAM_FAILURE, 2, true);
     fail_each("clCreateProgramWithSource", CL_OUT_OF_HOST_MEMORY, 2, true);
     fail_each("clCreateKernel", CL_INVALID_KERNEL_NAME, 4, true);
+}
+
+// Where refining on the device fails, the CPU refines, until the lists change. Where searching
+// there fails, too, that is an error, as ever.
+TEST_F(OpenCLFault, RefiningFails) {
+    const std::unique_ptr<IndexVLC> index = refined_by_sums(17);
+    const Results expected = search(*index, x_, 5);
+    index->search_device = "opencl:";
+    const auto device = open_device("opencl:"); // its programs stay
+    for (const char* function : {"clCreateBuffer", "clEnqueueWriteBuffer", "clEnqueueFillBuffer",
+                                 "clSetKernelArg", "clEnqueueNDRangeKernel", "clFinish"}) {
+        SCOPED_TRACE(function);
+        plan = Plan();
+        IndexVLC whole(*index);
+        EXPECT_EQ(search(whole, x_, 5), expected);
+        EXPECT_EQ(whole.refined_on(), "opencl:");
+        const int calls = plan.calls[function];
+        ASSERT_GT(calls, 0);
+        for (int at = 1; at <= calls; at += std::max(1, calls / 25)) {
+            SCOPED_TRACE(at);
+            IndexVLC own(*index);
+            arrange(function, CL_MEM_OBJECT_ALLOCATION_FAILURE, at, false);
+            EXPECT_EQ(search(own, x_, 5), expected);
+            EXPECT_TRUE(plan.failed);
+            EXPECT_EQ(own.refined_on(), "reference");
+            EXPECT_EQ(search(own, x_, 5), expected);
+            EXPECT_EQ(own.refined_on(), "reference"); // it doesn't try again
+            own.remove_ids(faiss::IDSelectorRange(0, 1));
+            search(own, x_, 5);
+            EXPECT_EQ(own.refined_on(), "opencl:");
+        }
+        IndexVLC own(*index);
+        arrange(function, CL_OUT_OF_RESOURCES, 1, true);
+        try {
+            search(own, x_, 5);
+            ADD_FAILURE() << "no exception";
+        } catch (const faiss::FaissException& error) {
+            EXPECT_NE(error.msg.find(device->info().name), std::string::npos) << error.msg;
+        }
+        EXPECT_EQ(own.refined_on(), "");
+        plan = Plan();
+        EXPECT_EQ(search(own, x_, 5), expected);
+    }
+}
+
+// A device with room for first codes, but not for second ones.
+TEST_F(OpenCLFault, SecondCodesFindNoRoom) {
+    const std::unique_ptr<IndexVLC> index = refined_by_sums(kDim + 3);
+    std::vector<float> rows;
+    for (int i = 0; i < 60; i++) {
+        rows.insert(rows.end(), x_.begin(), x_.end());
+    }
+    index->add(int64_t(rows.size()) / kDim, rows.data());
+    const auto queries = std::vector<float>(x_.begin(), x_.begin() + 8 * kDim);
+    const Results expected = search(*index, queries, 5);
+    index->search_device = "opencl:";
+    const auto n = cl_ulong(index->ntotal);
+    const cl_ulong first = n * (6 + 4), second = n * 16;
+    for (const bool has_room : {false, true}) {
+        plan.memory = has_room ? 2 * (first + second) : first + second;
+        IndexVLC own(*index);
+        EXPECT_EQ(search(own, queries, 5), expected);
+        EXPECT_EQ(own.refined_on(), has_room ? "opencl:" : "reference");
+        plan = Plan();
+    }
 }
 
 // What PoCL 4.0 to 6.0 does not survive is not tried there, and what is slower is not taken

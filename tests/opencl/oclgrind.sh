@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every portable kernel in Oclgrind, which watches for data races and accesses out of bounds:
 #
-#   oclgrind.sh <oclgrind> <opencl_engine_test, opencl_search_test or opencl_words_test>
+#   oclgrind.sh <oclgrind> <opencl_engine_test, opencl_search_test, opencl_words_test or opencl_refine_test>
 set -eu
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -53,8 +53,10 @@ class Search(unittest.TestCase):
             index = make(VLC, metric)
             index.refine_k = 1000 # what a device keeps, if there are two tiers
             here = index.search(QUERIES, 5)
+            self.assertEqual(index.refined_on, "")
             index.search_device = "opencl:"
             assert_same(index.search(QUERIES, 5), here)
+            self.assertIn(index.refined_on, ("opencl:", "reference") if index.second_code_size() else ("",))
             index.search_device = "opencl:no such device"
             with self.assertRaisesRegex(RuntimeError, "no such device"):
                 index.search(QUERIES, 5)

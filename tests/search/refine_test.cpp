@@ -15,6 +15,7 @@
 #include <faiss/impl/AuxIndexStructures.h>
 
 #include <tests/support/index_vlc_test.h>
+#include <tests/support/tier_index.h>
 
 namespace faiss_vlc {
 namespace {
@@ -49,18 +50,6 @@ VLCParameters two_tiers(Codec codec, int first, int second, int m = 20) {
     p.bytes = first;
     p.second_bytes = second;
     return p;
-}
-
-/// The training with other factors.
-std::unique_ptr<IndexVLC> with_factors(const IndexVLC& index, int bytes) {
-    auto model = std::make_shared<Model>(*index.model);
-    auto tier = std::make_shared<SecondTier>(*model->second);
-    tier->factor_bytes = bytes;
-    tier->low = -0.2f;
-    tier->high = 0.2f;
-    tier->finish();
-    model->add_second(tier);
-    return std::make_unique<IndexVLC>(model, index.parameters);
 }
 
 /// Few bytes first, so that the second tier has much to say; empty. Those that differ in their
