@@ -603,7 +603,7 @@ void IndexVLC::range_search(idx_t n, const float* x, float radius, faiss::RangeS
         }
         return scanned;
     };
-    const int size = QueryGroup::size_for(model, n, omp_get_max_threads());
+    const int size = QueryGroup::size_for(*model, n, omp_get_max_threads());
     const Work work = each_group(model, n, x, size, make_own, rank, answer);
     count_search(faiss::indexIVF_stats, n, work);
 }
