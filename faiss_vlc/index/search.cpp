@@ -160,10 +160,11 @@ Work each_group(const std::shared_ptr<const Model>& model, idx_t n, const float*
 #pragma omp critical(faiss_vlc_add_work)
         work.add(mine);
     };
-    if (n <= size && !decltype(make_own())::meets()) { // OpenMP calls the kernel at each barrier
+    const bool by_one = n <= size || omp_get_max_threads() == 1;
+    if (by_one && !decltype(make_own())::meets()) { // OpenMP calls the kernel at each barrier
         take(true, [&](auto one) {
-            if (n > 0) {
-                one(0);
+            for (idx_t first = 0; first < n; first += size) {
+                one(first);
             }
         });
     } else {

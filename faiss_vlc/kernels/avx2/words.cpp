@@ -28,18 +28,17 @@ inline void multiply(const WordsView& book, int b, int first, const int16_t* x, 
     for (int i = 0; i < kWide; i++) {
         acc[i] = _mm256_setzero_si256();
     }
-    int s = book.slot[b];
-    const int end = book.slot[b + 1];
-    do { // with a test before the first pair compilers copy all sums in each round
+    for (int s = book.slot[b]; s < book.slot[b + 1]; s += 2) {
         const int16_t* words = book.words + int64_t(s) * kWords + first * 2;
         int32_t pair;
         __builtin_memcpy(&pair, x + s, 4);
         const __m256i both = _mm256_set1_epi32(pair);
         for (int i = 0; i < kWide; i++) {
-            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(load(words + i * 16), both));
+            const __m256i some = _mm256_madd_epi16(load(words + i * 16), both);
+            // compilers add into another register and copy that
+            asm("vpaddd %1, %0, %0" : "+x"(acc[i]) : "x"(some));
         }
-        s += 2;
-    } while (s < end);
+    }
 }
 
 void products(const WordsView& book, const int16_t* x, int32_t* dots) {
