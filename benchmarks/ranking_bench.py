@@ -17,12 +17,15 @@ built without AVX2. --index names a trained IndexVLC whose anchors are taken for
 import argparse
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+
+import peers
 
 
 def synthetic(rows, dims, seed, centres):
@@ -112,8 +115,8 @@ def trained(faiss_vlc, arguments, centroids, train):
     return index
 
 
-def print_row(arguments, index, graph, queries, nprobe, share):
-    """One row of the table."""
+def measure(arguments, index, graph, queries, nprobe, share):
+    """Prints one row of the table, and returns it."""
     def ranked(x):
         return index.quantizer.search(x, nprobe)[1]
 
@@ -127,8 +130,11 @@ def print_row(arguments, index, graph, queries, nprobe, share):
     times = [(timed(ranked, queries, False), graph.search(nprobe, effort)[0],
               timed(ranked, queries, True), graph.search(nprobe, effort, True)[0]) for _ in range(arguments.runs)]
     batch, graph_batch, alone, graph_alone = np.median(times, axis=0)
+    row = {"nprobe": nprobe, "share": own, "effort": effort, "graph_share": reached, "us": batch,
+           "graph_us": graph_batch, "us_alone": alone, "graph_us_alone": graph_alone}
     print(f"| {nprobe} | {own:.4f} | {effort} | {reached:.4f} | {batch:.1f} | {graph_batch:.1f} "
           f"| {graph_batch / batch:.2f} | {alone:.1f} | {graph_alone:.1f} | {graph_alone / alone:.2f} |", flush=True)
+    return row
 
 
 def main():
@@ -146,6 +152,8 @@ def main():
     parser.add_argument("--nprobe", type=int, nargs="*", default=[8, 32, 128, 512, 1024])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--hnsw-python", default=sys.executable)
+    parser.add_argument("--set", default="synthetic", help="the rows' name, for --out")
+    parser.add_argument("--out", type=pathlib.Path, help="a .json for benchmarks/results, which report.py makes tables of")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -175,15 +183,19 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         graph = Graph(arguments.hnsw_python, folder, centroids, queries)
-        print(json.dumps({"rows": len(base), "dims": base.shape[1], "lists": index.nlist, "queries": len(queries),
-                          "trained_s": round(took, 1), "nprobe": index.nprobe, "faiss": graph.version}), flush=True)
+        facts = {"kind": "ranking", "set": arguments.set, "n": len(base), "d": base.shape[1], "lists": index.nlist,
+                 "queries": len(queries), "trained_s": round(took, 1), "nprobe": index.nprobe, "faiss": graph.version,
+                 "machine": peers.machine(), "command": peers.command_line(), "rows": []}
+        print(json.dumps(facts), flush=True)
         print("| nprobe | share, VLC | efSearch | share, HNSW32 | us, VLC | us, HNSW32 | times | us alone, VLC "
               "| us alone, HNSW32 | times |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         faiss.omp_set_num_threads(1)
         for nprobe in (n for n in arguments.nprobe if n < index.nlist):
-            print_row(arguments, index, graph, queries, nprobe, share)
+            facts["rows"].append(measure(arguments, index, graph, queries, nprobe, share))
         graph.close()
+    if arguments.out:
+        arguments.out.write_text(json.dumps(facts, indent=1))
 
 
 if __name__ == "__main__":
