@@ -167,6 +167,15 @@ class Reports(Folder):
         self.assertIn("Left out: svs: (no)", text)
         self.assertEqual((self.out / "plots" / "two-tiers.png").read_bytes()[:4], b"\x89PNG")
 
+    def test_ranking(self):
+        row = {"nprobe": 8, "share": 0.62, "effort": 64, "graph_share": 0.6, "us": 10, "graph_us": 45, "us_alone": 20, "graph_us_alone": 50}
+        result = {"kind": "ranking", "set": "invented", "n": 1000, "d": 128, "lists": 16384, "faiss": "1.15.1", "rows": [row],
+                  "machine": invented()["machine"], "command": "benchmarks/ranking_bench.py"}
+        (self.out / "ranking-invented.json").write_text(json.dumps(result))
+        subprocess.run([sys.executable, HERE / "report.py", self.out, "--out", self.out / "R.md"], check=True)
+        self.assertIn("| invented: 1,000 x 128 | 16,384 | 8 | .620 | .600 | 10.0 | 45.0 | 4.5 | 20.0 | 50.0 | 2.5 |",
+                      (self.out / "R.md").read_text())
+
     def test_kinds(self):
         (self.out / "kinds.json").write_text(json.dumps(invented_kinds()))
         for script, target in (("report.py", self.out / "R.md"), ("plots.py", self.out / "plots")):

@@ -9,19 +9,23 @@ over all queries and neighbours, and the time of a query on one thread, in a bat
 synthetic: 20,000 clusters, dimensions falling as i^-1/2. To be quick the centroids are rows of the set, drawn at
 random, not trained ones: lists are less even than after training, for both alike. --train rows (at least twice the
 lists) teach IndexVLC its regions. Runs alternate. Times are medians of what the thread was busy for. HNSW has the least
-efSearch of a few that reaches IndexVLC's share. --hnsw-python names an interpreter whose FAISS runs HNSW: Debian's is
-built without AVX2.
+efSearch of a few that reaches IndexVLC's share, or what the nprobe nearest centroids hold if that is less: IndexVLC
+ranks by how wide lists are, too. --hnsw-python names an interpreter whose FAISS runs HNSW: Debian's is
+built without AVX2. --index names a trained IndexVLC whose anchors are taken for both, in place of rows.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+
+import peers
 
 
 def synthetic(rows, dims, seed, centres):
@@ -75,7 +79,7 @@ class Graph:
     def __init__(self, python, folder, centroids, queries):
         np.save(f"{folder}/centroids.npy", centroids)
         np.save(f"{folder}/queries.npy", queries)
-        self.folder = folder
+        self.folder, self.centroids, self.queries = folder, centroids, queries
         own = None if python == sys.executable else {name: value for name, value in os.environ.items()
                                                      if name != "PYTHONPATH"}
         self.process = subprocess.Popen([python, __file__, "--serve", folder], stdin=subprocess.PIPE,
@@ -87,12 +91,20 @@ class Graph:
         print(nprobe, effort, int(alone), file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline()), np.load(f"{self.folder}/found.npy")
 
+    def nearest(self, nprobe):
+        """The lists of the nearest centroids, which the graph looks for."""
+        import faiss
+        flat = faiss.IndexFlatL2(self.centroids.shape[1])
+        flat.add(self.centroids)
+        return flat.search(self.queries, nprobe)[1]
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
 
 
 def trained(faiss_vlc, arguments, centroids, train):
+    """An IndexVLC with these centroids."""
     lists, dims = centroids.shape
     parameters = faiss_vlc.VLCParameters()
     parameters.m, parameters.bytes, parameters.codec = lists, dims // 4 + 2, faiss_vlc.Codec.lattice
@@ -103,22 +115,26 @@ def trained(faiss_vlc, arguments, centroids, train):
     return index
 
 
-def print_row(arguments, index, graph, queries, nprobe, share):
-    """One row of the table."""
+def measure(arguments, index, graph, queries, nprobe, share):
+    """Prints one row of the table, and returns it."""
     def ranked(x):
         return index.quantizer.search(x, nprobe)[1]
 
     own = share(ranked(queries))
     least = max(16, nprobe)
+    wanted = min(own, share(graph.nearest(nprobe))) - 0.0005
     for effort in (least, 3 * least // 2, 2 * least, 3 * least, 4 * least, 6 * least, 8 * least):
         reached = share(graph.search(nprobe, effort)[1])
-        if reached >= own - 0.0005:
+        if reached >= wanted:
             break
     times = [(timed(ranked, queries, False), graph.search(nprobe, effort)[0],
               timed(ranked, queries, True), graph.search(nprobe, effort, True)[0]) for _ in range(arguments.runs)]
     batch, graph_batch, alone, graph_alone = np.median(times, axis=0)
+    row = {"nprobe": nprobe, "share": own, "effort": effort, "graph_share": reached, "us": batch,
+           "graph_us": graph_batch, "us_alone": alone, "graph_us_alone": graph_alone}
     print(f"| {nprobe} | {own:.4f} | {effort} | {reached:.4f} | {batch:.1f} | {graph_batch:.1f} "
           f"| {graph_batch / batch:.2f} | {alone:.1f} | {graph_alone:.1f} | {graph_alone / alone:.2f} |", flush=True)
+    return row
 
 
 def main():
@@ -127,6 +143,7 @@ def main():
     parser.add_argument("--rows", type=int, default=500000)
     parser.add_argument("--dims", type=int, default=96, help="of synthetic rows")
     parser.add_argument("--lists", type=int, default=65536)
+    parser.add_argument("--index", help="file of a trained IndexVLC, for --base")
     parser.add_argument("--base", help=".npy, rows x dimensions")
     parser.add_argument("--queries", help=".npy, with --base")
     parser.add_argument("--query-count", type=int, default=1000)
@@ -135,6 +152,8 @@ def main():
     parser.add_argument("--nprobe", type=int, nargs="*", default=[8, 32, 128, 512, 1024])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--hnsw-python", default=sys.executable)
+    parser.add_argument("--set", default="synthetic", help="the rows' name, for --out")
+    parser.add_argument("--out", type=pathlib.Path, help="a .json for benchmarks/results, which report.py makes tables of")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -143,14 +162,18 @@ def main():
     import faiss
     import faiss_vlc
     base, queries = vectors(arguments)
-    drawn = np.random.default_rng(4).permutation(len(base))
-    centroids = np.ascontiguousarray(base[drawn[:arguments.lists]])
     flat = faiss.IndexFlatL2(base.shape[1])
     flat.add(base)
     truth = flat.search(queries, 10)[1]
     del flat
     start = time.perf_counter()
-    index = trained(faiss_vlc, arguments, centroids, base[drawn[:arguments.train or 2 * arguments.lists]])
+    if arguments.index:
+        index = faiss.read_index(arguments.index)
+        centroids = index.quantizer.reconstruct_n(0, index.nlist)
+    else:
+        drawn = np.random.default_rng(4).permutation(len(base))
+        centroids = np.ascontiguousarray(base[drawn[:arguments.lists]])
+        index = trained(faiss_vlc, arguments, centroids, base[drawn[:arguments.train or 2 * arguments.lists]])
     took = time.perf_counter() - start
     wanted, inverse = np.unique(truth, return_inverse=True)
     wanted_lists = index.quantizer.search(base[wanted], 1)[1][:, 0][inverse].reshape(truth.shape)
@@ -160,15 +183,19 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         graph = Graph(arguments.hnsw_python, folder, centroids, queries)
-        print(json.dumps({"rows": len(base), "dims": base.shape[1], "lists": arguments.lists, "queries": len(queries),
-                          "trained_s": round(took, 1), "nprobe": index.nprobe, "faiss": graph.version}), flush=True)
+        facts = {"kind": "ranking", "set": arguments.set, "n": len(base), "d": base.shape[1], "lists": index.nlist,
+                 "queries": len(queries), "trained_s": round(took, 1), "nprobe": index.nprobe, "faiss": graph.version,
+                 "machine": peers.machine(), "command": peers.command_line(), "rows": []}
+        print(json.dumps(facts), flush=True)
         print("| nprobe | share, VLC | efSearch | share, HNSW32 | us, VLC | us, HNSW32 | times | us alone, VLC "
               "| us alone, HNSW32 | times |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         faiss.omp_set_num_threads(1)
-        for nprobe in (n for n in arguments.nprobe if n < arguments.lists):
-            print_row(arguments, index, graph, queries, nprobe, share)
+        for nprobe in (n for n in arguments.nprobe if n < index.nlist):
+            facts["rows"].append(measure(arguments, index, graph, queries, nprobe, share))
         graph.close()
+    if arguments.out:
+        arguments.out.write_text(json.dumps(facts, indent=1))
 
 
 if __name__ == "__main__":
