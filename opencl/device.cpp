@@ -25,7 +25,7 @@ std::vector<const char*> stems(Program program) {
     case Program::kNearMma:
         return {"common", "mma", "near_mma"};
     case Program::kSearch:
-        return {"search_records", "select", "rank", "scan", "scan_words", "refine"};
+        return {"search_records", "select", "rank", "scan", "scan_words", "worth", "refine"};
     default:
         return {"common", "assign", "near", "reduce", "update", "maintain", "covariance"};
     }
