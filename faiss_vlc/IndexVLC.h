@@ -79,8 +79,8 @@ struct IndexVLC : faiss::IndexIVFFlat {
     /// nearest ones, up to this many in all. 0: off. Not stored in files.
     size_t max_probes = 0;
     /// Of codes with a second tier: how many of the best by the first tier are ordered anew by
-    /// both, at least k. 0: as many as training found to be needed for k results, more in a larger
-    /// index. Files keep it, as nprobe.
+    /// both, at least k. 0: as many as training found to be needed for k results in nprobe lists,
+    /// more in a larger index. Files keep it, as nprobe.
     size_t refine_k = 0;
     /// Where there are many lists, training makes regions of them (VLCParameters::regions), and a
     /// query looks for its nprobe nearest lists in the nearest regions, in more of them the larger

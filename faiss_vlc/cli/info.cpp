@@ -46,7 +46,8 @@ Json second_of(const SecondTier& tier, int d) {
     json["factor_bytes"] = tier.factor_bytes;
     json["bits_per_dimension"] = rounded(8.0 * tier.layout.code_bytes / d, 4);
     json["axes"] = tier.layout.axes();
-    json["refined"] = tier.refined; // of the best by the first tier, for 10 results
+    json["refined"] = tier.refined;             // of the best by the first tier, for 10 results
+    json["refined_usual"] = tier.refined_usual; // with the default nprobe
     json["refined_base"] = tier.refined_base;
     return json;
 }
@@ -213,10 +214,11 @@ void print_added(const Json& added) {
 
 void print_second(const Json& second) {
     printf("\nsecond     %d bytes with %d of factors; %.4g bits per dimension, for %d axes; orders "
-           "%d for 10 results among %lld anew, more of more",
+           "%d for 10 results among %lld anew, %d with the default nprobe, more of more",
            second["bytes"].get<int>(), second["factor_bytes"].get<int>(),
            second["bits_per_dimension"].get<double>(), second["axes"].get<int>(),
-           second["refined"].get<int>(), second["refined_base"].get<long long>());
+           second["refined"].get<int>(), second["refined_base"].get<long long>(),
+           second["refined_usual"].get<int>());
 }
 
 void print_index(const Json& json) {

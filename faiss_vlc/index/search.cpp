@@ -362,7 +362,9 @@ SearchScope scope_of(const IndexVLC& index, const faiss::SearchParametersIVF* pa
     scope.max_probes = std::min(own ? own->max_probes : index.max_probes, index.nlist);
     if (index.model->second) {
         const size_t wanted = own && own->refine_k > 0 ? own->refine_k : index.refine_k;
-        const size_t chosen = size_t(index.model->second->count_for(k, index.ntotal));
+        const double probed =
+                double(probes_of(index, params)) / double(index.model->default_nprobe);
+        const size_t chosen = size_t(index.model->second->count_for(k, index.ntotal, probed));
         scope.refined =
                 std::max(size_t(k), wanted > 0 ? std::min(wanted, size_t(index.ntotal)) : chosen);
     }

@@ -118,6 +118,8 @@ public:
     }
     /// What the levels or words of a packed code of list j are taken times.
     float code_scale(int j, const uint8_t* code) const;
+    /// Whether refining needs a query's coordinates in the second tier's frame.
+    bool turns_to_refine() const { return second && !second->by_decoding(); }
     /// What second codes of list j are counted in, by a packed first code.
     SecondList second_list(int j, const uint8_t* code) const;
     /// Its `square`: `energy` is the list's, or of words the square of their code_scale.

@@ -30,6 +30,7 @@ Query::Query(const Model& model, AnchorRanking* ranking, WordTables* words)
                 model.derived().anchor_lattice.empty()),
       lattice_(model.dp()), scaled_(model.frames[0].scaled_size()),
       rotated_(new float[model.frames.size() * model.slots()]), rotation_(model.frames.size()),
+      turned_(model.turns_to_refine() ? size_t(model.second->slots()) : 0),
       zero_(std::max(model.slots(), model.dp())), rounded_(model.dp()),
       own_ranking_(ranking ? nullptr : std::make_unique<AnchorRanking>(model)),
       ranking_(ranking ? *ranking : *own_ranking_), words_(words) {
@@ -107,6 +108,7 @@ bool Query::set(const float* x) {
     ranking_.forget(rounded_);
     unit_ = model_.frames[0].quantize(lattice_.data(), scaled_.data());
     std::fill(rotation_.begin(), rotation_.end(), Rotation::none);
+    is_turned_ = false;
     frame_ = -1;
     tables_ = 0;
     ahead_ = ahead_end_ = nullptr;
@@ -167,6 +169,27 @@ void Query::rotate_together(int count, Query* const* queries, int frame) {
         queries[q]->rotation_[frame] = Rotation::done;
     }
     model.frames[frame].rotate_together(count, x, unit, y);
+}
+
+void Query::turn_together(int count, Query* const* queries) {
+    const int16_t* x[kTogether];
+    float unit[kTogether];
+    float* y[kTogether];
+    for (int q = 0; q < count; q++) {
+        x[q] = queries[q]->scaled_.data();
+        unit[q] = queries[q]->unit_;
+        y[q] = queries[q]->turned_.data();
+        queries[q]->is_turned_ = true;
+    }
+    queries[0]->model_.second->frame.rotate_together(count, x, unit, y);
+}
+
+const float* Query::turned() {
+    if (!is_turned_ && !turned_.empty()) {
+        model_.second->frame.rotate(scaled_.data(), unit_, turned_.data());
+        is_turned_ = true;
+    }
+    return turned_.data();
 }
 
 void Query::rotate(int frame) {
@@ -309,7 +332,7 @@ const ListScan& Query::any_list(int j) {
 
 void Query::prepare(Refinement& by, int j) {
     if (!by.has_query()) {
-        by.set_query(lattice_.data(), scaled_.data(), unit_);
+        by.set_query(lattice_.data(), turned());
     }
     if (by.has_list(j)) {
         return;

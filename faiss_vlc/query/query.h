@@ -79,6 +79,8 @@ public:
     void want(int j);
     bool wants(int frame) const { return rotation_[frame] == Rotation::wanted; }
     static void rotate_together(int count, Query* const* queries, int frame);
+    /// The same of the second tier's frame, where the model is one whose refining turns queries.
+    static void turn_together(int count, Query* const* queries);
 
     /// Fetches into the cache what list(j) will read of this query's; and of the model's, whichever
     /// query it is.
@@ -129,6 +131,8 @@ private:
     std::unique_ptr<float[]> rotated_; ///< frames x slots, as far as lists have asked for it
     enum class Rotation : uint8_t { none, wanted, done };
     std::vector<Rotation> rotation_; ///< per frame
+    std::vector<float> turned_;      ///< in the second tier's frame, if it is turned
+    bool is_turned_ = false;
     std::vector<float> zero_;
     RoundedQuery rounded_;
     std::unique_ptr<AnchorRanking> own_ranking_;
@@ -163,6 +167,7 @@ private:
         return rotation(frame);
     }
     void rotate(int frame);
+    const float* turned();
     void take_planes();
     float prepare_levels(const float* y, const float* base, int j);
     float prepare_words(const float* y, const float* base);

@@ -67,20 +67,33 @@ void QueryGroup::rotate() {
         }
     }
     for (int frame = 0; frame < int(model_.frames.size()); frame++) {
-        Query* wanting[kTogether];
-        int count = 0;
-        for (int q = 0; q < n_; q++) {
-            if (is_set_[q] && queries_[q]->wants(frame)) {
-                wanting[count++] = queries_[q].get();
-                if (count == kTogether) {
-                    Query::rotate_together(count, wanting, frame);
-                    count = 0;
-                }
+        each_together([&](const Query& query) { return query.wants(frame); },
+                      [&](int count, Query* const* queries) {
+                          Query::rotate_together(count, queries, frame);
+                      });
+    }
+    if (model_.turns_to_refine()) {
+        each_together([](const Query&) { return true; }, Query::turn_together);
+    }
+}
+
+/// Calls rotate(count, queries) with those that are set and want it, up to kTogether at a time. A
+/// last one is left to see to itself.
+template <class Wants, class Rotate>
+void QueryGroup::each_together(Wants wants, Rotate rotate) {
+    Query* wanting[kTogether];
+    int count = 0;
+    for (int q = 0; q < n_; q++) {
+        if (is_set_[q] && wants(*queries_[q])) {
+            wanting[count++] = queries_[q].get();
+            if (count == kTogether) {
+                rotate(count, wanting);
+                count = 0;
             }
         }
-        if (count > 1) { // still cheaper than one by one
-            Query::rotate_together(count, wanting, frame);
-        }
+    }
+    if (count > 1) { // still cheaper than one by one
+        rotate(count, wanting);
     }
 }
 

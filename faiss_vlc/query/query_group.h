@@ -42,7 +42,7 @@ public:
     /// The first list of the next query, -1 if there is none.
     int64_t following(int q) const;
 
-    /// Rotates each query into the frames of its lists.
+    /// Rotates each query into the frames of its lists, and into that of the second tier.
     void rotate();
 
 private:
@@ -54,6 +54,9 @@ private:
     std::vector<const int64_t*> lists_;
     int n_ = 0;
     int probes_ = 0;
+
+    template <class Wants, class Rotate>
+    void each_together(Wants wants, Rotate rotate);
 };
 
 } // namespace faiss_vlc

@@ -7,7 +7,7 @@
 namespace faiss_vlc {
 
 Refinement::Refinement(const Model& model)
-    : model_(model), tier_(*model.second), y_(model.frames.size()), turned_(size_t(tier_.slots())),
+    : model_(model), tier_(*model.second), y_(model.frames.size()),
       second_(tier_.packed, tier_.slots(), tier_.most.data()),
       first_(model.layout.has_words() ? 0 : model.frames.size()), is_ready_(model.frames.size()) {
     if (tier_.by_decoding()) {
@@ -22,14 +22,12 @@ void Refinement::forget() {
     std::fill(is_ready_.begin(), is_ready_.end(), false);
 }
 
-void Refinement::set_query(const float* lattice, const int16_t* scaled, float unit) {
+void Refinement::set_query(const float* lattice, const float* turned) {
     has_query_ = true;
     lattice_ = lattice;
-    if (tier_.by_decoding()) {
-        return;
+    if (!tier_.by_decoding()) {
+        second_.set(turned, tier_.step.data());
     }
-    tier_.frame.rotate(scaled, unit, turned_.data());
-    second_.set(turned_.data(), tier_.step.data());
 }
 
 void Refinement::set_frame(int frame, const float* y) {

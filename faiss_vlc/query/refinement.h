@@ -25,9 +25,9 @@ public:
     bool has_frame(int frame) const { return is_ready_[size_t(frame)]; }
     bool has_list(int j) const { return list_ == j; }
 
-    /// The query in lattice coordinates (float d; it has to live on), and scaled as Frame::quantize
-    /// does.
-    void set_query(const float* lattice, const int16_t* scaled, float unit);
+    /// The query in lattice coordinates (float d; it has to live on), and its coordinates in the
+    /// second tier's frame (float slots), which refining by decoding does not need.
+    void set_query(const float* lattice, const float* turned);
     /// Its coordinates in a frame of the first tier (float slots; they have to live on).
     void set_frame(int frame, const float* y);
     /// A list of a frame that was set, at the distance |q - a|^2 or -<q, a>.
@@ -54,7 +54,6 @@ private:
     std::vector<const float*> y_;                   ///< per frame
     const float* in_frame_ = nullptr;               ///< of the list
     const LevelWeights* levels_ = nullptr;          ///< of the list's frame
-    std::vector<float> turned_;                     ///< slots of the second tier
     LevelWeights second_;
     /// Per frame; none of words, and null until a query asked for the frame.
     std::vector<std::unique_ptr<LevelWeights>> first_;

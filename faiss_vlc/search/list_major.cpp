@@ -79,7 +79,9 @@ int ListMajor::size_for(const SearchScope& scope, int64_t n, int threads, size_t
         return 0; // with the limits, where a query ends depends on what it has seen
     }
     const auto lists = int64_t(scope.lists.nlist);
-    const int64_t rotated = int64_t(scope.model.frames.size()) * scope.model.slots();
+    const Model& model = scope.model;
+    const int64_t rotated = int64_t(model.frames.size()) * model.slots() +
+                            (model.turns_to_refine() ? model.second->slots() : 0);
     const auto size = std::min<int64_t>({n / (int64_t(threads) * kGroupsPerThread),
                                          kEnough * lists / int64_t(probes), kMostQueries,
                                          kMostPairs / int64_t(probes), kMostResults / int64_t(k),

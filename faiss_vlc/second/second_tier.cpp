@@ -65,12 +65,14 @@ void SecondTier::finish() {
     packed = layout.packed();
 }
 
-int64_t SecondTier::count_for(int64_t k, int64_t n) const {
-    constexpr double kBasePower = 0.36; // measured: docs/decisions/0074
+int64_t SecondTier::count_for(int64_t k, int64_t n, double probed) const {
+    constexpr double kBasePower = 0.36;                      // measured: docs/decisions/0074
+    const double fourth_root = std::sqrt(std::sqrt(probed)); // measured: docs/decisions/0079
+    const double for_ten = std::min(double(refined), double(refined_usual) * fourth_root);
     const double times =
             stable_exp(double(growth) * stable_log(std::max(1.0, double(k) / 10)) +
                        kBasePower * stable_log(std::max(1.0, double(n) / double(refined_base))));
-    return std::max(k, std::min<int64_t>(n, int64_t(std::ceil(double(refined) * times))));
+    return std::max(k, std::min<int64_t>(n, int64_t(std::ceil(for_ten * times))));
 }
 
 uint8_t SecondTier::encode_scale(float length) const {

@@ -49,8 +49,10 @@ struct SecondTier {
     float unit = 1;           ///< of s, in lattice units
     float low = -1, high = 1; ///< of alpha
     /// How many of the best by the first code are ordered anew where k is 10, in a base of
-    /// `refined_base` rows, and by what power of k / 10 and of the base's size that grows.
+    /// `refined_base` rows: with all lists probed, and with as many as suffice (the model's default
+    /// nprobe); and by what power of k / 10 that grows. See count_for().
     int refined = 100;
+    int refined_usual = 100;
     int64_t refined_base = 1;
     float growth = 1;
     float range_slack = 0; ///< see Query::widened
@@ -76,8 +78,9 @@ struct SecondTier {
     bool inner_product() const { return factor_bytes == 2; }
     bool by_decoding() const { return factor_bytes == 1; }
 
-    /// How many to order anew for k results of n vectors.
-    int64_t count_for(int64_t k, int64_t n) const;
+    /// How many to order anew for k results of n vectors. probed: how many times the default nprobe
+    /// is probed.
+    int64_t count_for(int64_t k, int64_t n, double probed) const;
 
     SecondFactors factors(const uint8_t* code) const {
         const uint8_t* at = code + layout.code_bytes;

@@ -247,6 +247,10 @@ std::shared_ptr<const SecondTier> read_second(ByteReader r, const IndexHead& hea
     const uint32_t refined = r.u32();
     expect(refined >= 1 && refined <= 1u << 24, r, "vectors refined", refined, "1 to 2^24");
     tier->refined = int(refined);
+    const uint32_t usual = r.u32();
+    expect(usual >= 1 && usual <= refined, r, "vectors usually refined", usual,
+           "1 to those refined");
+    tier->refined_usual = int(usual);
     tier->refined_base = r.i64();
     expect(tier->refined_base >= 1, r, "base", double(tier->refined_base), "1 or above");
     tier->growth = finite(r, "growth");

@@ -90,6 +90,7 @@ std::vector<uint8_t> second_section(const SecondTier& tier) {
     w.u32(uint32_t(tier.factor_bytes));
     w.u32(uint32_t(tier.layout.axes()));
     w.u32(uint32_t(tier.refined));
+    w.u32(uint32_t(tier.refined_usual));
     w.i64(tier.refined_base);
     for (const float v : {tier.growth, tier.range_slack, tier.unit, tier.low, tier.high}) {
         w.f32(v);

@@ -275,7 +275,10 @@ HeldOutRecall measure_recall(const Sample& sample, const Anchors& anchors, const
                 }
                 const std::vector<float> first = estimate;
                 count(all);
-                keep_best(size_t(model.second->count_for(truth.neighbours, int64_t(n))), by_row);
+                const double lists = all ? model.m : model.default_nprobe;
+                keep_best(size_t(model.second->count_for(truth.neighbours, int64_t(n),
+                                                         lists / model.default_nprobe)),
+                          by_row);
                 for (size_t c = 0; c < n; c++) {
                     estimate[c] = by_row[row[c]] < kNever ? refined[q * n + c] : kNever;
                 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <faiss_vlc/axes/leading_axes.h>
+#include <faiss_vlc/kernels/simd.h>
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/lib/interrupt.h>
 #include <faiss_vlc/lib/numeric.h>
@@ -18,6 +19,8 @@
 namespace faiss_vlc {
 
 namespace {
+
+constexpr int kFewDimensions = 32; ///< decoding costs little, factors are a large part
 
 /// What the first codes of some rows miss, in lattice coordinates: |e|, and e / |e|.
 struct Errors {
@@ -229,7 +232,7 @@ void set_alphas(std::vector<double> alpha, SecondTier& tier) {
     tier.high = float(std::clamp(high + margin, double(tier.low) + 1e-3, 10.0));
 }
 
-/// What ordering all candidates of a trial anew shows: the ranks by the first tier of those that
+/// What ordering the best of a trial's base anew shows: the ranks by the first tier of those that
 /// are best by both.
 struct Ranks10 {
     std::vector<int> few, many; ///< of the best 10 and 40 of all queries
@@ -291,98 +294,180 @@ std::vector<float> decode_all(const Sample& sample, const Anchors& anchors, cons
     return distances;
 }
 
-/// Orders the candidates of one query of a trial by one tier and by both. Holds scratch; one per
-/// thread.
-class Reordering {
-public:
-    Reordering(const Anchors& anchors, const Trial& wide, const Terms& terms, const Model& model)
-        : anchors_(anchors), wide_(wide), terms_(terms), model_(model), query_(model),
-          refinement_(model), estimate_(size_t(wide.candidates)), order_(estimate_.size()),
-          rank_(estimate_.size()) {}
-
-    /// Sets the estimates by both tiers of the q-th query's candidates. codes: of the trial's base.
-    void refine(size_t q, const std::vector<uint8_t>& codes, float* by_both) {
-        const auto size = size_t(model_.code_size()), first = size_t(model_.layout.code_size());
-        const int32_t* candidate = &wide_.candidate[q * estimate_.size()];
-        const auto list_of = [&](int c) {
-            return anchors_.label[wide_.base[size_t(candidate[c])]];
-        };
-        query_.set(wide_.queries[q]);
-        refinement_.forget();
-        std::iota(order_.begin(), order_.end(), 0); // by list: it is prepared once
-        std::stable_sort(order_.begin(), order_.end(),
-                         [&](int a, int b) { return list_of(a) < list_of(b); });
-        for (const int c : order_) {
-            const uint8_t* code = &codes[size_t(candidate[c]) * size];
-            by_both[c] = query_.refined(refinement_, int(list_of(c)), code, code + first);
-        }
-    }
-    /// The ranks by the first tier of its best by both, for the query that refine() was called for.
-    Ranks10 ranks(size_t q, const float* by_both) {
-        constexpr size_t kFew = 10, kMany = 40;
-        estimate_all(wide_, terms_, model_, model_.estimator, q, estimate_);
-        const auto before = [](const float* value) {
-            return [value](int a, int b) {
-                return value[a] != value[b] ? value[a] < value[b] : a < b;
+/// The estimates by both tiers of all queries and candidates.
+std::vector<float> refine_all(const Anchors& anchors, const Trial& wide, const Model& model,
+                              const std::vector<uint8_t>& codes) {
+    const auto size = size_t(model.code_size()), first = size_t(model.layout.code_size());
+    const auto candidates = size_t(wide.candidates);
+    std::vector<float> refined(wide.candidate.size());
+    Rescue rescue;
+#pragma omp parallel
+    rescue.run([&] {
+        Query query(model);
+        Refinement refinement(model);
+        std::vector<int> order(candidates);
+#pragma omp for schedule(dynamic) nowait
+        for (size_t q = 0; q < wide.queries.size(); q++) {
+            const int32_t* candidate = &wide.candidate[q * candidates];
+            const auto list_of = [&](int c) {
+                return anchors.label[wide.base[size_t(candidate[c])]];
             };
-        };
-        std::sort(order_.begin(), order_.end(), before(estimate_.data()));
-        for (size_t i = 0; i < order_.size(); i++) {
-            rank_[size_t(order_[i])] = int(i);
+            query.set(wide.queries[q]);
+            refinement.forget();
+            std::iota(order.begin(), order.end(), 0); // by list: it is prepared once
+            std::stable_sort(order.begin(), order.end(),
+                             [&](int a, int b) { return list_of(a) < list_of(b); });
+            for (const int c : order) {
+                const uint8_t* code = &codes[size_t(candidate[c]) * size];
+                refined[q * candidates + size_t(c)] =
+                        query.refined(refinement, int(list_of(c)), code, code + first);
+            }
         }
-        const auto best = std::min(kMany, order_.size());
-        std::partial_sort(order_.begin(), order_.begin() + ptrdiff_t(best), order_.end(),
-                          before(by_both));
+    });
+    rescue.rethrow();
+    return refined;
+}
+
+/// The rows of a trial's base, list by list.
+struct Listed {
+    std::vector<int32_t> row;   ///< indices into the base
+    std::vector<size_t> starts; ///< of each list among them, and their number
+
+    Listed(const Anchors& anchors, const std::vector<int64_t>& base, int m)
+        : row(base.size()), starts(size_t(m) + 1) {
+        for (const int64_t i : base) {
+            starts[size_t(anchors.label[i]) + 1]++;
+        }
+        std::partial_sum(starts.begin(), starts.end(), starts.begin());
+        std::iota(row.begin(), row.end(), 0);
+        std::stable_sort(row.begin(), row.end(), [&](int32_t a, int32_t b) {
+            return anchors.label[base[size_t(a)]] < anchors.label[base[size_t(b)]];
+        });
+    }
+};
+
+/// Scans the rows of a trial's base for one query as a search does, and orders the best anew by
+/// both tiers. Holds scratch; one per thread.
+class TrialSearch {
+public:
+    /// codes: of the base's rows.
+    TrialSearch(const Listed& listed, const Model& model, const std::vector<uint8_t>& codes)
+        : listed_(listed), model_(model), codes_(codes), query_(model), refinement_(model) {}
+
+    /// probes: in how many lists, of the nearest ones.
+    Ranks10 ranks(const float* x, int probes) {
+        constexpr size_t kFew = 10, kMany = 40;
+        scan(x, probes);
+        const size_t refined = refine();
+        const size_t best = std::min(kMany, refined);
+        std::partial_sort(found_.begin(), found_.begin() + ptrdiff_t(best),
+                          found_.begin() + ptrdiff_t(refined), [](const Found& a, const Found& b) {
+                              return a.by_both != b.by_both ? a.by_both < b.by_both
+                                                            : a.rank < b.rank;
+                          });
         Ranks10 met;
         for (size_t i = 0; i < best; i++) {
-            const int c = order_[i];
-            met.many.push_back(rank_[size_t(c)]);
+            const Found& one = found_[i];
+            met.many.push_back(one.rank);
             if (i < kFew) {
-                met.few.push_back(rank_[size_t(c)]);
-                met.slack.push_back(double(estimate_[size_t(c)] - by_both[c]) /
-                                    query_.slack_unit(by_both[c]));
+                met.few.push_back(one.rank);
+                met.slack.push_back(double(one.estimate - one.by_both) /
+                                    query_.slack_unit(one.by_both));
             }
         }
         return met;
     }
 
 private:
-    const Anchors& anchors_;
-    const Trial& wide_;
-    const Terms& terms_;
+    struct Found {
+        float estimate; ///< by the first tier
+        int list;
+        int32_t row;
+        int rank;
+        float by_both;
+    };
+    const Listed& listed_;
     const Model& model_;
+    const std::vector<uint8_t>& codes_;
     Query query_;
     Refinement refinement_;
-    std::vector<float> estimate_;   ///< by the first tier, per candidate
-    std::vector<int> order_, rank_; ///< of candidates
-};
+    std::vector<Found> found_;
 
-/// The estimates by both tiers of all queries and candidates, and their ranks.
-std::vector<float> refine_all(const Sample& sample, const Anchors& anchors, const Trial& wide,
-                              const Terms& terms, const Model& model, Ranks10& met) {
-    const std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
-    std::vector<float> refined(wide.candidate.size());
-    Rescue rescue;
-#pragma omp parallel
-    {
-        std::unique_ptr<Reordering> reordering;
-        rescue.run([&] { reordering = std::make_unique<Reordering>(anchors, wide, terms, model); });
-#pragma omp for schedule(dynamic) ordered
-        for (size_t q = 0; q < wide.queries.size(); q++) {
-            Ranks10 own;
-            rescue.run([&] {
-                if (reordering) {
-                    float* const by_both = &refined[q * size_t(wide.candidates)];
-                    reordering->refine(q, codes, by_both);
-                    own = reordering->ranks(q, by_both);
-                }
-            });
-#pragma omp ordered
-            rescue.run([&] { met.add(own); });
+    const uint8_t* code(int32_t row) const {
+        return &codes_[size_t(row) * size_t(model_.code_size())];
+    }
+    void scan(const float* x, int probes) {
+        query_.set(x);
+        found_.clear();
+        for (const int64_t l : query_.rank(probes)) {
+            const auto j = int(l);
+            const size_t end = listed_.starts[size_t(j) + 1];
+            if (listed_.starts[size_t(j)] == end) {
+                continue;
+            }
+            const ListScan& list = query_.list(j);
+            for (size_t i = listed_.starts[size_t(j)]; i < end; i++) {
+                float estimate[kBlock]; // a code is a block of one vector
+                scan_codes(list, code(listed_.row[i]), 1, 0.0f, estimate);
+                found_.push_back({estimate[0], j, listed_.row[i], 0, 0});
+            }
         }
     }
+    /// The first ones of found_ are then those that it returns the number of.
+    size_t refine() {
+        constexpr size_t kMost = 1024; // what is beyond is hardly among the best
+        const size_t some = std::min(kMost, found_.size());
+        const auto end = found_.begin() + ptrdiff_t(some);
+        const auto before = [](const Found& a, const Found& b) {
+            return a.estimate != b.estimate ? a.estimate < b.estimate : a.row < b.row;
+        };
+        if (end != found_.end()) {
+            std::nth_element(found_.begin(), end, found_.end(), before);
+        }
+        std::sort(found_.begin(), end, before);
+        for (size_t i = 0; i < some; i++) {
+            found_[i].rank = int(i);
+        }
+        std::sort(found_.begin(), end, [](const Found& a, const Found& b) { // prepared once a list
+            return a.list != b.list ? a.list < b.list : a.rank < b.rank;
+        });
+        refinement_.forget();
+        for (size_t i = 0; i < some; i++) {
+            const uint8_t* both = code(found_[i].row);
+            found_[i].by_both = query_.refined(refinement_, found_[i].list, both,
+                                               both + model_.layout.code_size());
+        }
+        return some;
+    }
+};
+
+/// What searches for the trial's queries meet in the nearest lists. least: how many are searched
+/// for at least.
+Ranks10 search_trial(const Anchors& anchors, const Trial& trial, const Model& model,
+                     const std::vector<uint8_t>& codes, size_t least, int probes) {
+    constexpr double kMostBytes = 1.5e8; // of codes
+    const double each =
+            double(trial.base.size()) * probes / model.m * std::max(16, model.layout.code_size());
+    const bool is_slow = model.second->by_decoding() && model.d > kFewDimensions;
+    const size_t n = std::min(trial.queries.size(),
+                              is_slow ? least : std::max(least, size_t(kMostBytes / each)));
+    const Listed listed(anchors, trial.base, model.m);
+    std::vector<Ranks10> met(n);
+    Rescue rescue;
+#pragma omp parallel
+    rescue.run([&] {
+        TrialSearch search(listed, model, codes);
+#pragma omp for schedule(dynamic) nowait
+        for (size_t q = 0; q < n; q++) {
+            met[q] = search.ranks(trial.queries[q], probes);
+        }
+    });
     rescue.rethrow();
-    return refined;
+    Ranks10 all;
+    for (const Ranks10& one : met) {
+        all.add(one);
+    }
+    return all;
 }
 
 /// How many true neighbours of a wide trial are among the nearest by these estimates.
@@ -412,10 +497,12 @@ std::shared_ptr<SecondTier> add_tier(const Sample& sample, const Anchors& anchor
     return tier;
 }
 
-/// How many a search refines, and how much wider a range search scans.
-void set_counts(Ranks10 met, size_t base, SecondTier& tier) {
+/// How many a search refines, and how much wider a range search scans. usual: with the default
+/// nprobe.
+void set_counts(Ranks10 met, const Ranks10& usual, size_t base, SecondTier& tier) {
     constexpr int kFew = 10, kMany = 40;
-    tier.refined = rank_that_holds(met.few, kFew);
+    tier.refined_usual = rank_that_holds(usual.few, kFew);
+    tier.refined = std::max(tier.refined_usual, rank_that_holds(met.few, kFew));
     tier.refined_base = std::max<int64_t>(1, int64_t(base));
     const int for_many = rank_that_holds(met.many, kMany);
     tier.growth = float(
@@ -429,10 +516,9 @@ void set_counts(Ranks10 met, size_t base, SecondTier& tier) {
 
 } // namespace
 
-std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& wide,
-                              const Terms& terms, const VLCParameters& params, Model& model) {
+std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                              const Trial& wide, const VLCParameters& params, Model& model) {
     constexpr int64_t kMostFloats = int64_t(1) << 24, kMostRows = 16384;
-    constexpr int kFewDimensions = 32; // decoding costs little, factors are a large part
     constexpr double kClearly = 0.005;
     const bool product = model.metric == faiss::METRIC_INNER_PRODUCT;
     const int size = params.second_size(model.d);
@@ -446,8 +532,8 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
     const int factors = few ? 1 : SecondTier::factors_of(model.d, size, product);
     std::shared_ptr<SecondTier> tier =
             add_tier(sample, anchors, rows, errors, size, factors, model);
-    Ranks10 met;
-    std::vector<float> refined = refine_all(sample, anchors, wide, terms, model, met);
+    std::vector<uint8_t> codes = code_rows(sample, anchors, model, wide.base, nullptr);
+    std::vector<float> refined = refine_all(anchors, wide, model, codes);
     if (!few) { // do sums lose what codes have?
         check_interrupt();
         Model decoding = model;
@@ -459,11 +545,15 @@ std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, cons
             double(found_by(wide, refined.data())) + kClearly * all) {
             model.add_second(other);
             tier = other;
-            met = Ranks10();
-            refined = refine_all(sample, anchors, wide, terms, model, met);
+            codes = code_rows(sample, anchors, model, wide.base, nullptr);
+            refined = refine_all(anchors, wide, model, codes);
         }
     }
-    set_counts(std::move(met), wide.base.size(), *tier);
+    const auto search = [&](int probes) {
+        check_interrupt();
+        return search_trial(anchors, trial, model, codes, wide.queries.size(), probes);
+    };
+    set_counts(search(model.m), search(model.default_nprobe), wide.base.size(), *tier);
     return refined;
 }
 

@@ -106,11 +106,11 @@ double fit_factors(const Sample& sample, const Anchors& anchors, Model& model);
 int64_t check_estimator(const Trial& wide, const Terms& terms, const Model& model,
                         const VLCParameters& params, Estimator& estimator);
 
-/// Sets the model's second tier, for what its codes miss, and how many it orders anew. Returns the
-/// estimates by both tiers of all queries and candidates of a wide trial, whose terms are of the
-/// first tier.
-std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& wide,
-                              const Terms& terms, const VLCParameters& params, Model& model);
+/// Sets the model's second tier, for what its codes miss, and how many it orders anew by what
+/// searches for the trial's queries meet. Returns the estimates by both tiers of all queries and
+/// candidates of the wide trial.
+std::vector<float> fit_second(const Sample& sample, const Anchors& anchors, const Trial& trial,
+                              const Trial& wide, const VLCParameters& params, Model& model);
 
 /// What the model finds as it is.
 int64_t found_by(const Trial& wide, const Terms& terms, const Model& model);

@@ -428,7 +428,7 @@ Model tune_model(const Sample& sample, const Anchors& anchors, const VLCParamete
     check_interrupt();
     std::vector<float> refined;
     if (params.second_size(best.d) > 0) {
-        refined = fit_second(sample, anchors, wide, wide_terms, params, best);
+        refined = fit_second(sample, anchors, trial, wide, params, best);
     }
     check_interrupt();
     best.recall = measure_recall(sample, anchors, wide, wide_terms, best, refined);

@@ -163,12 +163,13 @@ class Works(Case):
         self.assertEqual((info["code"]["bytes"], info["code"]["first_bytes"]), (83, 16))
         second = info["code"]["second"]
         self.assertEqual((second["bytes"], second["bits_per_dimension"]), (67, (67 - second["factor_bytes"]) / 16))
-        self.assertTrue(10 <= second["refined"] <= second["refined_base"])
+        self.assertTrue(10 <= second["refined_usual"] <= second["refined"] <= second["refined_base"])
         self.assertAlmostEqual(info["held_out"]["recall_all_lists"], recall[1], delta=0.05)
         text = self.vlc("info", "--idx", two).stdout
         self.assertRegex(text, r"(?m)^code       16 bytes with 2 of factors, ")
         self.assertRegex(text, rf"(?m)^second     67 bytes with {second['factor_bytes']} of factors; .*orders "
-                         rf"{second['refined']} for 10 results")
+                         rf"{second['refined']} for 10 results among \d+ anew, "
+                         rf"{second['refined_usual']} with the default nprobe")
         self.assertNotIn("second", self.json("info", "--idx", one)["code"])
         sections = {section["name"]: section["bytes"] for section in info["sections"]}
         self.assertEqual(sections["seconds"], 67 * N)

@@ -308,6 +308,30 @@ TEST(Refine, CountOfOneSearchRulesOverTheIndexs) {
     EXPECT_EQ(search(index, 10, &params), search(index, 10));
 }
 
+TEST(Refine, CountGoesByTheListsProbed) {
+    const IndexVLC& trained = trained_tiers(kKinds[0]);
+    auto tier = std::make_shared<SecondTier>(*trained.model->second);
+    tier->refined = 200;
+    tier->refined_usual = 20;
+    auto model = std::make_shared<Model>(*trained.model);
+    model->add_second(tier);
+    IndexVLC index(model, trained.parameters);
+    index.add(kCount, base().data());
+    SearchParametersVLC usual, given;
+    const auto count = [&](size_t probes) {
+        return size_t(index.model->second->count_for(10, index.ntotal,
+                                                     double(probes) / index.model->default_nprobe));
+    };
+    EXPECT_LT(count(1), count(index.nlist));
+    for (const size_t probes : {size_t(1), size_t(6), index.nlist}) {
+        usual.nprobe = given.nprobe = probes;
+        given.refine_k = count(probes);
+        EXPECT_EQ(search(index, 10, &usual), search(index, 10, &given)) << probes;
+    }
+    given.refine_k = count(1);
+    EXPECT_FALSE(search(index, 10, &usual) == search(index, 10, &given));
+}
+
 double recall_of(const IndexVLC& index) {
     return recall(search(index, 10), 10, base(), index.metric_type == faiss::METRIC_INNER_PRODUCT);
 }

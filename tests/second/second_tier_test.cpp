@@ -99,17 +99,31 @@ TEST(SecondTier, FineCodesOfL2HaveFineFactors) {
 
 TEST(SecondTier, MoreAreOrderedAnewForMoreResultsOfMoreVectors) {
     SecondTier tier = tier_of(4, {8, 8, 8, 8}, 3);
-    tier.refined = 40;
+    tier.refined = tier.refined_usual = 40;
     tier.refined_base = 1000;
     tier.growth = 0.5f;
-    EXPECT_EQ(tier.count_for(10, 1000), 40);
-    EXPECT_EQ(tier.count_for(1, 1000), 40);
-    EXPECT_EQ(tier.count_for(40, 1000), 80);
-    EXPECT_GT(tier.count_for(10, 100000), 40);
-    EXPECT_EQ(tier.count_for(10, 20), 20); // no more than there are
-    EXPECT_EQ(tier.count_for(30, 20), 30); // no fewer than are wanted
-    EXPECT_EQ(tier.count_for(10, 0), 10);
-    EXPECT_LE(tier.count_for(1 << 30, int64_t(1) << 40), int64_t(1) << 40);
+    EXPECT_EQ(tier.count_for(10, 1000, 1), 40);
+    EXPECT_EQ(tier.count_for(1, 1000, 1), 40);
+    EXPECT_EQ(tier.count_for(40, 1000, 1), 80);
+    EXPECT_GT(tier.count_for(10, 100000, 1), 40);
+    EXPECT_EQ(tier.count_for(10, 20, 1), 20); // no more than there are
+    EXPECT_EQ(tier.count_for(30, 20, 1), 30); // no fewer than are wanted
+    EXPECT_EQ(tier.count_for(10, 0, 1), 10);
+    EXPECT_LE(tier.count_for(1 << 30, int64_t(1) << 40, 1), int64_t(1) << 40);
+}
+
+TEST(SecondTier, FewerAreOrderedAnewOfFewerLists) {
+    SecondTier tier = tier_of(4, {8, 8, 8, 8}, 3);
+    tier.refined = 70;
+    tier.refined_usual = 40;
+    tier.refined_base = 1000;
+    EXPECT_EQ(tier.count_for(10, 1000, 1), 40);
+    EXPECT_EQ(tier.count_for(10, 1000, 1.0 / 16), 20);
+    EXPECT_EQ(tier.count_for(10, 1000, 1.0 / 81), 14); // 13.33
+    EXPECT_EQ(tier.count_for(10, 1000, 4), 57);        // 56.57
+    EXPECT_EQ(tier.count_for(10, 1000, 16), 70);       // as with all lists
+    EXPECT_EQ(tier.count_for(10, 1000, 1e6), 70);
+    EXPECT_EQ(tier.count_for(10, 1000, 1e-9), 10);
 }
 
 // A code decodes to what is near the error that it was made of, and its factors to what makes both

@@ -154,13 +154,13 @@ def read_second(index, part):
         index.error = np.zeros((index.ntotal, len(index.mean)))
         return 0
     d = len(index.mean)
-    code_bytes, factor_bytes, axes, index.refined, index.refined_base, index.growth, _, unit, low, high = (
-        struct.unpack_from("<IIIIq5f", part["second"])
+    code_bytes, factor_bytes, axes, index.refined, index.usual, index.refined_base, index.growth, _, unit, low, high = (
+        struct.unpack_from("<5Iq5f", part["second"])
     )
-    width = np.frombuffer(part["second"], "u1", axes, 44)
-    sigma = np.frombuffer(part["second"], "<f4", axes, 44 + axes).astype(np.float64)
-    rows = np.frombuffer(part["second"], "i1", axes * d, 44 + 5 * axes).reshape(axes, d)
-    assert len(part["second"]) == 44 + (5 + d) * axes
+    width = np.frombuffer(part["second"], "u1", axes, 48)
+    sigma = np.frombuffer(part["second"], "<f4", axes, 48 + axes).astype(np.float64)
+    rows = np.frombuffer(part["second"], "i1", axes * d, 48 + 5 * axes).reshape(axes, d)
+    assert len(part["second"]) == 48 + (5 + d) * axes
     codes = np.frombuffer(part["seconds"], "u1").reshape(index.ntotal, code_bytes + factor_bytes)
     factors = codes[:, code_bytes:].astype(np.uint32)
     index.s = np.where(factors[:, 0] > 0, unit * 2.0 ** ((factors[:, 0] - 128.0) / 8), 0)
@@ -220,7 +220,7 @@ def read(payload):
     rows = np.frombuffer(part["frame"], "<i1", frames * axes * d, 8 + m).reshape(frames, axes, d)
     index.frame = rows / np.linalg.norm(rows, axis=2, keepdims=True) if frames else np.eye(d)[None]
     gamma, far = np.frombuffer(part["estimator"], "<f4", 64).reshape(2, 32)
-    index.t1, index.t2, index.c, index.energy, index.most_distance, usual_length, index.kappa, _ = (
+    index.t1, index.t2, index.c, index.energy, index.most_distance, usual_length, index.kappa, index.default_nprobe = (
         struct.unpack_from("<7fi", part["estimator"], 256)
     )
     index.rank_bias = struct.unpack("<f", part["rank"])[0] if "rank" in part else 0.0
@@ -328,7 +328,8 @@ def search(payload, query, k, rounded):
         found += zip(-distance if index.metric == 0 else distance, index.ids[here], here)
     sign = -1 if index.metric == 0 else 1
     if index.second:
-        many = index.refined * max(1, k / 10) ** index.growth * max(1, index.ntotal / index.refined_base) ** 0.25
+        for_ten = min(index.refined, index.usual * (index.nprobe / index.default_nprobe) ** 0.25)
+        many = for_ten * max(1, k / 10) ** index.growth * max(1, index.ntotal / index.refined_base) ** 0.36
         here = np.array([at for _, _, at in sorted(found)[: max(k, int(np.ceil(many)))]])
         distance = refined(index, q, here) / index.scale**2
         if index.metric == 0:

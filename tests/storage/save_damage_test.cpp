@@ -331,38 +331,41 @@ TEST(SaveDamage, ForgedSecondTiersAreNamed) {
     EXPECT_TRUE(refused(with(good, "second", 8, uint32_t(6)), "axes"));
     EXPECT_TRUE(refused(with(good, "second", 12, uint32_t(0)), "vectors refined"));
     EXPECT_TRUE(refused(with(good, "second", 12, ~uint32_t(0)), "vectors refined"));
-    EXPECT_TRUE(refused(with(good, "second", 16, int64_t(0)), "base"));
-    EXPECT_TRUE(refused(with(good, "second", 16, int64_t(-1)), "base"));
-    for (const size_t at : {24, 28, 32, 36, 40}) {
+    EXPECT_TRUE(refused(with(good, "second", 16, uint32_t(0)), "vectors usually refined"));
+    EXPECT_TRUE(refused(with(good, "second", 16, uint32_t(tier.refined + 1)),
+                        "vectors usually refined"));
+    EXPECT_TRUE(refused(with(good, "second", 20, int64_t(0)), "base"));
+    EXPECT_TRUE(refused(with(good, "second", 20, int64_t(-1)), "base"));
+    for (const size_t at : {28, 32, 36, 40, 44}) {
         EXPECT_TRUE(refused(with(good, "second", at, nan), "finite")) << at;
         EXPECT_TRUE(refused(with(good, "second", at, inf), "finite")) << at;
     }
-    EXPECT_TRUE(refused(with(good, "second", 24, -0.1f), "growth"));
-    EXPECT_TRUE(refused(with(good, "second", 24, 1.1f), "growth"));
-    EXPECT_TRUE(refused(with(good, "second", 28, -1.0f), "range slack"));
-    EXPECT_TRUE(refused(with(good, "second", 32, -1.0f), "unit"));
-    EXPECT_TRUE(refused(with(good, "second", 32, 2e15f), "unit"));
-    EXPECT_TRUE(refused(with(good, "second", 36, -1.0f), "alpha"));
-    EXPECT_TRUE(refused(with(good, "second", 36, 50.0f), "alpha"));
-    EXPECT_TRUE(refused(with(good, "second", 40, 101.0f), "alpha"));
-    EXPECT_TRUE(refused(with(good, "second", 44, uint8_t(9)),
+    EXPECT_TRUE(refused(with(good, "second", 28, -0.1f), "growth"));
+    EXPECT_TRUE(refused(with(good, "second", 28, 1.1f), "growth"));
+    EXPECT_TRUE(refused(with(good, "second", 32, -1.0f), "range slack"));
+    EXPECT_TRUE(refused(with(good, "second", 36, -1.0f), "unit"));
+    EXPECT_TRUE(refused(with(good, "second", 36, 2e15f), "unit"));
+    EXPECT_TRUE(refused(with(good, "second", 40, -1.0f), "alpha"));
+    EXPECT_TRUE(refused(with(good, "second", 40, 50.0f), "alpha"));
+    EXPECT_TRUE(refused(with(good, "second", 44, 101.0f), "alpha"));
+    EXPECT_TRUE(refused(with(good, "second", 48, uint8_t(9)),
                         "\"second\": second tier: expected widths of 0 to 8 bits, got 9"));
     const size_t axes = tier.layout.width.size();
     ASSERT_GT(axes, size_t(code_bytes));
     const Bytes wide = forged(good, [&](const std::string& name, Bytes& content) {
         if (name == "second") {
-            std::fill_n(&content[44], axes, uint8_t(8));
+            std::fill_n(&content[48], axes, uint8_t(8));
         }
         return true;
     });
     EXPECT_TRUE(refused(wide, "expected widths that fit in"));
-    EXPECT_TRUE(refused(with(good, "second", 43 + axes, uint8_t(0)), "width of the last axis"));
-    EXPECT_TRUE(refused(with(good, "second", 44 + axes, -1.0f), "sigma"));
-    EXPECT_TRUE(refused(with(good, "second", 44 + axes, nan), "sigma"));
-    EXPECT_TRUE(refused(with(good, "second", 44 + 5 * axes, int8_t(-128)), "axis component"));
+    EXPECT_TRUE(refused(with(good, "second", 47 + axes, uint8_t(0)), "width of the last axis"));
+    EXPECT_TRUE(refused(with(good, "second", 48 + axes, -1.0f), "sigma"));
+    EXPECT_TRUE(refused(with(good, "second", 48 + axes, nan), "sigma"));
+    EXPECT_TRUE(refused(with(good, "second", 48 + 5 * axes, int8_t(-128)), "axis component"));
     const Bytes flat = forged(good, [&](const std::string& name, Bytes& content) {
         if (name == "second") {
-            std::fill_n(&content[44 + 5 * axes], 5, uint8_t(0));
+            std::fill_n(&content[48 + 5 * axes], 5, uint8_t(0));
         }
         return true;
     });
