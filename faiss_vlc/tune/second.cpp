@@ -308,20 +308,22 @@ std::vector<float> refine_all(const Anchors& anchors, const Trial& wide, const M
         std::vector<int> order(candidates);
 #pragma omp for schedule(dynamic) nowait
         for (size_t q = 0; q < wide.queries.size(); q++) {
-            const int32_t* candidate = &wide.candidate[q * candidates];
-            const auto list_of = [&](int c) {
-                return anchors.label[wide.base[size_t(candidate[c])]];
-            };
-            query.set(wide.queries[q]);
-            refinement.forget();
-            std::iota(order.begin(), order.end(), 0); // by list: it is prepared once
-            std::stable_sort(order.begin(), order.end(),
-                             [&](int a, int b) { return list_of(a) < list_of(b); });
-            for (const int c : order) {
-                const uint8_t* code = &codes[size_t(candidate[c]) * size];
-                refined[q * candidates + size_t(c)] =
-                        query.refined(refinement, int(list_of(c)), code, code + first);
-            }
+            rescue.run([&] { // nothing is thrown out of a loop of OpenMP's
+                const int32_t* candidate = &wide.candidate[q * candidates];
+                const auto list_of = [&](int c) {
+                    return anchors.label[wide.base[size_t(candidate[c])]];
+                };
+                query.set(wide.queries[q]);
+                refinement.forget();
+                std::iota(order.begin(), order.end(), 0); // by list: it is prepared once
+                std::stable_sort(order.begin(), order.end(),
+                                 [&](int a, int b) { return list_of(a) < list_of(b); });
+                for (const int c : order) {
+                    const uint8_t* code = &codes[size_t(candidate[c]) * size];
+                    refined[q * candidates + size_t(c)] =
+                            query.refined(refinement, int(list_of(c)), code, code + first);
+                }
+            });
         }
     });
     rescue.rethrow();
@@ -459,7 +461,7 @@ Ranks10 search_trial(const Anchors& anchors, const Trial& trial, const Model& mo
         TrialSearch search(listed, model, codes);
 #pragma omp for schedule(dynamic) nowait
         for (size_t q = 0; q < n; q++) {
-            met[q] = search.ranks(trial.queries[q], probes);
+            rescue.run([&] { met[q] = search.ranks(trial.queries[q], probes); });
         }
     });
     rescue.rethrow();
