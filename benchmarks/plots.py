@@ -90,12 +90,12 @@ def search(results, out):
 
 def two_tiers(results, out):
     """A panel a set: recall@10 from .8 on, one thread, one batch. An IndexVLC of two tiers has a thick line. Of a set
-    that was measured twice the result with more indexes: other runs' speeds are not beside them."""
+    that was measured twice the result with more vectors, then with more indexes: others' speeds are not beside them."""
     most = {}
-    for r in results:
-        if not r["single"] and len(r["indexes"]) > len(most.get(r["set"], {"indexes": ()})["indexes"]):
+    for r in sorted(results, key=lambda r: (r["n"], len(r["indexes"]))):
+        if not r["single"]:
             most[r["set"]] = r
-    results = list(most.values())
+    results = sorted(most.values(), key=lambda r: r["d"])
     if not results:
         return
     figure, panels = plt.subplots(1, len(results), figsize=(5.8 * len(results), 5.4), squeeze=False)
