@@ -82,9 +82,10 @@ def search(results, out):
             axes.plot([p["recall"] for p in curve], [p["qps"] for p in curve], color=COLOURS[i % 8],
                       marker=MARKERS[i % 8], markersize=4, linewidth=1.2 if i else 2.2, label=f"{label}, {size_bytes:.0f} B")
         axes.set_yscale("log")
-        style(axes, f"{name}: {first['n']:,} vectors, {first['lists']} lists", "recall@10", "queries per second, one thread")
+        style(axes, f"{name}: {first['n']:,} vectors, {first['lists']} lists\n{machine_of(first)}", "recall@10",
+              "queries per second, one thread")
         axes.legend(fontsize=8)
-    figure.suptitle(f"Whole file's bytes a vector; FAISS {first['faiss']['faiss']}; {machine_of(first)}", fontsize=9)
+    figure.suptitle(f"Whole file's bytes a vector; FAISS {first['faiss']['faiss']}", fontsize=9)
     save(figure, out / "search.png")
 
 
