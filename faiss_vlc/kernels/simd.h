@@ -207,10 +207,20 @@ struct Simd {
                       int32_t* least);
     };
 
-    /// Products of matrices of floats.
+    /// Products of matrices.
     struct Algebra {
         /// sums[r][i] += sum over k of a(r, k) b[k][i], i < 16, term after term by k.
         void (*multiply_add)(const Strided& a, int rows, int inner, const float* b, float* sums);
+
+        /// The differences x_r - a_r of 2 pairs rows of 16 tiles int8 components, as squares()
+        /// takes them: of each tile the pairs, of each of these 16 components of both rows.
+        /// Null, as squares() is, where a level has nothing better than its compiler.
+        void (*differences)(int tiles, int pairs, const int8_t* const* x, const int8_t* const* a,
+                            int16_t* packed);
+
+        /// sums[k][l] += sum over rows of u_k u_l for l >= k, of a square matrix with a side of 16
+        /// tiles; some below the diagonal change as well. Exact as long as sums fit in 32 bits.
+        void (*squares)(int tiles, int pairs, const int16_t* packed, int32_t* sums);
     };
 
     /// One vector's levels, as packed.
