@@ -14,7 +14,6 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int kLoopRows = 256;                     ///< whose differences stay in the near caches
 constexpr int kExactBlocks = 128;                  ///< 128 * 256 * 254^2 < 2^31
 constexpr int64_t kThreadSums = int64_t(64) << 20; ///< numbers that all threads have at most
 
@@ -22,13 +21,12 @@ constexpr int64_t kThreadSums = int64_t(64) << 20; ///< numbers that all threads
 class ThreadSums {
 public:
     explicit ThreadSums(const Shape& shape)
-        : d_(shape.d), dp_(shape.dp), packed_(size_t(shape.dp) * kLoopRows),
+        : d_(shape.d), dp_(shape.dp), room_(size_t(shape.dp) * kSquareRows),
           sums_(size_t(shape.dp) * shape.dp, 0) {}
 
-    /// x, a: kLoopRows rows each.
-    void add(const int8_t* const* x, const int8_t* const* a) {
-        simd().algebra.differences(dp_ / 16, kLoopRows / 2, x, a, packed_.data());
-        simd().algebra.squares(dp_ / 16, kLoopRows / 2, packed_.data(), sums_.data());
+    /// Rows x, at most kSquareRows, and their anchors.
+    void add(int rows, const int8_t* const* x, const int8_t* const* a) {
+        simd().algebra.add_squares(dp_ / 16, rows, x, a, room_.data(), sums_.data());
         blocks_++;
     }
     bool full() const { return blocks_ == kExactBlocks; }
@@ -47,7 +45,7 @@ public:
 
 private:
     int d_, dp_, blocks_ = 0;
-    AlignedVector<int16_t> packed_;
+    AlignedVector<int16_t> room_;
     AlignedVector<int32_t> sums_;
 };
 
@@ -62,12 +60,12 @@ void mirror(int d, int64_t* sums) {
 } // namespace
 
 bool has_covariance_loops() {
-    return simd().algebra.squares != nullptr;
+    return simd().algebra.add_squares != nullptr;
 }
 
 void covariance_by_loops(const Shape& shape, const int8_t* x, const int8_t* anchors8,
                          const int32_t* label, const int32_t* rows, int64_t count, int64_t* sums) {
-    const int64_t blocks = (count + kLoopRows - 1) / kLoopRows;
+    const int64_t blocks = (count + kSquareRows - 1) / kSquareRows;
     const int64_t threads =
             std::min<int64_t>(omp_get_max_threads(), kThreadSums / (int64_t(shape.dp) * shape.dp));
     std::fill_n(sums, int64_t(shape.d) * shape.d, 0);
@@ -79,17 +77,16 @@ void covariance_by_loops(const Shape& shape, const int8_t* x, const int8_t* anch
         rescue.run([&] { own = std::make_unique<ThreadSums>(shape); });
 #pragma omp for schedule(dynamic) nowait
         for (int64_t block = 0; block < blocks; block++) {
-            const int8_t *xs[kLoopRows], *as[kLoopRows];
-            for (int i = 0; i < kLoopRows; i++) {
-                // behind the last row: a row that differs from itself by nothing
-                const int64_t at = block * kLoopRows + i;
-                const int64_t row = rows[std::min(at, count - 1)];
+            const int64_t first = block * kSquareRows;
+            const int some = int(std::min<int64_t>(kSquareRows, count - first));
+            const int8_t *xs[kSquareRows], *as[kSquareRows];
+            for (int i = 0; i < some; i++) {
+                const int64_t row = rows[first + i];
                 xs[i] = x + row * shape.dp;
-                as[i] = at < count ? anchors8 + int64_t(label[row * shape.neighbours]) * shape.dp
-                                   : xs[i];
+                as[i] = anchors8 + int64_t(label[row * shape.neighbours]) * shape.dp;
             }
             if (own) { // null: rethrown below
-                own->add(xs, as);
+                own->add(some, xs, as);
                 if (own->full()) {
                     own->move_to(sums);
                 }
