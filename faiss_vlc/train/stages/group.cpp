@@ -76,13 +76,9 @@ std::vector<uint8_t> group_anchors(int m, int dp, const int8_t* anchors8, const 
         const int8_t* a = anchors8 + size_t(hash32(seed, uint32_t(g), 5) % uint32_t(m)) * dp;
         std::copy_n(a, dp, &centres[size_t(g) * dp]);
     }
-    std::vector<int32_t> nearest(m, -1);
+    std::vector<int32_t> nearest(m);
     for (int iteration = 0; iteration < kIterations; iteration++) {
-        const std::vector<int32_t> before = nearest;
         find_nearest(m, dp, anchors8, RankTables(groups, dp, centres.data()), nearest);
-        if (nearest == before) {
-            break;
-        }
         move_centres(m, dp, anchors8, count, nearest, centres);
     }
     std::vector<uint8_t> group(nearest.begin(), nearest.end());
