@@ -247,7 +247,8 @@ json train_speed(const Options& options) {
     sample.shape.dp = padded_dim(d);
     sample.shape.m = options.m[0];
     sample.shape.neighbours = options.neighbours;
-    sample.x8 = clustered(options.n, d, 3 * options.m[0], 7);
+    const std::vector<int8_t> rows = clustered(options.n, d, 3 * options.m[0], 7);
+    sample.x8.assign(rows.begin(), rows.end());
     VLCParameters params;
     params.m = options.m[0];
     params.iterations = options.iterations;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include <faiss_vlc/train/stages/covariance.h>
 #include <opencl/clblast_products.h>
 
 namespace faiss_vlc {
@@ -30,21 +31,31 @@ void multiply(const KernelSet& kernels, CovarianceRoutine routine, const Buffer&
 
 } // namespace
 
-CovarianceRoutine default_covariance_routine(const DeviceInfo& info) {
+CovarianceRoutine default_covariance_routine(const KernelSet& kernels) {
+    if (kernels.dot.on_host() && has_covariance_loops()) {
+        return CovarianceRoutine::kLoops;
+    }
     if (!kHasClblast) {
         return CovarianceRoutine::kOwn;
     }
-    return info.type == DeviceType::kCpu ? CovarianceRoutine::kSyrk
-                                         : CovarianceRoutine::kBatchedGemm;
+    return kernels.device->info().type == DeviceType::kCpu ? CovarianceRoutine::kSyrk
+                                                           : CovarianceRoutine::kBatchedGemm;
 }
 
 void device_covariance(const KernelSet& kernels, const Shape& shape, const Buffer& sample,
                        const Buffer& anchor8, const Buffer& label, const int32_t* rows,
                        int64_t count, CovarianceRoutine routine, int64_t* sums) {
+    Device& device = *kernels.device;
+    if (routine == CovarianceRoutine::kLoops) {
+        const MappedBuffer x = device.map(sample), a = device.map(anchor8), j = device.map(label);
+        covariance_by_loops(shape, x.as<int8_t>(), a.as<int8_t>(), j.as<int32_t>(), rows, count,
+                            sums);
+        device.count_launch("covariance_by_loops");
+        return;
+    }
     if (!kHasClblast) {
         routine = CovarianceRoutine::kOwn;
     }
-    Device& device = *kernels.device;
     Kernel& residual_rows = kernels.get("residual_rows");
     Kernel& add_products = kernels.get("add_products");
     const auto hold = device.lock();

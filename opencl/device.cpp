@@ -72,6 +72,10 @@ const char* opencl_error_name(int code) {
     }
 }
 
+bool DeviceInfo::is_this_cpu() const {
+    return type == DeviceType::kCpu && platform == "Portable Computing Language";
+}
+
 Buffer::Buffer(Buffer&& other) noexcept {
     *this = std::move(other);
 }
@@ -129,6 +133,22 @@ Buffer Device::allocate_bytes(uint64_t count, uint64_t size, const char* what, b
     }
     ++state_->allocations;
     fill(buffer, 0, bytes);
+    return buffer;
+}
+
+Buffer Device::wrap(void* data, uint64_t bytes) {
+    const auto hold = lock();
+    cl_int code = CL_SUCCESS;
+    Buffer buffer;
+    buffer.handle_ = clCreateBuffer(state_->context(), CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR,
+                                    bytes, data, &code);
+    buffer.device_ = shared_from_this();
+    buffer.bytes_ = bytes;
+    if (code != CL_SUCCESS) {
+        buffer.handle_ = nullptr;
+    }
+    check(code, "clCreateBuffer", "the host's memory");
+    ++state_->allocations;
     return buffer;
 }
 

@@ -34,6 +34,10 @@ struct DeviceInfo {
     bool integer_dot = false;   ///< has cl_khr_integer_dot_product
     bool exact_floats = false;  ///< denormals, and division rounded correctly
     int compute_capability = 0; ///< of an NVIDIA device, 10 * major + minor; else 0
+
+    /// Whether it is the CPU that runs us, whose memory is the host's: only PoCL's CPU devices are
+    /// known to be, and to have its compiler's builtins.
+    bool is_this_cpu() const;
 };
 
 /// A program is common.cl and the files of its kind.
@@ -163,6 +167,9 @@ public:
     /// The part of a buffer from a byte on, which the device has to be able to align: a multiple of
     /// 512 does everywhere. Shares the memory.
     Buffer view(const Buffer& buffer, size_t offset);
+    /// The host's memory as a buffer, without a copy: where the device is_this_cpu(). It has to
+    /// outlive the buffer's use, and what the host writes meanwhile is seen or not.
+    Buffer wrap(void* data, uint64_t bytes);
     /// Blocking transfers; `offset` in bytes into the buffer.
     void write(Buffer& buffer, const void* data, size_t bytes, size_t offset = 0);
     void read(const Buffer& buffer, void* data, size_t bytes, size_t offset = 0);

@@ -27,12 +27,6 @@ std::string options(const Dot& dot) {
     return std::string(dot.option) + " -DROWS=" + std::to_string(dot.rows);
 }
 
-/// Only PoCL's CPU devices are known to run on the CPU that we ask about, and to have its
-/// compiler's builtins.
-bool runs_on_this_cpu(const DeviceInfo& info) {
-    return info.type == DeviceType::kCpu && info.platform == "Portable Computing Language";
-}
-
 /// PoCL 4.0 to 6.0 takes inline assembly for a call of its own pseudo function that allocates local
 /// memory (its WorkitemLoops pass compares a null callee with a null declaration): it aborts the
 /// process, or compiles nonsense if it was built without assertions. Its driver's version is its
@@ -47,7 +41,7 @@ bool takes_assembly(const DeviceInfo& info) {
 std::vector<Dot> usable_dots(const Device& device) {
     std::vector<Dot> dots;
 #if defined(__x86_64__)
-    if (runs_on_this_cpu(device.info())) {
+    if (device.info().is_this_cpu()) {
         const bool has_tiles = loops_beat_kernels();
         if (has_tiles) {
             dots.push_back(kHost);
@@ -77,7 +71,7 @@ std::vector<Dot> usable_dots(const Device& device) {
         dots.push_back(kDot4);
     }
     dots.push_back(device.info().type == DeviceType::kGpu ? kPortableGpu
-                   : runs_on_this_cpu(device.info())      ? kPortableHost
+                   : device.info().is_this_cpu()          ? kPortableHost
                                                           : kPortable);
     return dots;
 }

@@ -212,7 +212,7 @@ void OpenCLEngine::quantize(AnchorGrid grid) {
 
 void OpenCLEngine::covariance(const int32_t* rows, int64_t count, int64_t* sums) {
     Training& t = training();
-    const CovarianceRoutine routine = default_covariance_routine(kernels_.device->info());
+    const CovarianceRoutine routine = default_covariance_routine(kernels_);
     if (t.sample.whole()) {
         t.sample.for_blocks(t.shape.n, [&](int64_t, int64_t, const Buffer& x) {
             device_covariance(kernels_, t.shape, x, t.anchors.anchor8, t.label, rows, count,

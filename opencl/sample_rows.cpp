@@ -61,9 +61,21 @@ int64_t sample_block(const DeviceInfo& info, const Shape& shape) {
 }
 
 SampleRows::SampleRows(Device& device, const Shape& shape, const SampleView& sample, int64_t block)
-    : device_(device), shape_(shape), sample_(sample), block_(std::max<int64_t>(1, block)),
-      rows_(device.allocate<int8_t>(std::min(block_, shape.n) * shape.dp, "sample")),
-      staged_(device.allocate_host(2 * kStaged, "parts of a sample")) {}
+    : device_(device), shape_(shape), sample_(sample), block_(std::max<int64_t>(1, block)) {
+    if (has_it_already()) {
+        // kernels only read it
+        rows_ = device.wrap(const_cast<int8_t*>(sample.all), uint64_t(shape.n) * shape.dp);
+        present_ = 0;
+        return;
+    }
+    rows_ = device.allocate<int8_t>(std::min(block_, shape.n) * shape.dp, "sample");
+    staged_ = device.allocate_host(2 * kStaged, "parts of a sample");
+}
+
+/// Whether the rows lie in the device's memory as it wants them.
+bool SampleRows::has_it_already() const {
+    return device_.info().is_this_cpu() && whole() && sample_.share.count == 1 && shape_.n > 0;
+}
 
 void SampleRows::send(int64_t block) {
     if (block == present_) {

@@ -19,7 +19,8 @@ int64_t sample_block(const DeviceInfo& info, const Shape& shape);
 /// which the host sends again whenever it is another block's turn.
 class SampleRows {
 public:
-    /// Where not whole the sample is read until this object goes.
+    /// Where not whole, or where the device has the host's memory, the sample is read until this
+    /// object goes.
     SampleRows(Device& device, const Shape& shape, const SampleView& sample, int64_t block);
 
     bool whole() const { return block_ >= shape_.n; }
@@ -43,6 +44,7 @@ public:
 
 private:
     void send(int64_t block);
+    bool has_it_already() const;
 
     Device& device_;
     Shape shape_;

@@ -16,6 +16,7 @@ struct ValueRange;
 constexpr int kScanBatch = 64;    ///< vectors scanned at once
 constexpr int kTogether = 4;      ///< queries ranked or rotated at once
 constexpr int kManyTogether = 16; ///< queries ranked at once, if a level has a loop for that
+constexpr int kSquareRows = 256;  ///< whose differences stay in the near caches
 constexpr int kScanTogether = 2;  ///< queries that scan at once: registers hold no more sums
 
 /// A score and its index as one number that sorts by score, then by index.
@@ -207,10 +208,18 @@ struct Simd {
                       int32_t* least);
     };
 
-    /// Products of matrices of floats.
+    /// Products of matrices.
     struct Algebra {
         /// sums[r][i] += sum over k of a(r, k) b[k][i], i < 16, term after term by k.
         void (*multiply_add)(const Strided& a, int rows, int inner, const float* b, float* sums);
+
+        /// sums[k][l] += sum over r of u_rk u_rl for l >= k, where u_r = x_r - a_r are at most
+        /// kSquareRows differences of rows of 16 tiles int8 components, and sums a square matrix
+        /// with a side of 16 tiles; some below the diagonal change as well. Exact as long as sums
+        /// fit in 32 bits. room: kSquareRows differences, on a cache line. Null where a level has
+        /// nothing better than its compiler.
+        void (*add_squares)(int tiles, int rows, const int8_t* const* x, const int8_t* const* a,
+                            int16_t* room, int32_t* sums);
     };
 
     /// One vector's levels, as packed.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -17,15 +18,31 @@ namespace {
 /// are less than a tenth: more of them are data. Below that the lattice has levels enough for both.
 constexpr double kFar = 32;
 
+/// |x_r - middle|^2 of N rows next to each other. Each sum in the order of its terms, but the
+/// additions of N do not wait for each other.
+template <int N>
+void squares_of(int d, const float* x, const float* middle, double* square) {
+    double sum[N] = {};
+    for (int k = 0; k < d; k++) {
+        for (int r = 0; r < N; r++) {
+            const double u = double(x[int64_t(r) * d + k]) - middle[k];
+            sum[r] += u * u;
+        }
+    }
+    std::copy_n(sum, N, square);
+}
+
 /// The rows that are no outliers.
 std::vector<int64_t> near_rows(int64_t n, int d, const float* x, const std::vector<float>& middle) {
-    std::vector<double> square(n, 0);
+    constexpr int kAtOnce = 8;
+    std::vector<double> square(n);
+    const int64_t whole = n / kAtOnce * kAtOnce;
 #pragma omp parallel for if (n > 1000)
-    for (int64_t i = 0; i < n; i++) {
-        for (int k = 0; k < d; k++) {
-            const double u = double(x[i * d + k]) - middle[k];
-            square[i] += u * u;
-        }
+    for (int64_t i = 0; i < whole; i += kAtOnce) {
+        squares_of<kAtOnce>(d, x + i * d, middle.data(), &square[i]);
+    }
+    for (int64_t i = whole; i < n; i++) {
+        squares_of<1>(d, x + i * d, middle.data(), &square[i]);
     }
     std::vector<double> sorted = square;
     std::nth_element(sorted.begin(), sorted.begin() + n / 2, sorted.end());
@@ -44,42 +61,154 @@ std::vector<int64_t> near_rows(int64_t n, int d, const float* x, const std::vect
     return near;
 }
 
-/// The smallest bound that all but 1 in 10,000 of the rows' magnitudes stay within, to 1/32 of a
-/// power of two: counted in bins of the float's own bits, so no sorting and no libm.
-float robust_range(const std::vector<int64_t>& rows, int d, const float* x,
-                   const std::vector<float>& mean) {
-    const int64_t n = int64_t(rows.size());
-    constexpr int kShift = 18; // 5 mantissa bits
-    std::vector<int64_t> bins(1 << (31 - kShift), 0);
-    Rescue rescue;
-#pragma omp parallel if (n > 1000)
-    rescue.run([&] {
-        std::vector<int64_t> own(bins.size(), 0);
+/// Magnitudes around a mean, counted in bins of the float's own bits: no sorting and no libm.
+class Magnitudes {
+public:
+    Magnitudes(int d, const float* x, const std::vector<float>& mean)
+        : d_(d), x_(x), mean_(mean), bins_(kBins, 0) {}
+
+    /// Counts those of the rows, one in `step`, that lie in bin `least` or beyond.
+    void count(const std::vector<int64_t>& rows, int64_t step, size_t least) {
+        const int64_t n = int64_t(rows.size());
+        std::fill(bins_.begin(), bins_.end(), 0);
+        Rescue rescue;
+#pragma omp parallel if (n / step > 1000)
+        rescue.run([&] {
+            std::vector<int64_t> own(kBins, 0);
 #pragma omp for nowait
-        for (int64_t i = 0; i < n; i++) {
-            for (int k = 0; k < d; k++) {
-                const float magnitude = std::fabs(x[rows[i] * d + k] - mean[k]);
-                uint32_t bits;
-                std::copy_n(reinterpret_cast<const char*>(&magnitude), 4,
-                            reinterpret_cast<char*>(&bits));
-                own[bits >> kShift]++;
+            for (int64_t i = 0; i < n; i += step) {
+                count_row(x_ + rows[i] * d_, least, own.data());
+            }
+#pragma omp critical(faiss_vlc_magnitudes)
+            for (size_t bin = 0; bin < kBins; bin++) {
+                bins_[bin] += own[bin];
+            }
+        });
+        rescue.rethrow();
+    }
+
+    /// The bin that the next magnitude lies in when the `beyond` largest are left out; 0 also if
+    /// there are no more.
+    size_t bin_of(int64_t beyond) const {
+        size_t bin = kBins - 1;
+        while (bin > 0 && (beyond -= bins_[bin]) >= 0) {
+            bin--;
+        }
+        return bin;
+    }
+
+    /// A bin's upper end.
+    static float end_of(size_t bin) {
+        const uint32_t bits = uint32_t(bin + 1) << kShift;
+        float end;
+        std::memcpy(&end, &bits, sizeof(end));
+        return std::min(end, std::numeric_limits<float>::max());
+    }
+
+private:
+    static constexpr int kShift = 18; ///< 5 mantissa bits
+    static constexpr size_t kBins = 1 << (31 - kShift);
+    static constexpr int kChunk = 32;
+
+    void count_row(const float* row, size_t least, int64_t* bins) const {
+        for (int first = 0; first < d_; first += kChunk) {
+            const int some = std::min(kChunk, d_ - first);
+            int32_t bin[kChunk], most = 0;
+            for (int k = 0; k < some; k++) {
+                const float magnitude = std::fabs(row[first + k] - mean_[first + k]);
+                int32_t bits;
+                std::memcpy(&bits, &magnitude, sizeof(bits));
+                bin[k] = bits >> kShift;
+                most = std::max(most, bin[k]);
+            }
+            for (int k = 0; k < some && size_t(most) >= least; k++) {
+                if (size_t(bin[k]) >= least) {
+                    bins[bin[k]]++;
+                }
             }
         }
-#pragma omp critical(faiss_vlc_robust_range)
-        for (size_t bin = 0; bin < bins.size(); bin++) {
-            bins[bin] += own[bin];
-        }
-    });
-    rescue.rethrow();
-    int64_t left = n * d / 10000;
-    size_t bin = bins.size() - 1;
-    while (bin > 0 && (left -= bins[bin]) >= 0) {
-        bin--;
     }
-    const uint32_t bits = uint32_t(bin + 1) << kShift; // the bin's upper end
-    float bound;
-    std::copy_n(reinterpret_cast<const char*>(&bits), 4, reinterpret_cast<char*>(&bound));
-    return bin == 0 ? 0 : std::min(bound, std::numeric_limits<float>::max());
+
+    int d_;
+    const float* x_;
+    const std::vector<float>& mean_;
+    std::vector<int64_t> bins_;
+};
+
+/// The smallest bound that all but 1 in 10,000 of the rows' magnitudes stay within, to 1/32 of a
+/// power of two.
+float robust_range(const std::vector<int64_t>& rows, int d, const float* x,
+                   const std::vector<float>& mean) {
+    constexpr int64_t kShare = 10000, kPart = 64;
+    const int64_t beyond = int64_t(rows.size()) * d / kShare;
+    Magnitudes magnitudes(d, x, mean);
+    // A part of the rows shows where the large ones begin: only those need to be counted ...
+    magnitudes.count(rows, kPart, 0);
+    const size_t least = magnitudes.bin_of(4 * beyond / kPart);
+    magnitudes.count(rows, 1, least);
+    size_t bin = magnitudes.bin_of(beyond);
+    if (bin < least) { // ... unless they were too few
+        magnitudes.count(rows, 1, 0);
+        bin = magnitudes.bin_of(beyond);
+    }
+    return bin == 0 ? 0 : Magnitudes::end_of(bin);
+}
+
+constexpr int kColumns = 16; ///< of a cache line
+
+/// The medians of up to a thousand rows, which a few wild values cannot move.
+std::vector<float> medians(int64_t n, int d, const float* x) {
+    const int64_t rows = std::min<int64_t>(n, 1001);
+    std::vector<float> middle(d, 0);
+    Rescue rescue;
+#pragma omp parallel for if (n > 1000)
+    for (int first = 0; first < (rows > 0 ? d : 0); first += kColumns) {
+        rescue.run([&] {
+            const int some = std::min(kColumns, d - first);
+            std::vector<float> columns(rows * kColumns);
+            for (int64_t i = 0; i < rows; i++) {
+                for (int k = 0; k < some; k++) {
+                    columns[k * rows + i] = x[i * (n / rows) * d + first + k];
+                }
+            }
+            for (int k = 0; k < some; k++) {
+                const auto column = columns.begin() + k * rows;
+                std::nth_element(column, column + rows / 2, column + rows);
+                middle[first + k] = column[rows / 2];
+            }
+        });
+    }
+    rescue.rethrow();
+    return middle;
+}
+
+/// sum_k += x_rk - middle_k, within +-bound, over rows r in their order, of N columns.
+template <int N>
+void add_clamped(int64_t n, int d, const float* x, const float* middle, double bound, double* sum) {
+    double own[N] = {};
+    for (int64_t i = 0; i < n; i++) {
+        for (int k = 0; k < N; k++) {
+            const double u = double(x[i * d + k]) - middle[k];
+            own[k] += std::min(bound, std::max(-bound, u));
+        }
+    }
+    std::copy_n(own, N, sum);
+}
+
+std::vector<double> clamped_sums(int64_t n, int d, const float* x, const std::vector<float>& middle,
+                                 double bound) {
+    std::vector<double> sum(d, 0);
+#pragma omp parallel for if (n > 1000)
+    for (int k = 0; k < d; k += kColumns) {
+        if (k + kColumns <= d) {
+            add_clamped<kColumns>(n, d, x + k, &middle[k], bound, &sum[k]);
+            continue;
+        }
+        for (int one = k; one < d; one++) {
+            add_clamped<1>(n, d, x + one, &middle[one], bound, &sum[one]);
+        }
+    }
+    return sum;
 }
 
 } // namespace
@@ -87,33 +216,11 @@ float robust_range(const std::vector<int64_t>& rows, int d, const float* x,
 Lattice Lattice::fit(int64_t n, int d, const float* x) {
     Lattice lattice;
     lattice.d = d;
-    lattice.mean.assign(d, 0);
-    // First the medians of up to a thousand rows, which a few wild values cannot move; then means
-    // of values clamped to a few times the range around them.
-    const int64_t rows = std::min<int64_t>(n, 1001);
-    std::vector<float> column(rows);
-    for (int k = 0; k < d && rows > 0; k++) {
-        for (int64_t i = 0; i < rows; i++) {
-            column[i] = x[i * (n / rows) * d + k];
-        }
-        std::nth_element(column.begin(), column.begin() + rows / 2, column.end());
-        lattice.mean[k] = column[rows / 2];
-    }
+    // First medians; then means of values clamped to a few times the range around them.
+    lattice.mean = medians(n, d, x);
     const std::vector<int64_t> near = near_rows(n, d, x, lattice.mean);
     const double bound = 4.0 * robust_range(near, d, x, lattice.mean);
-    std::vector<double> sum(d, 0);
-    // by columns, so that each sum is added up in the order of the rows
-    const int columns = 16;
-#pragma omp parallel for if (n > 1000)
-    for (int first = 0; first < d; first += columns) {
-        const int last = std::min(d, first + columns);
-        for (int64_t i = 0; i < n; i++) {
-            for (int k = first; k < last; k++) {
-                const double u = double(x[i * d + k]) - lattice.mean[k];
-                sum[k] += std::min(bound, std::max(-bound, u));
-            }
-        }
-    }
+    const std::vector<double> sum = clamped_sums(n, d, x, lattice.mean, bound);
     for (int k = 0; k < d && n > 0; k++) {
         lattice.mean[k] = float(lattice.mean[k] + sum[k] / double(n));
     }

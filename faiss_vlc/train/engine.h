@@ -91,8 +91,8 @@ public:
     virtual std::string name() const = 0;
 
     /// Takes the sample (n rows), which is copied, or read until the next begin() where a device
-    /// has no memory for all of it, and allocates all that training needs: nothing after it
-    /// allocates in proportion to n or m. Previous labels start as -1.
+    /// has no memory for all of it or reads the host's, and allocates all that training needs:
+    /// nothing after it allocates in proportion to n or m. Previous labels start as -1.
     virtual void begin(const Shape& shape, const SampleView& sample) = 0;
 
     /// int32 m x dp fixed point, and int32 m.

@@ -53,9 +53,12 @@ public:
         : n_(n), x_(x), before_(before), processes_(processes), sample_(sample) {}
 
     /// Rows [first, end) as vectors, by all processes.
-    std::vector<float> vectors(int64_t first, int64_t end) const {
+    Uncleared<float> vectors(int64_t first, int64_t end) const {
         const int d = sample_.shape.d;
-        std::vector<float> found(size_t(end - first) * d);
+        Uncleared<float> found(size_t(end - first) * d);
+        if (processes_.count > 1) {
+            std::fill(found.begin(), found.end(), 0.0f); // where others have the rows
+        }
         each_here(first, end, [&](int64_t i, const float* row) {
             std::copy_n(row, d, &found[size_t(i - first) * d]);
         });
@@ -98,13 +101,27 @@ private:
     /// take(row of the sample, vector) for those of [first, end) that are here
     template <class Take>
     void each_here(int64_t first, int64_t end, const Take& take) const {
-        const int d = sample_.shape.d;
+        constexpr int64_t kAhead = 4;
 #pragma omp parallel for if (end - first > 1000)
         for (int64_t i = first; i < end; i++) {
-            const int64_t row = sample_.rows[i] - before_;
-            if (row >= 0 && row < n_) {
-                take(i, x_ + row * d);
+            if (i + kAhead < end) {
+                prefetch(vector_of(i + kAhead));
             }
+            if (const float* vector = vector_of(i)) {
+                take(i, vector);
+            }
+        }
+    }
+    /// The vector of a row, null if another process has it.
+    const float* vector_of(int64_t i) const {
+        const int64_t row = sample_.rows[i] - before_;
+        return row >= 0 && row < n_ ? x_ + row * sample_.shape.d : nullptr;
+    }
+    /// Rows are all over the vectors: the processor does not guess the next.
+    void prefetch(const float* vector) const {
+        constexpr int kLine = 16;
+        for (int k = 0; vector && k < sample_.shape.d; k += kLine) {
+            __builtin_prefetch(vector + k, 0, 2);
         }
     }
     void encode(int64_t first, int64_t end, int8_t* out) const {
@@ -152,7 +169,7 @@ Sample draw_sample(int64_t n, int d, const float* x, const VLCParameters& params
     // The rows are in random order: a part shows mean and scale as well as all do.
     const int64_t fitted =
             std::min({shape.n, kFittedRows, std::max<int64_t>(1024, kFittedValues / d)});
-    const std::vector<float> fit = drawing.vectors(0, fitted);
+    const Uncleared<float> fit = drawing.vectors(0, fitted);
     sample.lattice = Lattice::fit(fitted, d, fit.data());
     if (by_length && params.grid != AnchorGrid::int8) {
         sample.routing = fit_routing(fitted, d, fit.data(), shape.m, sample.lattice.scale);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <faiss_vlc/lib/uncleared.h>
 #include <faiss_vlc/model/lattice.h>
 #include <faiss_vlc/model/routing.h>
 #include <faiss_vlc/parameters.h>
@@ -17,10 +18,10 @@ struct Sample {
     Shape shape;
     std::vector<int64_t> rows; ///< n indices into the caller's vectors
     int64_t first_kept = 0;    ///< from this row on the vectors themselves are kept
-    std::vector<float> x;      ///< (n - first_kept) x d
+    Uncleared<float> x;        ///< (n - first_kept) x d
     Lattice lattice;
     Routing routing;            ///< if lengths differ much; without anchors
-    std::vector<int8_t> x8;     ///< rows x dp: of n rows, or of those that this process holds; on
+    Uncleared<int8_t> x8;       ///< rows x dp: of n rows, or of those that this process holds; on
                                 ///< the routing's lattice if it is used
     std::vector<int8_t> head8;  ///< the first 2 m rows, if there are several processes
     Share share;                ///< what this process holds of the rows

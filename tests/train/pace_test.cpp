@@ -175,7 +175,7 @@ TEST(LocalRows, AreAllOfASmallSampleAndThoseNearTheFirstOfALargeOne) {
     params.m = 100;
     const std::vector<float> small = clustered(3000, kDim, 30, 3);
     const Sample all = draw(small, kDim, params);
-    EXPECT_EQ(all.local8, all.x8);
+    EXPECT_EQ(all.local8, std::vector<int8_t>(all.x8.begin(), all.x8.end()));
     const std::vector<float> large = clustered(25000, kDim, 300, 3);
     const Sample sample = draw(large, kDim, params);
     const size_t dp = sample.shape.dp;

@@ -1,8 +1,11 @@
 #include <faiss_vlc/train/pace/local_rows.h>
 
 #include <algorithm>
+#include <climits>
 
 #include <faiss_vlc/kernels/simd.h>
+#include <faiss_vlc/lib/parallel.h>
+#include <faiss_vlc/lib/scratch.h>
 #include <faiss_vlc/model/rank_tables.h>
 
 namespace faiss_vlc {
@@ -37,42 +40,93 @@ int32_t squared_norm(int dp, const int8_t* row) {
     return square;
 }
 
-/// Squared distances of all rows from `middles` <= kAtOnce of the first, by middle.
-constexpr int kAtOnce = 4;
-std::vector<std::vector<int32_t>> distances_from(const Sample& sample, int64_t first, int middles,
-                                                 const Ranks& processes) {
+/// Squared distances of all rows from some middles, by middle.
+using Distances = std::vector<Uncleared<int32_t>>;
+
+constexpr int kTile = 16;                 ///< middles whose scores cost as much as one's
+constexpr int kFew = 4;                   ///< middles whose distances fit beside any sample
+constexpr int64_t kRowsForTile = 1 << 20; ///< for which those of a tile do
+
+/// From `middles` <= kTile of the first rows on.
+Distances distances_from(const Sample& sample, int64_t first, int middles, const Ranks& processes) {
     const Shape shape = sample.shape8();
     const Share share = own_share(processes);
-    std::vector<std::vector<int32_t>> distance(middles, std::vector<int32_t>(shape.n, 0));
+    Distances distance(middles);
+    for (Uncleared<int32_t>& one : distance) {
+        one.resize((shape.n + kTile - 1) / kTile * kTile);
+        if (processes.count > 1) {
+            std::fill(one.begin(), one.end(), 0); // where others have the rows
+        }
+        std::fill(one.begin() + shape.n, one.end(), INT32_MAX);
+    }
     const RankTables tables(middles, shape.dp, sample.head() + first * shape.dp);
     const AnchorTiles tiles = tables.tiles(tables.norm);
     const int64_t here = share.before(shape.n);
 #pragma omp parallel for if (here > 1000)
-    for (int64_t i = 0; i < here; i++) {
-        const int8_t* const row = &sample.x8[size_t(i) * shape.dp];
-        int32_t score[16];
-        simd().rank.tiles(tiles, row, -2, score);
-        const int32_t square = squared_norm(shape.dp, row);
-        for (int p = 0; p < middles; p++) {
-            distance[p][share.row(i)] = square + score[p];
+    for (int64_t begin = 0; begin < here; begin += kManyTogether) {
+        const int some = int(std::min<int64_t>(kManyTogether, here - begin));
+        int32_t score[kManyTogether][kTile];
+        const int8_t* x[kManyTogether];
+        int32_t* scores[kManyTogether];
+        for (int i = 0; i < some; i++) {
+            x[i] = &sample.x8[size_t(begin + i) * shape.dp];
+            scores[i] = score[i];
+        }
+        rank_together(tiles, some, x, -2, scores);
+        for (int i = 0; i < some; i++) {
+            const int32_t square = squared_norm(shape.dp, x[i]);
+            const int64_t row = share.row(begin + i);
+            for (int p = 0; p < middles; p++) {
+                distance[p][row] = square + score[i][p];
+            }
         }
     }
-    for (std::vector<int32_t>& one : distance) {
-        processes.gather(one.data(), one.size() * sizeof(int32_t));
+    for (Uncleared<int32_t>& one : distance) {
+        processes.gather(one.data(), size_t(shape.n) * sizeof(int32_t));
     }
     return distance;
 }
 
-/// Marks the `count` nearest rows; of equally near ones the first.
-void mark_nearest(const std::vector<int32_t>& distance, int64_t count, std::vector<bool>& marked) {
-    std::vector<int32_t> sorted = distance;
-    std::nth_element(sorted.begin(), sorted.begin() + (count - 1), sorted.end());
-    const int32_t last = sorted[count - 1];
-    int64_t left = count - std::count_if(sorted.begin(), sorted.end(),
-                                         [&](int32_t one) { return one < last; });
-    for (size_t i = 0; i < distance.size(); i++) {
-        if (distance[i] < last || (distance[i] == last && left-- > 0)) {
-            marked[i] = true;
+/// A distance that the `count` nearest of n rows are within, as far as the first ones tell.
+int32_t likely_bound(const Uncleared<int32_t>& distance, int64_t n, int64_t count) {
+    constexpr int64_t kSeen = 16384;
+    const int64_t seen = std::min(n, kSeen);
+    std::vector<int32_t> first(distance.begin(), distance.begin() + seen);
+    const int64_t at = std::min(seen - 1, count * seen / n * 5 / 4 + 64);
+    std::nth_element(first.begin(), first.begin() + at, first.end());
+    return first[at];
+}
+
+/// The `count` nearest of n rows, of equally near ones the first; in any order.
+std::vector<uint32_t> nearest_rows(const Uncleared<int32_t>& distance, int64_t n, int64_t count) {
+    const auto found = aligned_scratch<uint64_t>(distance.size());
+    const auto select = [&](int32_t bound) {
+        return simd().rank.select_within(int(distance.size()), distance.data(), bound, found.get());
+    };
+    int some = select(likely_bound(distance, n, count));
+    if (some < count) {
+        some = select(INT32_MAX - 1);
+    }
+    std::nth_element(found.get(), found.get() + (count - 1), found.get() + some);
+    std::vector<uint32_t> rows(count);
+    for (int64_t i = 0; i < count; i++) {
+        rows[i] = uint32_t(found[i]);
+    }
+    return rows;
+}
+
+/// Marks the `count` nearest rows of each middle.
+void mark_nearest(const Distances& distances, int64_t count, std::vector<bool>& marked) {
+    std::vector<std::vector<uint32_t>> rows(distances.size());
+    Rescue rescue;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t p = 0; p < distances.size(); p++) {
+        rescue.run([&] { rows[p] = nearest_rows(distances[p], int64_t(marked.size()), count); });
+    }
+    rescue.rethrow();
+    for (const std::vector<uint32_t>& of_one : rows) {
+        for (const uint32_t row : of_one) {
+            marked[row] = true;
         }
     }
 }
@@ -85,23 +139,21 @@ std::vector<int8_t> local_rows(const Sample& sample, const Ranks& processes) {
     std::vector<bool> marked(shape.n, wanted == shape.n);
     const int64_t middles = std::min<int64_t>(std::max(kMiddles, wanted / kNear), shape.m);
     const int64_t met = wanted < shape.n && wanted >= middles ? middles : 0;
-    for (int64_t p = 0; p < met; p += kAtOnce) {
-        const int some = int(std::min<int64_t>(kAtOnce, met - p));
-        for (const std::vector<int32_t>& one : distances_from(sample, p, some, processes)) {
-            mark_nearest(one, wanted / middles, marked);
-        }
+    const int at_once = shape.n <= kRowsForTile ? kTile : kFew;
+    for (int64_t p = 0; p < met; p += at_once) {
+        const int some = int(std::min<int64_t>(at_once, met - p));
+        mark_nearest(distances_from(sample, p, some, processes), wanted / middles, marked);
     }
     const Share share = own_share(processes);
-    std::vector<int8_t> rows(size_t(std::count(marked.begin(), marked.end(), true)) * shape.dp, 0);
-    int8_t* next = rows.data();
+    std::vector<int8_t> rows;
+    rows.reserve(size_t(std::count(marked.begin(), marked.end(), true)) * shape.dp);
     for (int64_t i = 0; i < shape.n; i++) {
-        if (!marked[i]) {
-            continue;
+        if (marked[i] && share.holds(i)) {
+            const int8_t* row = &sample.x8[size_t(share.before(i)) * shape.dp];
+            rows.insert(rows.end(), row, row + shape.dp);
+        } else if (marked[i]) {
+            rows.resize(rows.size() + shape.dp, 0);
         }
-        if (share.holds(i)) {
-            std::copy_n(&sample.x8[size_t(share.before(i)) * shape.dp], shape.dp, next);
-        }
-        next += shape.dp;
     }
     processes.gather(rows.data(), rows.size());
     return rows;

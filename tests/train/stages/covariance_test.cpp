@@ -1,5 +1,6 @@
 #include <faiss_vlc/train/stages/covariance.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -51,6 +52,12 @@ void check(int64_t n, int64_t n_train, int d, int neighbours, bool extreme) {
         }
     }
     EXPECT_EQ(sums, expected) << n << " rows, " << d << " dimensions";
+    if (has_covariance_loops()) {
+        std::fill(sums.begin(), sums.end(), 12345);
+        covariance_by_loops(shape, x.data(), a.data(), label.data(), rows.data(),
+                            int64_t(rows.size()), sums.data());
+        EXPECT_EQ(sums, expected) << n << " rows, " << d << " dimensions by loops";
+    }
 }
 
 TEST(Covariance, MatchesBruteForce) {
@@ -64,6 +71,7 @@ TEST(Covariance, MatchesBruteForce) {
 
 TEST(Covariance, LargestResidualsAreExact) {
     check(1000, 1000, 3, 2, true);
+    check(300000, 300000, 3, 1, true); // more than 32 bits hold, on up to 9 threads
 }
 
 TEST(Covariance, NoTrainingRowsGiveZero) {
