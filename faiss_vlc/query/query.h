@@ -94,6 +94,9 @@ public:
         ahead_end_ = words_ && !scan_.inner_product ? lists + count : lists;
     }
 
+    /// Sets ListScan::ahead of the list that is prepared.
+    void fetch_meanwhile(const uint8_t* ahead) { scan_.ahead = ahead; }
+
     /// Prepares a scan of list j, see list_scan.h. Valid until the next call, or that of a query
     /// which shares the tables of words.
     const ListScan& list(int j) { return is_usual_ ? level_list(j) : any_list(j); }

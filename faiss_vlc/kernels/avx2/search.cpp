@@ -370,8 +370,10 @@ inline __attribute__((always_inline)) void add_fields(const Job<Q>& job, const u
     const Field* fields = layout.fields.data();
     const int64_t stride = int64_t(layout.code_size()) * kBlock;
     const uint8_t* last_block = blocks + (B - 1) * stride;
+    const uint8_t* const ahead = job.lists[0]->ahead ? job.lists[0]->ahead : blocks;
     for (size_t i = 0; i < n; i++) {
         const Field& f = fields[i];
+        __builtin_prefetch(ahead + i * 64, 0, 2);
         const Rows<B> rows{blocks + int64_t(f.offset) * kBlock, stride,
                            last_block + int64_t(f.offset) * last};
         __m256i x[R];
@@ -541,6 +543,7 @@ void avx2::patch_search(Simd& simd) {
     simd.scan.tables = tables;
     simd.scan.half = half_of;
     simd.scan.list_terms = list_terms;
+    simd.scan.fetches = true;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
     static_assert(kScanTogether == 2);
