@@ -36,11 +36,12 @@ public:
             left_ = std::min(vectors_.list_bytes(size_t(j)), kFetched);
         }
     }
-    /// The next `bytes`. The first of them may be left to the scan: ListScan::ahead, or null.
-    const uint8_t* fetch(size_t bytes) {
+    /// The next `bytes`. The first of them may be left to a scan by one plane, which gets where
+    /// they are for its ListScan::ahead; null: none are.
+    const uint8_t* fetch(size_t bytes, bool leave_some) {
         const size_t some = std::min(left_, bytes);
         const uint8_t* const from = at_;
-        const bool is_shared = by_scan_ > 0 && some >= by_scan_;
+        const bool is_shared = leave_some && by_scan_ > 0 && some >= by_scan_;
         fetch(from, is_shared ? by_scan_ : 0, some);
         at_ += some;
         left_ -= some;

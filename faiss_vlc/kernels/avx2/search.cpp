@@ -370,10 +370,13 @@ inline __attribute__((always_inline)) void add_fields(const Job<Q>& job, const u
     const Field* fields = layout.fields.data();
     const int64_t stride = int64_t(layout.code_size()) * kBlock;
     const uint8_t* last_block = blocks + (B - 1) * stride;
-    const uint8_t* const ahead = job.lists[0]->ahead ? job.lists[0]->ahead : blocks;
+    [[maybe_unused]] const uint8_t* const ahead =
+            job.lists[0]->ahead ? job.lists[0]->ahead : blocks;
     for (size_t i = 0; i < n; i++) {
         const Field& f = fields[i];
-        __builtin_prefetch(ahead + i * 64, 0, 2);
+        if constexpr (R == 1) {
+            __builtin_prefetch(ahead + i * 64, 0, 2);
+        }
         const Rows<B> rows{blocks + int64_t(f.offset) * kBlock, stride,
                            last_block + int64_t(f.offset) * last};
         __m256i x[R];

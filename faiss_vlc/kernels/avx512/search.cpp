@@ -326,7 +326,7 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
             total[b][q] = _mm512_setzero_si512();
         }
     }
-    const uint8_t* const ahead = lists[0]->ahead ? lists[0]->ahead : job.blocks;
+    [[maybe_unused]] const uint8_t* const ahead = lists[0]->ahead ? lists[0]->ahead : job.blocks;
     for (size_t i = 0; i < n;) {
         const int shift = fields[i].shift;
         __m512i acc[B][R];
@@ -337,7 +337,9 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
         }
         for (; i < n && fields[i].shift == shift; i++) {
             const Field& f = fields[i];
-            __builtin_prefetch(ahead + i * 64, 0, 2);
+            if constexpr (R == 1) {
+                __builtin_prefetch(ahead + i * 64, 0, 2);
+            }
             const __m512i mask = _mm512_set1_epi32(int(f.mask));
             __m512i x[R];
             for (int q = 0; q < R; q++) {
