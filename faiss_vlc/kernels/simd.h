@@ -122,8 +122,8 @@ struct Simd {
         uint64_t (*blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                            float* distance);
 
-        /// Whether `blocks` heeds ListScan::ahead. Lines that are asked for all at once wait for
-        /// each other.
+        /// Whether `blocks` heeds ListScan::ahead for kScanBatch vectors. Lines that are asked for
+        /// all at once wait for each other.
         bool fetches;
 
         /// The same for a query with a fine plane.

@@ -36,8 +36,8 @@ public:
             left_ = std::min(vectors_.list_bytes(size_t(j)), kFetched);
         }
     }
-    /// The next `bytes`. The first of them may be left to a scan by one plane, which gets where
-    /// they are for its ListScan::ahead; null: none are.
+    /// The next `bytes`. The first of them may be left to a scan of kScanBatch vectors by one
+    /// plane, which gets where they are for its ListScan::ahead; null: none are.
     const uint8_t* fetch(size_t bytes, bool leave_some) {
         const size_t some = std::min(left_, bytes);
         const uint8_t* const from = at_;

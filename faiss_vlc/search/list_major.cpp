@@ -32,7 +32,8 @@ void scan_for_one(const ListWork& work, Query& query, TopK& top, Ahead& ahead) {
     for (size_t first = 0; first < work.size; first += kScanBatch) {
         const int some = int(std::min<size_t>(kScanBatch, work.size - first));
         float estimate[kScanBatch];
-        query.fetch_meanwhile(ahead.fetch(kScanBatch * work.code_size, !list.fine));
+        const bool fetches = some == kScanBatch && !list.fine;
+        query.fetch_meanwhile(ahead.fetch(kScanBatch * work.code_size, fetches));
         take(work, first,
              scan_some(list, work.blocks + first * work.code_size, some, top.bound(), estimate),
              estimate, top);

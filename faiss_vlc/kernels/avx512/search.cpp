@@ -298,8 +298,8 @@ struct Job {
 
 /// `B` blocks at once for Q queries of P planes each: blocks share a query's broadcasts, queries
 /// and planes share the codes, and the latencies of all sums overlap. The last block has `last`
-/// vectors, so that its rows may be shorter.
-template <int B, int Q, int P>
+/// vectors, so that its rows may be shorter. F: fetches by the way.
+template <int B, int Q, int P, bool F>
 inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
     constexpr int R = Q * P;
     const ListScan* const* const lists = job.lists;
@@ -337,7 +337,7 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
         }
         for (; i < n && fields[i].shift == shift; i++) {
             const Field& f = fields[i];
-            if constexpr (R == 1) {
+            if constexpr (F) {
                 __builtin_prefetch(ahead + i * 64, 0, 2);
             }
             const __m512i mask = _mm512_set1_epi32(int(f.mask));
@@ -382,12 +382,13 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
 
 template <int B, int Q, int P>
 __attribute__((noinline)) void scan_whole(const Job& job) {
-    scan_some<B, Q, P>(job, kBlock);
+    constexpr bool kFetches = B * kBlock == kScanBatch && Q * P == 1;
+    scan_some<B, Q, P, kFetches>(job, kBlock);
 }
 
 template <int B, int Q, int P>
 __attribute__((noinline)) void scan_ragged(const Job& job, int last) {
-    scan_some<B, Q, P>(job, last);
+    scan_some<B, Q, P, false>(job, last);
 }
 
 /// Up to B blocks, the last one of `last` vectors.
