@@ -300,7 +300,10 @@ Work search_list_major(const SearchScope& scope, const SearchBatch& batch, size_
     };
     const Finish finish(scope.model, batch);
     const auto make_own = [&] { return Own{scope, finish, batch.k, size, {}, {}, nullptr}; };
-    const auto rank = [&](QueryGroup& group, idx_t) { group.rank(int(probes), int(scope.width)); };
+    const auto rank = [&](QueryGroup& group, idx_t) {
+        constexpr bool kSorted = false; // each list gets its queries, whatever their order
+        group.rank(int(probes), int(scope.width), kSorted);
+    };
     const auto answer = [&](Own& own, QueryGroup& group, idx_t first) {
         for (TopK& top : own.tops) {
             top.clear();

@@ -29,6 +29,9 @@ constexpr float kFineUnit = 1.0f / 128;
 ///   distance = least > estimate ? least : estimate.
 struct ListScan {
     const Layout* layout;
+    /// What the scan fetches into the second cache as it goes, a line of 64 bytes for each field,
+    /// where Simd::Scan::fetches; null: nothing.
+    const uint8_t* ahead;
     const uint32_t* query; ///< per field 4 int8 components, zero beyond the field's lanes
     const uint32_t* fine;  ///< the fine plane's; null: none
     int32_t half;          ///< sum_i q8_i (2^b_i - 1)

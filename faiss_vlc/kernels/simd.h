@@ -123,6 +123,10 @@ struct Simd {
         uint64_t (*blocks)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                            float* distance);
 
+        /// Whether `blocks` heeds ListScan::ahead for kScanBatch vectors. Lines that are asked for
+        /// all at once wait for each other.
+        bool fetches;
+
         /// The same for a query with a fine plane.
         uint64_t (*blocks_fine)(const ListScan& list, const uint8_t* blocks, int count, float bound,
                                 float* distance);

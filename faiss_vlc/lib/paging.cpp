@@ -63,6 +63,30 @@ void leave_pages(const void* data, size_t bytes) {
     advise_inner(data, bytes, MADV_DONTNEED);
 }
 
+namespace {
+
+constexpr size_t kLargePage = size_t(1) << 21; ///< on x86-64, and on ARM with pages of 4096 bytes
+
+std::align_val_t alignment_of(size_t bytes) {
+    constexpr size_t kCacheLine = 64;
+    return std::align_val_t(bytes < kLargePage ? kCacheLine : kLargePage);
+}
+
+} // namespace
+
+OnePiece::OnePiece(size_t bytes)
+    : data_(static_cast<uint8_t*>(operator new[](bytes, alignment_of(bytes))),
+            Free{alignment_of(bytes)}),
+      size_(bytes) {
+#ifdef MADV_HUGEPAGE
+    advise_inner(data(), bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
+#endif
+}
+
+void OnePiece::Free::operator()(uint8_t* data) const {
+    operator delete[](data, alignment);
+}
+
 void Residence::note(bool missed) {
     const int calm = __atomic_load_n(&calm_, __ATOMIC_RELAXED);
     const int next = missed ? 0 : std::min(calm + 1, kCalm);

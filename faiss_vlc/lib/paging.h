@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
-/// Pages of mapped files: hints to the system, which may be refused without harm.
+/// Pages of memory and of mapped files: hints to the system, which may be refused without harm.
 namespace faiss_vlc {
 
 /// Starts to read what is not in memory, and does not wait for it.
@@ -17,6 +19,24 @@ void read_at_random(const void* data, size_t bytes);
 /// Pages that lie wholly in here leave this process until they are touched again. Only for what a
 /// file backs.
 void leave_pages(const void* data, size_t bytes);
+
+/// Memory in one piece, not initialised, for much that is read here and there. It lies in large
+/// pages where the system has them: then fewer addresses have to be looked up. No more memory is
+/// taken for them, so what is smaller than a large page lies in small ones.
+class OnePiece {
+public:
+    explicit OnePiece(size_t bytes);
+    uint8_t* data() const { return data_.get(); }
+    size_t size() const { return size_; }
+
+private:
+    struct Free {
+        std::align_val_t alignment;
+        void operator()(uint8_t* data) const;
+    };
+    std::unique_ptr<uint8_t[], Free> data_;
+    size_t size_;
+};
 
 /// Whether what is read of a part of a file has to be waited for, as far as the last visits tell.
 /// For all threads.

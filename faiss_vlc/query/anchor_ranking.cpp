@@ -272,7 +272,7 @@ int AnchorRanking::select(const Scored& scored, int n) {
 }
 
 void AnchorRanking::nearest(const RoundedQuery& query, int n, int width,
-                            std::vector<int64_t>& order) {
+                            std::vector<int64_t>& order, bool sorted) {
     n = std::min(n, model_.m);
     const Scored* scored = find(query);
     if (!scored || scored->regions != regions_for(query, std::max(width, n))) {
@@ -282,12 +282,16 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, int width,
         scored = &scored_[0];
     }
     const int count = select(*scored, n);
-    int sorted = count;
-    if (count > n + n / 2) {
+    int kept = count;
+    if (count > (sorted ? n + n / 2 : n)) {
         std::nth_element(found_.begin(), found_.begin() + n, found_.begin() + count);
-        sorted = n;
+        kept = n;
     }
-    std::sort(found_.begin(), found_.begin() + sorted); // faster than std::partial_sort
+    if (sorted) {
+        std::sort(found_.begin(), found_.begin() + kept); // faster than std::partial_sort
+    } else {
+        std::iter_swap(found_.begin(), std::min_element(found_.begin(), found_.begin() + kept));
+    }
     order.resize(n);
     for (int i = 0; i < n; i++) {
         order[i] = int64_t(uint32_t(found_[i]));

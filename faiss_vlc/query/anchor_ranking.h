@@ -42,7 +42,9 @@ public:
     /// inner product, with the lists' bias; ties to the smaller number. It looks into as many
     /// regions as for `width` anchors, at least n: with m into all. With the same width, fewer
     /// anchors are the first of more. Scores them if that was not done or is forgotten.
-    void nearest(const RoundedQuery& query, int n, int width, std::vector<int64_t>& order);
+    /// Not sorted, the first is the best and the others are in any order.
+    void nearest(const RoundedQuery& query, int n, int width, std::vector<int64_t>& order,
+                 bool sorted = true);
     void nearest(const RoundedQuery& query, int n, std::vector<int64_t>& order) {
         nearest(query, n, n, order);
     }

@@ -145,8 +145,8 @@ QueryHead Query::head(const float* x) {
     return head;
 }
 
-const std::vector<int64_t>& Query::rank(int nprobe, int width) {
-    ranking_.nearest(rounded_, nprobe, width, order_);
+const std::vector<int64_t>& Query::rank(int nprobe, int width, bool sorted) {
+    ranking_.nearest(rounded_, nprobe, width, order_, sorted);
     return order_;
 }
 

@@ -71,8 +71,8 @@ public:
     const RoundedQuery& rounded() const { return rounded_; }
 
     /// The nprobe best lists (at most m), best first: by int8 distance, or inner product; ties to
-    /// the smaller number. width: see AnchorRanking::nearest.
-    const std::vector<int64_t>& rank(int nprobe, int width = 0);
+    /// the smaller number. width and sorted: see AnchorRanking::nearest.
+    const std::vector<int64_t>& rank(int nprobe, int width = 0, bool sorted = true);
 
     /// Says that list j will be asked for, so that its frame may be rotated into before; whether
     /// that is still to be done; and does it for 2 to kTogether queries that are set.
@@ -93,6 +93,9 @@ public:
         ahead_ = lists;
         ahead_end_ = words_ && !scan_.inner_product ? lists + count : lists;
     }
+
+    /// Sets ListScan::ahead of the list that is prepared.
+    void fetch_meanwhile(const uint8_t* ahead) { scan_.ahead = ahead; }
 
     /// Prepares a scan of list j, see list_scan.h. Valid until the next call, or that of a query
     /// which shares the tables of words.

@@ -28,7 +28,7 @@ void QueryGroup::set(int n, const float* x) {
     }
 }
 
-void QueryGroup::rank(int probes, int width) {
+void QueryGroup::rank(int probes, int width, bool sorted) {
     probes_ = probes;
     const int at_once = AnchorRanking::at_once(model_, std::max(probes, width));
     for (int first = 0; first < n_; first += at_once) {
@@ -39,7 +39,7 @@ void QueryGroup::rank(int probes, int width) {
         }
         ranking_.score(some, together, std::max(probes, width));
         for (int q = first; q < first + some; q++) {
-            lists_[q] = queries_[q]->rank(probes, width).data();
+            lists_[q] = queries_[q]->rank(probes, width, sorted).data();
         }
     }
 }

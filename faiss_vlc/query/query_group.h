@@ -32,9 +32,9 @@ public:
     bool is_set(int q) const { return is_set_[q]; }
     Query& operator[](int q) { return *queries_[q]; }
 
-    /// Ranks the anchors; lists(q) are then the `probes` nearest. width: see
+    /// Ranks the anchors; lists(q) are then the `probes` nearest. width and sorted: see
     /// AnchorRanking::nearest.
-    void rank(int probes, int width = 0);
+    void rank(int probes, int width = 0, bool sorted = true);
     int probes() const { return probes_; }
     /// Or given ones, int64 n x stride, -1 for none; they have to live on.
     void give(int probes, const int64_t* lists, int64_t stride);

@@ -17,6 +17,7 @@ public:
     Ahead(const Model& model, const VLCInvertedLists& vectors, size_t count, const int64_t* lists,
           int64_t following)
         : model_(model), vectors_(vectors), count_(count), lists_(lists), following_(following),
+          by_scan_(simd().scan.fetches ? 64 * model.layout.fields.size() : 0),
           requests_(vectors.block_pages()) {}
 
     /// From now on the l-th list.
@@ -35,19 +36,21 @@ public:
             left_ = std::min(vectors_.list_bytes(size_t(j)), kFetched);
         }
     }
-    void fetch(size_t bytes) {
+    /// The next `bytes`. The first of them may be left to a scan of kScanBatch vectors by one
+    /// plane, which gets where they are for its ListScan::ahead; null: none are.
+    const uint8_t* fetch(size_t bytes, bool leave_some) {
         const size_t some = std::min(left_, bytes);
         const uint8_t* const from = at_;
-        for (size_t at = 0; at < some; at += 256) { // up to 192 bytes more do no harm
-            __builtin_prefetch(from + at, 0, 2);
-            __builtin_prefetch(from + at + 64, 0, 2);
-            __builtin_prefetch(from + at + 128, 0, 2);
-            __builtin_prefetch(from + at + 192, 0, 2);
-        }
+        const bool is_shared = leave_some && by_scan_ > 0 && some >= by_scan_;
+        fetch(from, is_shared ? by_scan_ : 0, some);
         at_ += some;
         left_ -= some;
+        return is_shared ? from : nullptr;
     }
-    void fetch_all() { fetch(kFetched); }
+    void fetch_all() {
+        fetch(at_, 0, left_);
+        left_ = 0;
+    }
 
 private:
     static constexpr size_t kFetched = 16384; ///< bytes of a list; the rest follows by itself
@@ -56,6 +59,15 @@ private:
     size_t count_;
     const int64_t* lists_;
     int64_t following_;
+    size_t by_scan_; ///< bytes that a scan of kScanBatch vectors fetches, 0: none
+    static void fetch(const uint8_t* from, size_t at, size_t end) {
+        for (; at < end; at += 256) { // up to 192 bytes more do no harm
+            __builtin_prefetch(from + at, 0, 2);
+            __builtin_prefetch(from + at + 64, 0, 2);
+            __builtin_prefetch(from + at + 128, 0, 2);
+            __builtin_prefetch(from + at + 192, 0, 2);
+        }
+    }
     int64_t list(size_t l) const { return l < count_ ? lists_[l] : l == count_ ? following_ : -1; }
     const uint8_t* at_ = nullptr;
     size_t left_ = 0; ///< bytes from there on

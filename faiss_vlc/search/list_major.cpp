@@ -32,7 +32,8 @@ void scan_for_one(const ListWork& work, Query& query, TopK& top, Ahead& ahead) {
     for (size_t first = 0; first < work.size; first += kScanBatch) {
         const int some = int(std::min<size_t>(kScanBatch, work.size - first));
         float estimate[kScanBatch];
-        ahead.fetch(kScanBatch * work.code_size);
+        const bool fetches = some == kScanBatch && !list.fine;
+        query.fetch_meanwhile(ahead.fetch(kScanBatch * work.code_size, fetches));
         take(work, first,
              scan_some(list, work.blocks + first * work.code_size, some, top.bound(), estimate),
              estimate, top);
@@ -54,7 +55,7 @@ bool scan_together(const ListWork& work, Query* const* queries, TopK* const* top
         const int some = int(std::min<size_t>(kScanBatch, work.size - first));
         const float bounds[] = {tops[0]->bound(), tops[1]->bound()};
         uint64_t close[kScanTogether];
-        ahead.fetch(kScanBatch * work.code_size);
+        ahead.fetch(kScanBatch * work.code_size, false);
         scan_some(lists, work.blocks + first * work.code_size, some, bounds, estimate, close);
         take(work, first, close[0], estimates[0], *tops[0]);
         take(work, first, close[1], estimates[1], *tops[1]);

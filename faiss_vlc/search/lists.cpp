@@ -98,6 +98,14 @@ void VLCInvertedLists::touch() {
     __atomic_store_n(&stamp_, ++last, __ATOMIC_RELAXED);
 }
 
+/// Of what was lent and has been copied.
+void VLCInvertedLists::let_go(const uint8_t*& lent) {
+    if (is_in_piece(lent) && __atomic_sub_fetch(&in_piece_, 1, __ATOMIC_ACQ_REL) == 0) {
+        piece_.reset(); // whoever let go before has no more use for it
+    }
+    lent = nullptr;
+}
+
 /// Before a change of ids alone: copies those that were lent.
 void VLCInvertedLists::own_ids(List& list) {
     touch();
@@ -111,7 +119,7 @@ void VLCInvertedLists::own_ids(List& list) {
         const auto* ids = reinterpret_cast<const uint32_t*>(list.lent_ids);
         list.ids4.assign(ids, ids + list.size);
     }
-    list.lent_ids = nullptr;
+    let_go(list.lent_ids);
 }
 
 /// Before a change: copies what was lent.
@@ -122,7 +130,7 @@ void VLCInvertedLists::detach(List& list) {
             AlignedBytes copy(list.size * size + kSlack);
             std::memcpy(copy.data(), lent, list.size * size);
             bytes.swap(copy);
-            lent = nullptr;
+            let_go(lent);
         }
     };
     will_need_seconds(list);
@@ -131,7 +139,7 @@ void VLCInvertedLists::detach(List& list) {
 }
 
 void VLCInvertedLists::will_need_seconds(const List& list) const {
-    if (list.lent_seconds) {
+    if (is_in_file(list.lent_seconds)) {
         will_need(list.lent_seconds, list.size * second_size_);
     }
 }
@@ -240,7 +248,7 @@ void VLCInvertedLists::prepare_ids(size_t n, const idx_t* ids) {
     for (size_t i = 0; i < nlist; i++) {
         lists_[i].ids8.swap(wide[i]);
         std::vector<uint32_t>().swap(lists_[i].ids4);
-        lists_[i].lent_ids = nullptr;
+        let_go(lists_[i].lent_ids);
     }
     wide_ids_ = true;
     touch();
@@ -256,7 +264,7 @@ void VLCInvertedLists::narrow_ids() {
     for (size_t i = 0; i < nlist; i++) {
         lists_[i].ids4.swap(narrow[i]);
         std::vector<int64_t>().swap(lists_[i].ids8);
-        lists_[i].lent_ids = nullptr;
+        let_go(lists_[i].lent_ids);
     }
     wide_ids_ = false;
     touch();
@@ -451,30 +459,57 @@ void VLCInvertedLists::reset() {
     added = AddedRows();
     warned_of_outside = false;
     owner_.reset();
+    piece_.reset();
+    piece_begin_ = piece_end_ = in_piece_ = 0;
     lends_blocks_ = lends_seconds_ = false;
 }
 
-void VLCInvertedLists::set_list(size_t list_no, size_t n, const uint8_t* blocks,
-                                const uint8_t* seconds, const uint8_t* ids, int id_bytes) {
-    List& list = lists_.at(list_no);
-    touch();
-    wide_ids_ = id_bytes == 8;
-    list.size = n;
-    list.lent_blocks = list.lent_seconds = list.lent_ids = nullptr;
-    list.blocks.reserve(n * first_size_ + kSlack); // or adding the slack would double it
-    list.blocks.assign(blocks, blocks + n * first_size_);
-    list.blocks.resize(n * first_size_ + kSlack);
-    if (seconds) {
-        list.seconds.reserve(n * second_size_ + kSlack);
-        list.seconds.assign(seconds, seconds + n * second_size_);
-        list.seconds.resize(n * second_size_ + kSlack);
+void VLCInvertedLists::set_lists(const Stored& stored) {
+    constexpr size_t kCacheLine = 64;
+    const auto lines = [](size_t bytes) {
+        return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+    };
+    size_t bytes = 0;
+    for (size_t j = 0; j < nlist; j++) {
+        const size_t n = stored.sizes[j];
+        if (n == 0) {
+            continue; // lies nowhere
+        }
+        bytes += lines(n * first_size_ + kSlack) + n * size_t(stored.id_bytes);
+        bytes += stored.seconds ? n * second_size_ + kSlack : 0;
     }
-    list.ids4.resize(wide_ids_ ? 0 : n);
-    list.ids8.resize(wide_ids_ ? n : 0);
-    if (n > 0) {
-        std::memcpy(wide_ids_ ? (void*)list.ids8.data() : (void*)list.ids4.data(), ids,
-                    n * id_bytes);
+    auto piece = std::make_shared<OnePiece>(bytes);
+    reset();
+    wide_ids_ = stored.id_bytes == 8;
+    uint8_t* to = piece->data();
+    const auto put = [&](const uint8_t*& from, size_t some, size_t taken) {
+        std::memcpy(to, from, some);
+        in_piece_++;
+        from += some;
+        to += taken;
+        return static_cast<const uint8_t*>(to - taken);
+    };
+    const auto put_all = [&](const uint8_t* List::*lent, const uint8_t* from, size_t size,
+                             auto taken) {
+        for (List& list : lists_) {
+            if (list.size > 0) {
+                list.*lent = put(from, list.size * size, taken(list.size * size));
+            }
+        }
+    };
+    for (size_t j = 0; j < nlist; j++) {
+        lists_[j].size = stored.sizes[j];
     }
+    put_all(&List::lent_blocks, stored.blocks, first_size_,
+            [&](size_t some) { return lines(some + kSlack); });
+    put_all(&List::lent_ids, stored.ids, size_t(stored.id_bytes), [](size_t some) { return some; });
+    if (stored.seconds) {
+        put_all(&List::lent_seconds, stored.seconds, second_size_,
+                [](size_t some) { return some + kSlack; });
+    }
+    piece_begin_ = reinterpret_cast<uintptr_t>(piece->data());
+    piece_end_ = piece_begin_ + bytes;
+    piece_ = std::move(piece);
 }
 
 void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks,
@@ -491,16 +526,14 @@ void VLCInvertedLists::lend_list(size_t list_no, size_t n, const uint8_t* blocks
     lends_seconds_ = lends_seconds_ || seconds;
 }
 
-void VLCInvertedLists::lend_seconds(size_t list_no, size_t n, const uint8_t* blocks,
-                                    const uint8_t* seconds, const uint8_t* ids, int id_bytes) {
-    set_list(list_no, n, blocks, nullptr, ids, id_bytes);
-    lists_[list_no].lent_seconds = seconds;
-    lends_seconds_ = lends_seconds_ || seconds;
+void VLCInvertedLists::lend_seconds(size_t list_no, const uint8_t* seconds) {
+    lists_.at(list_no).lent_seconds = seconds;
+    lends_seconds_ = true;
 }
 
 size_t VLCInvertedLists::memory() const {
     size_t bytes = lists_.capacity() * sizeof(List) + codes_out_.bytes() + ids_out_.bytes() +
-                   single_codes_out_.bytes();
+                   single_codes_out_.bytes() + (piece_ ? piece_->size() : 0);
     for (const List& list : lists_) {
         bytes += list.blocks.capacity() + list.seconds.capacity() + list.ids4.capacity() * 4 +
                  list.ids8.capacity() * 8;

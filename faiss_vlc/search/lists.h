@@ -132,21 +132,29 @@ struct VLCInvertedLists : faiss::InvertedLists {
     }
     int id_bytes() const { return wide_ids_ ? 8 : 4; }
 
-    /// For loading: replaces a list by n vectors' blocks and ids as stored (4 or 8 bytes each).
-    /// seconds: the second codes, where there are any.
-    void set_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
-                  const uint8_t* ids, int id_bytes);
-    /// The same, but in place: `owner` keeps the bytes, which are aligned to an id's size, and 64
+    /// All lists as stored, one after the other: blocks, second codes and ids (4 or 8 bytes each).
+    struct Stored {
+        const uint32_t* sizes; ///< of each list
+        const uint8_t* blocks;
+        const uint8_t* seconds; ///< null: there are none, or they are lent
+        const uint8_t* ids;
+        int id_bytes;
+    };
+    /// For loading: replaces all lists by copies in one piece of memory (OnePiece). A list that
+    /// changes leaves it; what it had there is freed with the last list that is still in it.
+    void set_lists(const Stored& stored);
+    /// Replaces a list in place: `owner` keeps the bytes, which are aligned to an id's size, and 64
     /// readable ones behind the blocks.
     void lend_list(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
                    const uint8_t* ids, int id_bytes);
-    /// set_list(), but for the second codes: they are lent.
-    void lend_seconds(size_t list_no, size_t n, const uint8_t* blocks, const uint8_t* seconds,
-                      const uint8_t* ids, int id_bytes);
+    /// For lists without any: their second codes.
+    void lend_seconds(size_t list_no, const uint8_t* seconds);
     void hold_lent(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
     /// Whether a list, or its second codes, still lie in the file that they were lent from.
-    bool is_lent(size_t list_no) const { return lists_.at(list_no).lent_blocks != nullptr; }
-    bool is_second_lent(size_t list_no) const { return lists_.at(list_no).lent_seconds != nullptr; }
+    bool is_lent(size_t list_no) const { return is_in_file(lists_.at(list_no).lent_blocks); }
+    bool is_second_lent(size_t list_no) const {
+        return is_in_file(lists_.at(list_no).lent_seconds);
+    }
     /// For requests of blocks and of second codes; null where none were lent.
     Residence* block_pages() const { return lends_blocks_ ? &block_pages_ : nullptr; }
     Residence* second_pages() const { return lends_seconds_ ? &second_pages_ : nullptr; }
@@ -182,8 +190,11 @@ private:
         const uint8_t* lent_seconds = nullptr; ///< in place of `seconds`
         const uint8_t* lent_ids = nullptr;     ///< in place of `ids4` or `ids8`
     };
-    std::vector<List> lists_;           ///< none before training, which may announce a million
-    std::shared_ptr<const void> owner_; ///< of what was lent
+    std::vector<List> lists_;               ///< none before training, which may announce a million
+    std::shared_ptr<const void> owner_;     ///< of what was lent by a file
+    std::shared_ptr<const OnePiece> piece_; ///< lends the lists that were loaded; copies share it
+    uintptr_t piece_begin_ = 0, piece_end_ = 0; ///< stay when it is freed
+    size_t in_piece_ = 0;                       ///< pointers into it
     bool wide_ids_ = false;
     size_t first_size_ = 0, second_size_ = 0;
     uint64_t stamp_ = 0;
@@ -191,7 +202,13 @@ private:
     mutable Residence block_pages_, second_pages_;
     mutable Copies codes_out_, ids_out_, single_codes_out_;
 
+    bool is_in_piece(const uint8_t* lent) const {
+        const auto at = reinterpret_cast<uintptr_t>(lent);
+        return at >= piece_begin_ && at < piece_end_;
+    }
+    bool is_in_file(const uint8_t* lent) const { return lent && !is_in_piece(lent); }
     void touch();
+    void let_go(const uint8_t*& lent);
     void own_ids(List& list);
     void read_code(const List& list, size_t offset, uint8_t* code) const;
     void read_first(const List& list, size_t offset, uint8_t* code) const;

@@ -141,8 +141,9 @@ Scanned scan(const SearchScope& scope, Query& query, size_t count, const int64_t
             const float bound = hits.bound();
             uint64_t any = 0;
             for (size_t at = 0; at < many; at += kScanBatch) {
-                ahead.fetch(batch_bytes);
                 const int some = int(std::min<size_t>(kScanBatch, many - at));
+                const bool fetches = some == kScanBatch && !list.fine;
+                query.fetch_meanwhile(ahead.fetch(batch_bytes, fetches));
                 const uint64_t within = scan_some(list, codes, some, bound, estimate + at);
                 close[at / kScanBatch] = within;
                 any |= within;

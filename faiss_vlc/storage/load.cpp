@@ -56,13 +56,15 @@ void read_lists(const SectionReader& sections, const IndexHead& head, Lent lent,
             read_at_random(seconds, total * lists.second_size());
         }
     }
-    for (uint32_t j = 0; j < head.m; j++) {
+    if (lent != Lent::all) {
+        lists.set_lists(
+                {sizes.data(), codes, lent == Lent::none ? seconds : nullptr, ids, int(id_bytes)});
+    }
+    for (uint32_t j = 0; lent != Lent::none && j < head.m; j++) {
         if (lent == Lent::all) {
             lists.lend_list(j, sizes[j], codes, seconds, ids, int(id_bytes));
-        } else if (lent == Lent::seconds) {
-            lists.lend_seconds(j, sizes[j], codes, seconds, ids, int(id_bytes));
-        } else {
-            lists.set_list(j, sizes[j], codes, seconds, ids, int(id_bytes));
+        } else if (seconds) {
+            lists.lend_seconds(j, seconds);
         }
         codes += uint64_t(sizes[j]) * lists.first_size();
         seconds += seconds ? uint64_t(sizes[j]) * lists.second_size() : 0;

@@ -56,6 +56,32 @@ void add(VLCInvertedLists& lists, Plain& plain, size_t j, const std::vector<Entr
     plain[j].insert(plain[j].end(), entries.begin(), entries.end());
 }
 
+/// All lists as files store them.
+struct StoredForm {
+    std::vector<uint32_t> sizes;
+    std::vector<uint8_t> blocks, ids;
+    int id_bytes = 0;
+    VLCInvertedLists::Stored view() const {
+        return {sizes.data(), blocks.data(), nullptr, ids.data(), id_bytes};
+    }
+};
+
+/// The last ones, up to `nlist`, are empty.
+StoredForm stored_form(const VLCInvertedLists& lists, size_t nlist) {
+    StoredForm stored;
+    stored.id_bytes = lists.id_bytes();
+    stored.sizes.resize(nlist);
+    for (size_t j = 0; j < lists.nlist; j++) {
+        const size_t n = lists.list_size(j);
+        stored.sizes[j] = uint32_t(n);
+        stored.blocks.insert(stored.blocks.end(), lists.blocks(j),
+                             lists.blocks(j) + n * lists.first_size());
+        stored.ids.insert(stored.ids.end(), lists.raw_ids(j),
+                          lists.raw_ids(j) + n * size_t(stored.id_bytes));
+    }
+    return stored;
+}
+
 void expect_equal(const VLCInvertedLists& lists, const Plain& plain) {
     for (size_t j = 0; j < plain.size(); j++) {
         const size_t n = plain[j].size();
@@ -207,15 +233,51 @@ TEST(Lists, StoredFormRestoresThem) {
         add(lists, plain, 1, random_entries(random, 16, lists.code_size, most));
         VLCInvertedLists restored(3, lists.model);
         plain.emplace_back();
-        for (size_t j = 0; j < 2; j++) {
-            restored.set_list(j, lists.list_size(j), lists.blocks(j), nullptr, lists.raw_ids(j),
-                              lists.id_bytes());
-        }
-        restored.set_list(2, 0, nullptr, nullptr, nullptr, lists.id_bytes());
+        restored.set_lists(stored_form(lists, 3).view());
         expect_equal(restored, plain);
         add(restored, plain, 1, random_entries(random, 9, lists.code_size, most));
         expect_equal(restored, plain);
     }
+}
+
+// What was loaded lies in one piece, which a copy shares, until each list has changed.
+TEST(Lists, LeaveTheirPieceWhenTheyChange) {
+    Random random(8);
+    VLCInvertedLists lists(4, model_of(11));
+    Plain plain(4);
+    for (size_t j = 0; j < 3; j++) {
+        add(lists, plain, j, random_entries(random, 20 + 30 * j, lists.code_size, 1000));
+    }
+    VLCInvertedLists loaded(4, lists.model);
+    const size_t empty = loaded.memory();
+    loaded.set_lists(stored_form(lists, 4).view());
+    const size_t stored = (20 + 50 + 80) * (lists.code_size + 4);
+    EXPECT_GE(loaded.memory() - empty, stored);
+    EXPECT_LE(loaded.memory() - empty, stored + 3 * 128);
+    for (size_t j = 0; j < 4; j++) {
+        EXPECT_FALSE(loaded.is_lent(j)); // by a file
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(loaded.blocks(j)) % 64, 0u);
+    }
+    EXPECT_EQ(loaded.block_pages(), nullptr);
+    expect_equal(loaded, plain);
+    VLCInvertedLists copy(loaded);
+    const Plain before = plain;
+    for (size_t j = 0; j < 3; j++) {
+        EXPECT_GE(loaded.memory() - empty, stored);
+        add(loaded, plain, j, random_entries(random, 3, lists.code_size, 1000));
+        expect_equal(loaded, plain);
+    }
+    EXPECT_LE(loaded.memory() - empty, (stored + 9 * (lists.code_size + 4)) * 5 / 4);
+    add(loaded, plain, 3, random_entries(random, 3, lists.code_size, 1000));
+    loaded.set_lists(stored_form(lists, 4).view()); // and again
+    expect_equal(loaded, before);
+    idx_t wide = idx_t(1) << 40;
+    loaded.update_entries(0, 0, 1, &wide, before[0][0].second.data());
+    EXPECT_EQ(loaded.id(0, 0), wide);
+    EXPECT_EQ(loaded.id(2, 79), before[2][79].first);
+    loaded.reset();
+    EXPECT_EQ(loaded.memory(), empty);
+    expect_equal(copy, before);
 }
 
 TEST(Lists, RefuseWhatTheyDoNotHave) {

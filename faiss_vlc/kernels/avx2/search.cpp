@@ -353,8 +353,8 @@ struct Within {
     uint64_t of[Q];
 };
 
-/// Adds the fields of B blocks, the last one of `last` vectors.
-template <int B, int Q, int P>
+/// Adds the fields of B blocks, the last one of `last` vectors. F: fetches by the way.
+template <int B, int Q, int P, bool F>
 inline __attribute__((always_inline)) void add_fields(const Job<Q>& job, const uint8_t* blocks,
                                                       int last, Sums<B, Q * P>& sums) {
     constexpr int R = Q * P;
@@ -370,8 +370,13 @@ inline __attribute__((always_inline)) void add_fields(const Job<Q>& job, const u
     const Field* fields = layout.fields.data();
     const int64_t stride = int64_t(layout.code_size()) * kBlock;
     const uint8_t* last_block = blocks + (B - 1) * stride;
+    [[maybe_unused]] const uint8_t* const ahead =
+            job.lists[0]->ahead ? job.lists[0]->ahead : blocks;
     for (size_t i = 0; i < n; i++) {
         const Field& f = fields[i];
+        if constexpr (F) {
+            __builtin_prefetch(ahead + i * 64, 0, 2);
+        }
         const Rows<B> rows{blocks + int64_t(f.offset) * kBlock, stride,
                            last_block + int64_t(f.offset) * last};
         __m256i x[R];
@@ -404,7 +409,7 @@ inline __attribute__((always_inline)) void add_fields(const Job<Q>& job, const u
 /// B blocks at once for Q queries, with P planes each, in halves of 8 vectors: halves share a
 /// query's broadcasts, queries and planes share the codes, and the latencies of all sums overlap.
 /// They begin at the vector `at`; the last one has `last` vectors.
-template <int B, int Q, int P>
+template <int B, int Q, int P, bool F>
 inline __attribute__((always_inline)) Within<Q> scan_some(const Job<Q>& job, int at, int last) {
     constexpr int R = Q * P;
     const Layout& layout = *job.lists[0]->layout;
@@ -420,7 +425,7 @@ inline __attribute__((always_inline)) Within<Q> scan_some(const Job<Q>& job, int
             sums.pairs[h][q * P] = sums.pairs[h][q * P + P - 1] = _mm256_setzero_si256();
         }
     }
-    add_fields<B, Q, P>(job, blocks, last, sums);
+    add_fields<B, Q, P, F>(job, blocks, last, sums);
     avx2::Shared shared[Q]; // out of the way of the stores below
     float* to[Q];
     Within<Q> within{};
@@ -455,12 +460,13 @@ inline __attribute__((always_inline)) Within<Q> scan_some(const Job<Q>& job, int
 
 template <int B, int Q, int P>
 __attribute__((noinline)) Within<Q> scan_whole(const Job<Q>& job, int at) {
-    return scan_some<B, Q, P>(job, at, kBlock);
+    constexpr bool kFetches = B * kBlock == kScanBatch && Q * P == 1;
+    return scan_some<B, Q, P, kFetches>(job, at, kBlock);
 }
 
 template <int B, int Q, int P>
 __attribute__((noinline)) Within<Q> scan_ragged(const Job<Q>& job, int at, int last) {
-    return scan_some<B, Q, P>(job, at, last);
+    return scan_some<B, Q, P, false>(job, at, last);
 }
 
 /// Up to B blocks, the last one of `last` vectors.
@@ -541,6 +547,7 @@ void avx2::patch_search(Simd& simd) {
     simd.scan.tables = tables;
     simd.scan.half = half_of;
     simd.scan.list_terms = list_terms;
+    simd.scan.fetches = true;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
     static_assert(kScanTogether == 2);

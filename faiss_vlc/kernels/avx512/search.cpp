@@ -298,8 +298,8 @@ struct Job {
 
 /// `B` blocks at once for Q queries of P planes each: blocks share a query's broadcasts, queries
 /// and planes share the codes, and the latencies of all sums overlap. The last block has `last`
-/// vectors, so that its rows may be shorter.
-template <int B, int Q, int P>
+/// vectors, so that its rows may be shorter. F: fetches by the way.
+template <int B, int Q, int P, bool F>
 inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
     constexpr int R = Q * P;
     const ListScan* const* const lists = job.lists;
@@ -326,6 +326,7 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
             total[b][q] = _mm512_setzero_si512();
         }
     }
+    [[maybe_unused]] const uint8_t* const ahead = lists[0]->ahead ? lists[0]->ahead : job.blocks;
     for (size_t i = 0; i < n;) {
         const int shift = fields[i].shift;
         __m512i acc[B][R];
@@ -336,6 +337,9 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
         }
         for (; i < n && fields[i].shift == shift; i++) {
             const Field& f = fields[i];
+            if constexpr (F) {
+                __builtin_prefetch(ahead + i * 64, 0, 2);
+            }
             const __m512i mask = _mm512_set1_epi32(int(f.mask));
             __m512i x[R];
             for (int q = 0; q < R; q++) {
@@ -378,12 +382,13 @@ inline __attribute__((always_inline)) void scan_some(const Job& job, int last) {
 
 template <int B, int Q, int P>
 __attribute__((noinline)) void scan_whole(const Job& job) {
-    scan_some<B, Q, P>(job, kBlock);
+    constexpr bool kFetches = B * kBlock == kScanBatch && Q * P == 1;
+    scan_some<B, Q, P, kFetches>(job, kBlock);
 }
 
 template <int B, int Q, int P>
 __attribute__((noinline)) void scan_ragged(const Job& job, int last) {
-    scan_some<B, Q, P>(job, last);
+    scan_some<B, Q, P, false>(job, last);
 }
 
 /// Up to B blocks, the last one of `last` vectors.
@@ -447,6 +452,7 @@ void avx512::patch_search(Simd& simd) {
     simd.scan.tables = tables;
     simd.scan.half = half_of;
     simd.scan.list_terms = list_terms;
+    simd.scan.fetches = true;
     simd.scan.blocks = scan_blocks;
     simd.scan.blocks_fine = scan_blocks_fine;
     simd.scan.blocks_together = scan_for<kScanTogether>;
