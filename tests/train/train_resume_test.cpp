@@ -45,7 +45,7 @@ TEST(Resume, TheLastIterationHasNoBiases) {
     params.step = 1.5f;
     params.size_bias = 0.3f;
     params.held_out = 0; // nothing stalls
-    params.stop_changes = 0;
+    params.stop_changes = -1;
     params.checkpoint = folder.file("state");
     const Sample sample = draw(x, 18, params);
     for (const int iterations : {5, 6}) {
