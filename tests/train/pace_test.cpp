@@ -206,8 +206,8 @@ TEST(LocalRows, AreAllOfASmallSampleAndThoseNearTheFirstOfALargeOne) {
 TEST(LocalRows, AreMoreOfAVeryLargeSample) {
     constexpr int kDim = 16;
     VLCParameters params;
-    params.m = 1000;
-    const std::vector<float> x = clustered(200000, kDim, 2000, 3);
+    params.m = 2000;
+    const std::vector<float> x = clustered(400000, kDim, 4000, 3);
     const Sample sample = draw(x, kDim, params);
     EXPECT_GT(sample.local8.size(), size_t(16384) * sample.shape.dp);
     EXPECT_LE(sample.local8.size(), size_t(25000) * sample.shape.dp);

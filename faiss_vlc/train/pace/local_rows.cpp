@@ -18,9 +18,10 @@ struct Size {
 };
 constexpr Size kUsual = {16384, 1 << 23};
 constexpr Size kLargest = {65536, 1 << 25};
-constexpr int64_t kSampleShare = 8; ///< a large sample's trial takes 1 in so many of its rows
-constexpr int64_t kMiddles = 8;     ///< rows that the others are near to, at least ...
-constexpr int64_t kNear = 2048;     ///< ... and one for so many
+constexpr int64_t kSampleShare = 16;   ///< a large sample's trial takes 1 in so many of its rows
+constexpr int64_t kManyRows = 1 << 19; ///< from so many on it takes twice as many
+constexpr int64_t kMiddles = 8;        ///< rows that the others are near to, at least ...
+constexpr int64_t kNear = 2048;        ///< ... and one for so many
 
 int64_t within(const Size& size, int64_t rows, int dp) {
     return std::min({rows, size.rows, size.components / dp});
@@ -28,8 +29,8 @@ int64_t within(const Size& size, int64_t rows, int dp) {
 
 /// What two trials cost grows as the square of their rows, so large samples can afford more.
 int64_t local_count(const Shape& shape) {
-    return std::max(within(kUsual, shape.n, shape.dp),
-                    within(kLargest, shape.n / kSampleShare, shape.dp));
+    const int64_t part = shape.n / kSampleShare * (shape.n < kManyRows ? 1 : 2);
+    return std::max(within(kUsual, shape.n, shape.dp), within(kLargest, part, shape.dp));
 }
 
 int32_t squared_norm(int dp, const int8_t* row) {

@@ -15,11 +15,14 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int64_t kTrialQueries = 512;
+constexpr int64_t kTrialQueries = 1024;
 constexpr int64_t kLeastRows = 2048; ///< a trial of fewer says little
 constexpr int64_t kLeastAnchors = 16;
 constexpr int kTrialIterations = 8;
 constexpr int kTrueNeighbours = 10;
+/// Shares of the true neighbours. One level alone says little: far neighbours are those of few
+/// queries.
+constexpr double kLevels[] = {0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98};
 
 constexpr float kCold = 0.001f; ///< of the mean energy: a row counts for its nearest anchor alone
 
@@ -32,14 +35,22 @@ public:
     bool tells() const;
     /// Finds the true neighbours; once, before scanned().
     void find_neighbours();
-    /// Rows in the lists that are read until .9, .95 and .99 of the true neighbours are found, with
+    /// Rows in the lists that are read until each of kLevels of the true neighbours is found, with
     /// anchors trained so.
     std::vector<double> scanned(Engine& engine, VLCParameters params) const;
 
 private:
+    /// By rank of a list: the rows read there, and the true neighbours found.
+    struct Reading {
+        explicit Reading(int m) : read(m, 0), found(m, 0) {}
+        std::vector<int64_t> read, found;
+    };
     const int8_t* query(int64_t q) const { return &all_[size_t(rows_ + q) * local_.shape.dp]; }
     std::vector<int32_t> train(Engine& engine, const VLCParameters& params,
                                std::vector<int8_t>& anchors8) const;
+    Reading read_all(const std::vector<int8_t>& anchors8, const std::vector<int32_t>& label) const;
+    void read(int64_t q, const RankTables& anchors, const std::vector<int32_t>& label,
+              const std::vector<int64_t>& size, Reading& reading) const;
 
     const std::vector<int8_t>& all_;
     int64_t rows_; ///< that train
@@ -147,6 +158,53 @@ std::vector<int32_t> PaceTrial::train(Engine& engine, const VLCParameters& param
     return label;
 }
 
+/// Query q reads all lists, the nearest first.
+void PaceTrial::read(int64_t q, const RankTables& anchors, const std::vector<int32_t>& label,
+                     const std::vector<int64_t>& size, Reading& reading) const {
+    const int m = local_.shape.m;
+    std::vector<int32_t> scores(anchors.padded()), rank(m);
+    std::vector<std::pair<int32_t, int32_t>> order(m);
+    simd().rank.tiles(anchors.tiles(anchors.norm), query(q), -2, scores.data());
+    for (int j = 0; j < m; j++) {
+        order[j] = {scores[j], j};
+    }
+    std::sort(order.begin(), order.end());
+    for (int r = 0; r < m; r++) {
+        rank[order[r].second] = r;
+        reading.read[r] += size[order[r].second];
+    }
+    for (int i = 0; i < kTrueNeighbours; i++) {
+        reading.found[rank[label[neighbours_[q * kTrueNeighbours + i]]]]++;
+    }
+}
+
+PaceTrial::Reading PaceTrial::read_all(const std::vector<int8_t>& anchors8,
+                                       const std::vector<int32_t>& label) const {
+    const int m = local_.shape.m;
+    std::vector<int64_t> size(m, 0);
+    for (const int32_t list : label) {
+        size[list]++;
+    }
+    const RankTables anchors(m, local_.shape.dp, anchors8.data());
+    Reading all(m);
+    Rescue rescue;
+#pragma omp parallel
+    rescue.run([&] {
+        Reading own(m);
+#pragma omp for schedule(static) nowait
+        for (int64_t q = 0; q < queries_; q++) {
+            read(q, anchors, label, size, own);
+        }
+#pragma omp critical(faiss_vlc_pace_reading)
+        for (int r = 0; r < m; r++) {
+            all.read[r] += own.read[r];
+            all.found[r] += own.found[r];
+        }
+    });
+    rescue.rethrow();
+    return all;
+}
+
 std::vector<double> PaceTrial::scanned(Engine& engine, VLCParameters params) const {
     params.iterations = std::min(params.iterations, kTrialIterations);
     params.checkpoint_every = 0;
@@ -154,34 +212,13 @@ std::vector<double> PaceTrial::scanned(Engine& engine, VLCParameters params) con
     params.resume.clear();
     std::vector<int8_t> anchors8;
     const std::vector<int32_t> label = train(engine, params, anchors8);
-    const int m = local_.shape.m;
-    std::vector<int64_t> size(m, 0), found(m, 0), read(m, 0); // read, found: by rank
-    for (const int32_t list : label) {
-        size[list]++;
-    }
-    const RankTables anchors(m, local_.shape.dp, anchors8.data());
-    std::vector<int32_t> scores(anchors.padded()), rank(m);
-    std::vector<std::pair<int32_t, int32_t>> order(m);
-    for (int64_t q = 0; q < queries_; q++) {
-        simd().rank.tiles(anchors.tiles(anchors.norm), query(q), -2, scores.data());
-        for (int j = 0; j < m; j++) {
-            order[j] = {scores[j], j};
-        }
-        std::sort(order.begin(), order.end());
-        for (int r = 0; r < m; r++) {
-            rank[order[r].second] = r;
-            read[r] += size[order[r].second];
-        }
-        for (int i = 0; i < kTrueNeighbours; i++) {
-            found[rank[label[neighbours_[q * kTrueNeighbours + i]]]]++;
-        }
-    }
+    const Reading reading = read_all(anchors8, label);
     std::vector<double> scanned;
-    for (const double share : {0.9, 0.95, 0.99}) {
-        double wanted = share * double(queries_ * kTrueNeighbours), sum = 0;
-        for (int r = 0; r < m && wanted > 0; r++) {
-            const double more = double(found[r]);
-            sum += double(read[r]) * (more > wanted ? wanted / more : 1.0);
+    for (const double level : kLevels) {
+        double wanted = level * double(queries_ * kTrueNeighbours), sum = 0;
+        for (int r = 0; r < local_.shape.m && wanted > 0; r++) {
+            const double more = double(reading.found[r]);
+            sum += double(reading.read[r]) * (more > wanted ? wanted / more : 1.0);
             wanted -= more;
         }
         scanned.push_back(sum);
