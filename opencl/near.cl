@@ -28,6 +28,40 @@ __kernel void scatter_rows(__global const int* previous, int n, __global int* cu
     }
 }
 
+#if defined(HOST)
+// The same by parts of the rows, see reduce.cl.
+__kernel void count_label_parts(__global const int* previous, int n, int m, int parts,
+                                __global int* part_count) {
+    const int part = (int)get_global_id(0);
+    if (part >= parts) {
+        return;
+    }
+    __global int* own = part_count + (size_t)part * m;
+    for (int j = 0; j < m; j++) {
+        own[j] = 0;
+    }
+    const int end = part_end(n, part, parts);
+    for (int i = part_begin(n, part, parts); i < end; i++) {
+        own[previous[i]]++;
+    }
+}
+
+__kernel void scatter_row_parts(__global const int* previous, int n, int m, int parts,
+                                __global const int* first_row, __global int* part_count,
+                                __global int* order) {
+    const int part = (int)get_global_id(0);
+    if (part >= parts) {
+        return;
+    }
+    __global int* own = part_count + (size_t)part * m;
+    const int end = part_end(n, part, parts);
+    for (int i = part_begin(n, part, parts); i < end; i++) {
+        const int j = previous[i];
+        order[first_row[j] + own[j]++] = i;
+    }
+}
+#endif
+
 // score: |a_o|^2 - 2 <a_o, a_j> for anchors j from `begin` on, `count` rows of `padded`. An anchor
 // gets INT_MIN for itself, padding NO_SCORE. A work-item takes ROWS rows and `share` tiles;
 // neighbouring ones take the same tiles.
