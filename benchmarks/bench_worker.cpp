@@ -262,7 +262,7 @@ void add(const Arguments& a) {
 void train(Arguments a) {
     auto& parameters = a.parameters;
     const auto x = faiss_vlc::read_vectors(a.emb);
-    // Every vector takes part in every iteration, none is held out.
+    // Every vector is in the sample, none is held out.
     parameters.m = a.m;
     parameters.max_points_per_anchor = int((x.n + a.m - 1) / a.m);
     parameters.held_out = 0;

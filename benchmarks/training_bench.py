@@ -4,10 +4,11 @@
     benchmarks/training_bench.py build/datasets/sift --m 1024,4096 --iterations 10
     benchmarks/training_bench.py build/datasets/text --m 1024 --iterations 10,25,75 --sides VLC,Kmeans
 
-Same sample (at most 256 rows an anchor, every row in every iteration), same number of iterations, all
-cores, processes taking turns, median seconds of --rounds. VLC's seconds start with float vectors and
-end with anchors: drawing the sample, int8 lattice, iterations, covariance; opening the device and its
-first compilation (--cold measures it) are reported apart.
+Same sample (at most 256 rows an anchor), same number of iterations, all cores, processes taking turns,
+median seconds of --rounds. VLC's early iterations see a part of the sample, as its training does
+(first_share); those of the others see every row. VLC's seconds start with float vectors and end with
+anchors: drawing the sample, int8 lattice, iterations, covariance; opening the device and its first
+compilation (--cold measures it) are reported apart.
 
 Measured the same way for all, in float: energy (mean squared distance of the sample to its nearest
 anchor), variation of list sizes (standard deviation / mean, whole base), and vectors scanned until

@@ -75,6 +75,31 @@ inline int round_to_half(int v) {
     return v < 0 ? -rounded : rounded;
 }
 
+#if defined(HOST)
+// The rows of one of `parts` parts, each of which a work-item takes: see row_parts in sizes.h.
+inline int part_begin(int n, int part, int parts) {
+    return (int)((long)n * part / parts);
+}
+inline int part_end(int n, int part, int parts) {
+    return part_begin(n, part + 1, parts);
+}
+
+// part_count (parts x m) becomes what the parts before have, count (m) what all have.
+__kernel void add_parts(__global int* part_count, int m, int parts, __global int* count) {
+    const int j = (int)get_global_id(0);
+    if (j >= m) {
+        return;
+    }
+    int sum = 0;
+    for (int p = 0; p < parts; p++) {
+        const int own = part_count[(size_t)p * m + j];
+        part_count[(size_t)p * m + j] = sum;
+        sum += own;
+    }
+    count[j] = sum;
+}
+#endif
+
 // The anchor of a segment: the last j with first_segment[j] <= segment (empty ones come before it).
 inline int anchor_of_segment(__global const int* first_segment, int m, int segment) {
     int low = 0;

@@ -28,6 +28,40 @@ __kernel void scatter_rows(__global const int* previous, int n, __global int* cu
     }
 }
 
+#if defined(HOST)
+// The same by parts of the rows, see reduce.cl.
+__kernel void count_label_parts(__global const int* previous, int n, int m, int parts,
+                                __global int* part_count) {
+    const int part = (int)get_global_id(0);
+    if (part >= parts) {
+        return;
+    }
+    __global int* own = part_count + (size_t)part * m;
+    for (int j = 0; j < m; j++) {
+        own[j] = 0;
+    }
+    const int end = part_end(n, part, parts);
+    for (int i = part_begin(n, part, parts); i < end; i++) {
+        own[previous[i]]++;
+    }
+}
+
+__kernel void scatter_row_parts(__global const int* previous, int n, int m, int parts,
+                                __global const int* first_row, __global int* part_count,
+                                __global int* order) {
+    const int part = (int)get_global_id(0);
+    if (part >= parts) {
+        return;
+    }
+    __global int* own = part_count + (size_t)part * m;
+    const int end = part_end(n, part, parts);
+    for (int i = part_begin(n, part, parts); i < end; i++) {
+        const int j = previous[i];
+        order[first_row[j] + own[j]++] = i;
+    }
+}
+#endif
+
 // score: |a_o|^2 - 2 <a_o, a_j> for anchors j from `begin` on, `count` rows of `padded`. An anchor
 // gets INT_MIN for itself, padding NO_SCORE. A work-item takes ROWS rows and `share` tiles;
 // neighbouring ones take the same tiles.
@@ -441,6 +475,71 @@ __kernel void assign_near(__global const char* rows, __global const char* anchor
 }
 
 #if defined(HOST)
+// A tile of a list's anchors as pack_anchors has it. start_j: 16 numbers.
+#if defined(DOT_PORTABLE)
+inline void pack_listed(__global const char* anchor8, __global const int* list, int dp,
+                        __global uchar* tile, __global int* start_j) {
+    for (int p = 0; p < 16; p++) {
+        start_j[p] = pack_anchor(anchor8 + (size_t)max(list[p], 0) * (size_t)dp, list[p] >= 0, dp,
+                                 tile, p);
+    }
+}
+#else
+// In each quarter of 4 numbers: the lower halves of a and b by turns, or the upper ones.
+#define LOWER(a, b)                                                                               \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define UPPER(a, b)                                                                               \
+    __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOWER_PAIRS(a, b)                                                                         \
+    __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define UPPER_PAIRS(a, b)                                                                         \
+    __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+
+// 16 bytes of 4 anchors that are 4 apart.
+inline int16 load_listed(__global const char* anchor8, __global const int* list, int dp, int k) {
+    int4 part[4];
+    for (int q = 0; q < 4; q++) {
+        const int j = list[4 * q];
+        part[q] = j < 0 ? (int4)(0)
+                        : vload4(0, (__global const int*)(anchor8 + (size_t)j * (size_t)dp + k));
+    }
+    return (int16)(part[0], part[1], part[2], part[3]);
+}
+
+inline int16 listed_word(int16 word, int16 listed, int16* start) {
+#if defined(DOT_VNNI)
+    return (word ^ (int16)(0x80808080)) & listed; // padding is 0 without the 128
+#else
+    for (int byte = 0; byte < 4; byte++) {
+        *start += max(-((word << (24 - 8 * byte)) >> 24), 0);
+    }
+    return word;
+#endif
+}
+
+inline void pack_listed(__global const char* anchor8, __global const int* list, int dp,
+                        __global uchar* tile, __global int* start_j) {
+    const int16 listed = vload16(0, list) >= 0;
+    __global int* to = (__global int*)tile;
+    int16 start = 0;
+    for (int k = 0; k < dp; k += 16, to += 64) {
+        const int16 a = load_listed(anchor8, list, dp, k);
+        const int16 b = load_listed(anchor8, list + 1, dp, k);
+        const int16 c = load_listed(anchor8, list + 2, dp, k);
+        const int16 d = load_listed(anchor8, list + 3, dp, k);
+        const int16 ab = LOWER(a, b), cd = LOWER(c, d);
+        const int16 ab2 = UPPER(a, b), cd2 = UPPER(c, d);
+        vstore16(listed_word(LOWER_PAIRS(ab, cd), listed, &start), 0, to);
+        vstore16(listed_word(UPPER_PAIRS(ab, cd), listed, &start), 1, to);
+        vstore16(listed_word(LOWER_PAIRS(ab2, cd2), listed, &start), 2, to);
+        vstore16(listed_word(UPPER_PAIRS(ab2, cd2), listed, &start), 3, to);
+    }
+    vstore16(start, 0, start_j);
+}
+#endif
+#endif
+
+#if defined(HOST)
 inline void prefetch_row(__global const char* row, int dp) {
     for (int k = 0; k < dp; k += 64) {
         PREFETCH(row + k);
@@ -468,8 +567,9 @@ __kernel void assign_near_packed(__global const char* rows, __global const int* 
     __global const int* list = lists + (size_t)j * stride;
     for (int p = 0; p < stride; p++) {
         constant_j[p] = list[p] < 0 ? NO_SCORE : norm[list[p]] + bias[list[p]];
-        start_j[p] = pack_anchor(anchor8 + (size_t)max(list[p], 0) * (size_t)dp, list[p] >= 0, dp,
-                                 packed + (size_t)(p / 16) * dp * 16, p % 16);
+    }
+    for (int p = 0; p < stride; p += 16) {
+        pack_listed(anchor8, list + p, dp, packed + (size_t)p * dp, start_j + p);
     }
     const int groups = dp / 4;
     const int tiles = stride / 16;

@@ -4,6 +4,7 @@
 
 #include <faiss_vlc/lib/error.h>
 #include <faiss_vlc/train/stages/near.h>
+#include <opencl/sizes.h>
 
 namespace faiss_vlc {
 
@@ -24,9 +25,13 @@ constexpr int64_t kScoreColumns = 128; // SCORE_COLUMNS
 NearStage::NearStage(const KernelSet& kernels, const Shape& shape)
     : kernels_(kernels), shape_(shape), pack_(kernels.get("pack_anchors")),
       score_(kernels.get("score_anchors")), select_(kernels.get("select_near")),
-      count_(kernels.get("count_labels")), prefix_(kernels.get("prefix")),
-      scatter_(kernels.get("scatter_rows")),
+      count_(kernels.get(kernels.dot.on_host() ? "count_label_parts" : "count_labels")),
+      prefix_(kernels.get("prefix")),
+      scatter_(kernels.get(kernels.dot.on_host() ? "scatter_row_parts" : "scatter_rows")),
       assign_(kernels.get(kernels.dot.on_host() ? "assign_near_packed" : "assign_near")) {
+    if (kernels.dot.on_host()) {
+        add_parts_ = &kernels.get("add_parts");
+    }
     if (kernels.dot.program != Program::kGeneral) {
         score_mma_ = &kernels.device->kernel("score_mma", "", Program::kNearMma);
     }
@@ -82,6 +87,11 @@ void NearStage::make_lists(int length, const AnchorBuffers& anchors) {
             start_ = device.allocate<int32_t>(padded, "packed anchors");
         }
         scores_ = device.allocate<int32_t>(uint64_t(batch_) * padded, "scores of anchors");
+        if (add_parts_) {
+            part_count_ = device.allocate<int32_t>(
+                    uint64_t(m) * row_parts(shape_.n, m, device.info().compute_units),
+                    "rows of anchors in parts");
+        }
         row_count_ = device.allocate<int32_t>(m, "rows of anchors");
         first_row_ = device.allocate<int32_t>(m + 1, "rows of anchors");
         first_segment_ = device.allocate<int32_t>(m + 1, "segments of rows");
@@ -113,11 +123,22 @@ void NearStage::sort_rows(int n, const Buffer& previous) {
     Device& device = *kernels_.device;
     const size_t group = kernels_.work_group;
     const int32_t m = shape_.m;
-    device.fill(row_count_, 0, m * sizeof(int32_t));
-    device.launch(count_, n, group, previous, int32_t(n), row_count_);
+    const int32_t parts = row_parts(n, m, device.info().compute_units);
+    if (add_parts_) {
+        device.launch(count_, parts, 1, previous, int32_t(n), m, parts, part_count_);
+        device.launch(*add_parts_, m, group, part_count_, m, parts, row_count_);
+    } else {
+        device.fill(row_count_, 0, m * sizeof(int32_t));
+        device.launch(count_, n, group, previous, int32_t(n), row_count_);
+    }
     device.launch(prefix_, group, group, row_count_, m, first_row_, first_segment_,
                   LocalMemory{group * sizeof(int32_t)}, LocalMemory{group * sizeof(int32_t)});
-    device.launch(scatter_, n, group, previous, int32_t(n), row_count_, order_);
+    if (add_parts_) {
+        device.launch(scatter_, parts, 1, previous, int32_t(n), m, parts, first_row_, part_count_,
+                      order_);
+    } else {
+        device.launch(scatter_, n, group, previous, int32_t(n), row_count_, order_);
+    }
 }
 
 void NearStage::assign_by_loops(const Buffer& rows, const Buffer& row_constant,

@@ -44,6 +44,8 @@ private:
     int batch_ = 0;       ///< anchors scored at once
     NearScores by_loops_; ///< instead, see Dot
     Buffer packed_, start_, scores_, list_;
+    Kernel* add_parts_ = nullptr; ///< on CPUs, which sort by parts, see row_parts
+    Buffer part_count_;
     Buffer row_count_, first_row_, first_segment_, order_;
 };
 

@@ -13,6 +13,92 @@ inline int keeps_entry(int r, int weight) {
     return r == 0 || weight > 0;
 }
 
+// Weights of row i's entries.
+inline void weigh_row(int i, __global const int* label, __global const int* dist,
+                      __global const int* bias, __global const short* gibbs_table, int neighbours,
+                      int inv_t, int robust, int tau2, int tau, int* w) {
+    const size_t first = (size_t)i * neighbours;
+    const long base = (long)dist[first] + bias[label[first]];
+    int total = 0;
+    for (int r = 0; r < neighbours; r++) {
+        w[r] = 0;
+        const int j = label[first + r];
+        if (j >= 0) {
+            const long excess = max((long)dist[first + r] + bias[j] - base, (long)0);
+            w[r] = gibbs_table[min((excess * inv_t) >> 16, (long)255)];
+            total += w[r];
+        }
+    }
+    for (int r = 0; r < neighbours; r++) {
+        if (label[first + r] >= 0) {
+            w[r] = total == 256 ? w[r] : (256 * w[r] + total / 2) / total; // the same, faster
+            const int square = dist[first + r];
+            if (robust != ROBUST_NONE && square > tau2) {
+                const int s = isqrt32((uint)square);
+                w[r] = robust == ROBUST_HUBER ? (int)(((long)w[r] * tau + s / 2) / s) : 0;
+            }
+        }
+    }
+}
+
+#if defined(HOST)
+// For CPUs, whose atomics cost more than all else here does: a work-item takes one of `parts` parts
+// of the rows and counts for itself. part_count: parts x m.
+__kernel void weigh_parts(__global const int* label, __global const int* dist,
+                          __global const int* bias, __global const short* gibbs_table, int n_train,
+                          int neighbours, int inv_t, int robust, int tau2, int tau, int m,
+                          int parts, __global short* weight, __global int* part_count) {
+    const int part = (int)get_global_id(0);
+    if (part >= parts) {
+        return;
+    }
+    __global int* own = part_count + (size_t)part * m;
+    for (int j = 0; j < m; j++) {
+        own[j] = 0;
+    }
+    const int end = part_end(n_train, part, parts);
+    for (int i = part_begin(n_train, part, parts); i < end; i++) {
+        const size_t first = (size_t)i * neighbours;
+        if (label[first] < 0) {
+            continue; // not assigned yet
+        }
+        int w[4];
+        weigh_row(i, label, dist, bias, gibbs_table, neighbours, inv_t, robust, tau2, tau, w);
+        for (int r = 0; r < neighbours; r++) {
+            const int j = label[first + r];
+            weight[first + r] = (short)w[r];
+            if (j >= 0 && keeps_entry(r, w[r])) {
+                own[j]++;
+            }
+        }
+    }
+}
+
+__kernel void scatter_entry_parts(__global const int* label, __global const short* weight,
+                                  int n_train, int neighbours, int m, int parts,
+                                  __global const int* first_entry, __global int* part_count,
+                                  __global int* entry_row, __global short* entry_weight) {
+    const int part = (int)get_global_id(0);
+    if (part >= parts) {
+        return;
+    }
+    __global int* own = part_count + (size_t)part * m;
+    const int end = part_end(n_train, part, parts);
+    for (int i = part_begin(n_train, part, parts); i < end; i++) {
+        for (int r = 0; r < neighbours; r++) {
+            const size_t from = (size_t)i * neighbours + r;
+            const int j = label[from];
+            const int w = weight[from];
+            if (j >= 0 && keeps_entry(r, w)) {
+                const int to = first_entry[j] + own[j]++;
+                entry_row[to] = i;
+                entry_weight[to] = (short)(r == 0 ? w + FIRST_ENTRY : w);
+            }
+        }
+    }
+}
+#endif
+
 __kernel void weigh_entries(__global const int* label, __global const int* dist,
                             __global const int* bias, __global const short* gibbs_table,
                             int n_train, int neighbours, int inv_t, int robust, int tau2, int tau,
@@ -25,33 +111,14 @@ __kernel void weigh_entries(__global const int* label, __global const int* dist,
     if (label[first] < 0) {
         return; // not assigned yet
     }
-    const long base = (long)dist[first] + bias[label[first]];
-    int gibbs[4];
-    int total = 0;
-    for (int r = 0; r < neighbours; r++) {
-        gibbs[r] = 0;
-        const int j = label[first + r];
-        if (j >= 0) {
-            const long excess = max((long)dist[first + r] + bias[j] - base, (long)0);
-            gibbs[r] = gibbs_table[min((excess * inv_t) >> 16, (long)255)];
-            total += gibbs[r];
-        }
-    }
+    int w[4];
+    weigh_row(i, label, dist, bias, gibbs_table, neighbours, inv_t, robust, tau2, tau, w);
     for (int r = 0; r < neighbours; r++) {
         const int j = label[first + r];
-        int w = 0;
-        if (j >= 0) {
-            w = (256 * gibbs[r] + total / 2) / total;
-            const int square = dist[first + r];
-            if (robust != ROBUST_NONE && square > tau2) {
-                const int s = isqrt32((uint)square);
-                w = robust == ROBUST_HUBER ? (int)(((long)w * tau + s / 2) / s) : 0;
-            }
-            if (keeps_entry(r, w)) {
-                atomic_inc(entry_count + j);
-            }
+        if (j >= 0 && keeps_entry(r, w[r])) {
+            atomic_inc(entry_count + j);
         }
-        weight[first + r] = (short)w;
+        weight[first + r] = (short)w[r];
     }
 }
 
@@ -131,6 +198,9 @@ __kernel void sum_segments_alone(__global const char* rows, __global const int* 
     const int begin = first_entry[j] + (segment - first_segment[j]) * SEGMENT;
     const int end = min(begin + SEGMENT, first_entry[j + 1]);
     __global int* out = segment_sum + (size_t)segment * dp;
+    for (int e = begin; e < end; e++) {
+        PREFETCH(dist + (size_t)entry_row[e] * neighbours); // for what comes last
+    }
     for (int column = 0; column < dp; column += 64) {
         const int parts = min((dp - column) / 16, 4);
         int16 sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;

@@ -5,6 +5,7 @@
 
 #include <faiss_vlc/lib/integer_math.h>
 #include <faiss_vlc/train/stages/reduce.h>
+#include <opencl/sizes.h>
 
 namespace faiss_vlc {
 
@@ -15,8 +16,10 @@ constexpr int kSegment = 256; // SEGMENT in reduce.cl
 } // namespace
 
 ReduceStage::ReduceStage(const KernelSet& kernels, const Shape& shape)
-    : kernels_(kernels), shape_(shape), weigh_(kernels.get("weigh_entries")),
-      prefix_(kernels.get("prefix")), scatter_(kernels.get("scatter_entries")),
+    : kernels_(kernels), shape_(shape),
+      weigh_(kernels.get(kernels.dot.on_host() ? "weigh_parts" : "weigh_entries")),
+      prefix_(kernels.get("prefix")),
+      scatter_(kernels.get(kernels.dot.on_host() ? "scatter_entry_parts" : "scatter_entries")),
       sum_segments_(kernels.get(kernels.dot.on_host() ? "sum_segments_alone" : "sum_segments")),
       combine_(kernels.get("combine_segments")) {
     Device& device = *kernels.device;
@@ -28,6 +31,12 @@ ReduceStage::ReduceStage(const KernelSet& kernels, const Shape& shape)
     weight_ = device.allocate<int16_t>(entries, "weights");
     entry_row_ = device.allocate<int32_t>(entries, "entries by anchor");
     entry_weight_ = device.allocate<int16_t>(entries, "weights by anchor");
+    if (kernels.dot.on_host()) {
+        add_parts_ = &kernels.get("add_parts");
+        part_count_ = device.allocate<int32_t>(
+                m * row_parts(shape.n_train, shape.m, device.info().compute_units),
+                "entry counts of parts");
+    }
     entry_count_ = device.allocate<int32_t>(m, "entry counts");
     first_entry_ = device.allocate<int32_t>(m + 1, "entry offsets");
     first_segment_ = device.allocate<int32_t>(m + 1, "segment offsets");
@@ -39,6 +48,36 @@ ReduceStage::ReduceStage(const KernelSet& kernels, const Shape& shape)
     energy_j_ = device.allocate<int64_t>(m, "anchor energies");
 }
 
+/// Entries by anchor.
+void ReduceStage::sort_entries(int32_t n_train, const Buffer& label, const Buffer& dist,
+                               const Buffer& bias, const ReduceParams& params) {
+    Device& device = *kernels_.device;
+    const size_t group = kernels_.work_group;
+    const int32_t m = shape_.m;
+    const int32_t neighbours = shape_.neighbours;
+    const int32_t robust = int32_t(params.robust);
+    const int32_t tau = int32_t(isqrt(params.tau2));
+    const int32_t parts = row_parts(n_train, m, device.info().compute_units);
+    if (add_parts_) {
+        device.launch(weigh_, parts, 1, label, dist, bias, gibbs_, n_train, neighbours,
+                      params.inv_t, robust, params.tau2, tau, m, parts, weight_, part_count_);
+        device.launch(*add_parts_, m, group, part_count_, m, parts, entry_count_);
+    } else {
+        device.fill(entry_count_, 0, m * sizeof(int32_t));
+        device.launch(weigh_, n_train, group, label, dist, bias, gibbs_, n_train, neighbours,
+                      params.inv_t, robust, params.tau2, tau, weight_, entry_count_);
+    }
+    device.launch(prefix_, group, group, entry_count_, m, first_entry_, first_segment_,
+                  LocalMemory{group * sizeof(int32_t)}, LocalMemory{group * sizeof(int32_t)});
+    if (add_parts_) {
+        device.launch(scatter_, parts, 1, label, weight_, n_train, neighbours, m, parts,
+                      first_entry_, part_count_, entry_row_, entry_weight_);
+    } else {
+        device.launch(scatter_, n_train, group, label, weight_, n_train, neighbours, entry_count_,
+                      entry_row_, entry_weight_);
+    }
+}
+
 void ReduceStage::reduce(int n, const Buffer& rows, const Buffer& label, const Buffer& dist,
                          const Buffer& bias, const ReduceParams& params, bool more) {
     Device& device = *kernels_.device;
@@ -47,15 +86,8 @@ void ReduceStage::reduce(int n, const Buffer& rows, const Buffer& label, const B
     const int32_t m = shape_.m;
     const int32_t dp = shape_.dp;
     const int32_t neighbours = shape_.neighbours;
-    const int32_t tau = int32_t(isqrt(params.tau2));
 
-    device.fill(entry_count_, 0, m * sizeof(int32_t));
-    device.launch(weigh_, n_train, group, label, dist, bias, gibbs_, n_train, neighbours,
-                  params.inv_t, int32_t(params.robust), params.tau2, tau, weight_, entry_count_);
-    device.launch(prefix_, group, group, entry_count_, m, first_entry_, first_segment_,
-                  LocalMemory{group * sizeof(int32_t)}, LocalMemory{group * sizeof(int32_t)});
-    device.launch(scatter_, n_train, group, label, weight_, n_train, neighbours, entry_count_,
-                  entry_row_, entry_weight_);
+    sort_entries(n_train, label, dist, bias, params);
     int32_t segments = 0;
     device.read(first_segment_, &segments, sizeof(segments), m * sizeof(int32_t));
     if (kernels_.dot.on_host()) {

@@ -29,6 +29,9 @@ public:
     const Buffer& energy() const { return energy_j_; } ///< long m
 
 private:
+    void sort_entries(int32_t n_train, const Buffer& label, const Buffer& dist, const Buffer& bias,
+                      const ReduceParams& params);
+
     KernelSet kernels_;
     Shape shape_;
     Kernel& weigh_;
@@ -36,6 +39,8 @@ private:
     Kernel& scatter_;
     Kernel& sum_segments_;
     Kernel& combine_;
+    Kernel* add_parts_ = nullptr; ///< on CPUs, which sort by parts, see row_parts
+    Buffer part_count_;
     Buffer gibbs_, weight_, entry_row_, entry_weight_, entry_count_, first_entry_, first_segment_;
     Buffer segment_sum_, segment_scalars_;
     Buffer weight_j_, sum_, count_j_, energy_j_;

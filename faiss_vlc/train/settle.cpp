@@ -104,12 +104,13 @@ void snap(Engine& engine, const Sample& sample, const VLCParameters& params, Anc
 
 /// Finds out about the settled anchors.
 void describe(Engine& engine, const Shape& shape, const VLCParameters& params, Anchors& result) {
-    engine.reduce(ReduceParams{});
     engine.get_anchors(result.anchor.data());
     engine.get_labels(result.label.data());
     engine.get_distances(result.dist.data());
-    engine.get_counts(result.count.data());
-    engine.get_energies(result.energy.data());
+    for (int64_t i = 0; i < shape.n_train; i++) {
+        result.count[result.label[i]]++;
+        result.energy[result.label[i]] += result.dist[i];
+    }
     group_residuals(engine, shape, params, result);
 }
 
@@ -119,8 +120,8 @@ void settle(Engine& engine, const Sample& sample, const VLCParameters& params, A
             const std::function<AssignSummary()>& assign) {
     const Shape shape = sample.shape8();
     result.anchor.resize(size_t(shape.m) * shape.dp);
-    result.count.resize(shape.m);
-    result.energy.resize(shape.m);
+    result.count.assign(shape.m, 0);
+    result.energy.assign(shape.m, 0);
     result.label.resize(shape.n);
     result.dist.resize(shape.n);
     snap(engine, sample, params, result, assign);

@@ -52,11 +52,11 @@ TEST(OpenCLReduce, EqualsTheReference) {
             }
         }
     }
+    const bool on_host = KernelSet::compile(test_device(), 64).dot.on_host();
     for (const char* kernel :
-         {"weigh_entries", "prefix", "scatter_entries",
-          KernelSet::compile(test_device(), 64).dot.on_host() ? "sum_segments_alone"
-                                                              : "sum_segments",
-          "combine_segments"}) {
+         {on_host ? "weigh_parts" : "weigh_entries", "prefix",
+          on_host ? "scatter_entry_parts" : "scatter_entries",
+          on_host ? "sum_segments_alone" : "sum_segments", "combine_segments"}) {
         EXPECT_GT(launched(kernel), 100u) << kernel;
     }
 }
