@@ -103,7 +103,7 @@ void RankStage::rank_off_lattice(Queries& queries, int64_t n) {
                     anchors_, offsets_, queries.head, queries.scores);
 }
 
-void RankStage::keep_regions(Queries& queries, int64_t n, int visited) {
+void RankStage::keep_regions(Queries& queries, int64_t n, int visited, bool some_off) {
     const size_t tiles = size_t((n + kTile - 1) / kTile);
     records::RankShape centres = shape_;
     centres.n = int(n);
@@ -111,6 +111,10 @@ void RankStage::keep_regions(Queries& queries, int64_t n, int visited) {
     centres.score_stride = region_stride_;
     device_->launch(score_, tiles * region_stride_, kTile, centres, queries.rank8, centres_,
                     centre_offsets_, no_reach_, queries.head, queries.region_scores);
+    if (some_off) {
+        device_->launch(score_off_lattice_, size_t(n) * regions_, group_, centres, queries.lattice,
+                        centres_, centre_offsets_, queries.head, queries.region_scores);
+    }
     records::RegionShape shape{};
     shape.m = shape_.m;
     shape.score_stride = score_stride();

@@ -50,7 +50,8 @@ public:
     /// Makes the scores of those that are off the lattice, after that.
     void rank_off_lattice(Queries& queries, int64_t n);
     /// Leaves out of the scores what is not in the nearest `visited` regions, after these.
-    void keep_regions(Queries& queries, int64_t n, int visited);
+    /// some_off: some queries are off the lattice.
+    void keep_regions(Queries& queries, int64_t n, int visited, bool some_off);
     /// And rotated, for the frames of the lists that each query probes.
     void rotate(Queries& queries, const ProbedLists& probed, int64_t n);
 

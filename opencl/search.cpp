@@ -299,7 +299,7 @@ void OpenCLSearch::State::send(const SearchBatch& batch) {
                     std::memcpy(sent_x + i * d, x, row);
                     sent_heads[i] = {head.rank_scale, head.rank_norm, head.rotation_scale,
                                      head.unit,       head.penalty,   head.norm,
-                                     head.rank_shift};
+                                     head.rank_shift, head.rank_far};
                 }
             }
         }
@@ -315,14 +315,15 @@ void OpenCLSearch::State::send(const SearchBatch& batch) {
 void OpenCLSearch::State::run(const SearchBatch& batch, const TwoTiers& how) {
     const int64_t n = batch.n;
     rank.rank(block->queries, n);
-    if (std::any_of(block->heads.begin(), block->heads.begin() + n,
-                    [](const QueryHead& head) { return head.rank_shift > 0; })) {
+    const bool some_off = std::any_of(block->heads.begin(), block->heads.begin() + n,
+                                      [](const QueryHead& head) { return head.rank_shift > 0; });
+    if (some_off) {
         rank.rank_off_lattice(block->queries, n);
     }
     const Regions& regions = model->regions;
     const int visited = regions.used() ? regions.visited(how.width) : 0;
     if (visited < regions.count()) { // all anchors are scored, as that costs a device little
-        rank.keep_regions(block->queries, n, visited);
+        rank.keep_regions(block->queries, n, visited, some_off);
     }
     select.nearest_lists({block->queries.scores, rank.score_stride(), lists.size}, n,
                          block->probed);

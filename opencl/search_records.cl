@@ -120,6 +120,7 @@ typedef struct {
     float penalty;
     float norm;
     int rank_shift;
+    int rank_far;
 } Head;
 
 // A field of the codes.

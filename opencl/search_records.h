@@ -20,7 +20,7 @@ static_assert(sizeof(WordShape) == 9 * 4 && offsetof(WordShape, limit) == 20);
 static_assert(sizeof(HitShape) == 8 + 6 * 4 && offsetof(HitShape, labels) == 24);
 static_assert(sizeof(WeighShape) == 6 * 4 && offsetof(WeighShape, most_weight) == 20);
 static_assert(sizeof(RefineShape) == 16 * 4 && offsetof(RefineShape, start_share) == 60);
-static_assert(sizeof(Head) == 7 * 4);
+static_assert(sizeof(Head) == 8 * 4);
 static_assert(sizeof(PackedField) == 4 * 4);
 static_assert(sizeof(GammaStep) == 4 * 4);
 static_assert(sizeof(ListTraits) == 3 * 4);

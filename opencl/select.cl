@@ -101,7 +101,7 @@ inline int nth_key(__local uint* bins, __local uint* cell, __local int* ends,
 }
 
 // Leaves the anchors out of a query's scores whose region is not among the `visited` ones of least
-// (score, number). A query off the lattice looks in all. scores: int n x score_stride.
+// (score, number). A query far off the lattice looks in all. scores: int n x score_stride.
 __kernel void keep_regions(RegionShape shape, __global const int* region_scores,
                            __global const int* region, __global const Head* heads,
                            __local uint* bins, __global int* scores) {
@@ -112,7 +112,7 @@ __kernel void keep_regions(RegionShape shape, __global const int* region_scores,
     int last_region;
     const int last =
             nth_key(bins, cell, ends, of_regions, shape.regions, shape.visited, &last_region);
-    const int looks_in_all = heads[query].rank_shift > 0;
+    const int looks_in_all = heads[query].rank_far;
     __global int* own = scores + query * shape.score_stride;
     for (int j = (int)get_local_id(0); j < shape.m; j += (int)get_local_size(0)) {
         const int r = region[j];

@@ -19,17 +19,27 @@ const RankTables& assign_tables(const Model& model) {
     return model.routing.used() ? model.derived().routes : model.derived().ranks;
 }
 
-/// Scores of anchors for a vector off the lattice, see there. spare: as many.
-void score_off_lattice(const RankTables& ranks, const std::vector<int32_t>& offsets,
-                       const RoundedQuery& query, std::vector<int32_t>& scores,
-                       std::vector<int32_t>& spare) {
+/// Scores of anchors for a vector off the lattice, see there.
+void score_off_lattice(AnchorTiles anchors, const RoundedQuery& query, int32_t* scores) {
+    constexpr int kTiles = 16; // that stay in the nearest cache between the two bytes
+    int32_t offsets[kTiles * 16], high[kTiles * 16];
     const int shift = std::min(query.off.shift, 31);
-    for (size_t j = 0; j < offsets.size(); j++) {
-        spare[j] = offsets[j] == INT32_MAX ? INT32_MAX : offsets[j] >> shift;
+    for (int left = anchors.tiles; left > 0; left -= kTiles) {
+        const int n = std::min(left, kTiles) * 16;
+        for (int j = 0; j < n; j++) {
+            const int32_t offset = anchors.offsets[j];
+            offsets[j] = offset == INT32_MAX ? INT32_MAX : offset >> shift;
+        }
+        const AnchorTiles some{n / 16, anchors.groups, anchors.packed, anchors.component_sums,
+                               offsets};
+        simd().rank.tiles(some, query.x.data(), -128, high);
+        simd().rank.tiles({some.tiles, some.groups, some.packed, some.component_sums, high},
+                          query.low.data(), -1, scores);
+        anchors.packed += int64_t(n) * anchors.groups * 4;
+        anchors.component_sums += n;
+        anchors.offsets += n;
+        scores += n;
     }
-    simd().rank.tiles(ranks.tiles(spare), query.x.data(), -128, scores.data());
-    simd().rank.tiles(ranks.tiles(scores), query.low.data(), -1, spare.data());
-    scores.swap(spare);
 }
 
 /// For inner products: what wide lists gain over their anchor.
@@ -67,7 +77,7 @@ AnchorRanking::AnchorRanking(const Model& model, int most) : model_(model), scor
 /// How many regions a query looks into; 0: all anchors are ranked.
 int AnchorRanking::regions_for(const RoundedQuery& query, int width) const {
     const Regions& regions = model_.regions;
-    if (!regions.used() || query.off.is()) {
+    if (!regions.used() || query.off.far) {
         return 0;
     }
     const int visited = regions.visited(width);
@@ -92,27 +102,35 @@ void AnchorRanking::score(int count, const RoundedQuery* const* queries, int wid
     score_regions(some, in_regions);
 }
 
-void AnchorRanking::score_all(int count, Scored* const* scored) {
-    const RankTables& ranks = model_.derived().ranks;
+/// Scores anchors, without their reach, for count <= kMost queries.
+void AnchorRanking::score_tiles(const AnchorTiles& tiles, int count,
+                                const RoundedQuery* const* queries, int32_t* const* scores) {
     const int8_t* x[kMost];
-    int32_t* scores[kMost];
-    int together = 0;
+    int32_t* of_usual[kMost];
+    int usual = 0;
     for (int q = 0; q < count; q++) {
-        const RoundedQuery& query = *scored[q]->query;
-        scored[q]->padded = ranks.padded();
-        room_for(scored[q]->score, ranks.padded());
-        if (query.off.is()) {
-            room_for(spare_, ranks.padded());
-            score_off_lattice(ranks, ranks.offset, query, scored[q]->score, spare_);
+        if (queries[q]->off.is()) {
+            score_off_lattice(tiles, *queries[q], scores[q]);
         } else {
-            x[together] = query.x.data();
-            scores[together++] = scored[q]->score.data();
+            x[usual] = queries[q]->x.data();
+            of_usual[usual++] = scores[q];
         }
     }
-    rank_together(ranks.tiles(ranks.offset), together, x, rank_factor(model_), scores);
+    rank_together(tiles, usual, x, rank_factor(model_), of_usual);
+}
+
+void AnchorRanking::score_all(int count, Scored* const* scored) {
+    const RankTables& ranks = model_.derived().ranks;
+    const RoundedQuery* queries[kMost];
+    int32_t* scores[kMost];
     for (int q = 0; q < count; q++) {
-        add_reach(*scored[q]->query, ranks.reach.data(), int(ranks.reach.size()),
-                  scored[q]->score.data());
+        queries[q] = scored[q]->query;
+        scored[q]->padded = ranks.padded();
+        scores[q] = room_for(scored[q]->score, ranks.padded());
+    }
+    score_tiles(ranks.tiles(ranks.offset), count, queries, scores);
+    for (int q = 0; q < count; q++) {
+        add_reach(*queries[q], ranks.reach.data(), int(ranks.reach.size()), scores[q]);
     }
 }
 
@@ -122,17 +140,10 @@ void AnchorRanking::score_regions(int count, Scored* const* scored) {
     if (count == 0) {
         return;
     }
-    choose_regions(count, scored);
     runs_.clear();
-    for (int r = 0; r < model_.regions.count(); r++) {
-        if (lookers_[r] == 0) {
-            continue;
-        }
-        if (!runs_.empty() && runs_.back().end == r && lookers_[r - 1] == lookers_[r]) {
-            runs_.back().end++;
-        } else {
-            runs_.push_back({r, r + 1});
-        }
+    choose_regions(count, scored);
+    for (size_t r = 0; count > 1 && r < lookers_.size(); r++) {
+        add_run(int(r), lookers_[r]);
     }
     const RegionTables& tables = model_.derived().regions;
     for (size_t i = 0; i < runs_.size(); i++) {
@@ -143,29 +154,52 @@ void AnchorRanking::score_regions(int count, Scored* const* scored) {
     }
 }
 
-/// Sets lookers_: each looks into as many regions as it has to, the best ones, ties to the smaller
-/// number. Makes room for the scores of their anchors.
+/// Appends the next region, or makes the last run longer; if any query looks into it.
+void AnchorRanking::add_run(int region, uint64_t lookers) {
+    if (lookers == 0) {
+        return;
+    }
+    if (!runs_.empty() && runs_.back().end == region && runs_.back().lookers == lookers) {
+        runs_.back().end++;
+    } else {
+        runs_.push_back({region, region + 1, lookers});
+    }
+}
+
+/// Each looks into as many regions as it has to, the best ones, ties to the smaller number. Sets
+/// lookers_, or the runs of a single query. Makes room for the scores of their anchors.
 void AnchorRanking::choose_regions(int count, Scored* const* scored) {
     const RegionTables& tables = model_.derived().regions;
     const int padded = tables.centres.padded();
-    const int8_t* x[kMost];
+    const RoundedQuery* queries[kMost];
     int32_t* scores[kMost];
     room_for(of_centres_, count * padded);
     for (int q = 0; q < count; q++) {
-        x[q] = scored[q]->query->x.data();
+        queries[q] = scored[q]->query;
         scores[q] = &of_centres_[size_t(q) * padded];
     }
-    rank_together(tables.centres.tiles(tables.centres.offset), count, x, rank_factor(model_),
-                  scores);
-    lookers_.assign(size_t(model_.regions.count()), 0);
+    score_tiles(tables.centres.tiles(tables.centres.offset), count, queries, scores);
+    if (count > 1) {
+        lookers_.assign(size_t(model_.regions.count()), 0);
+    }
     for (int q = 0; q < count; q++) {
         const int visited = scored[q]->regions;
-        const uint64_t* const chosen = smallest(padded, scores[q], visited);
+        uint64_t* const chosen = smallest(padded, scores[q], visited);
         int tiles = 0;
         for (int i = 0; i < visited; i++) {
             const auto r = uint32_t(chosen[i]);
-            lookers_[r] |= uint64_t(1) << q;
             tiles += tables.first_tile[r + 1] - tables.first_tile[r];
+            if (count > 1) {
+                lookers_[r] |= uint64_t(1) << q;
+            } else {
+                chosen[i] = r;
+            }
+        }
+        if (count == 1) { // few of all regions: no need to look through these
+            std::sort(chosen, chosen + visited);
+            for (int i = 0; i < visited; i++) {
+                add_run(int(chosen[i]), 1);
+            }
         }
         room_for(scored[q]->score, tiles * 16);
         scored[q]->padded = 0; // so far
@@ -175,7 +209,7 @@ void AnchorRanking::choose_regions(int count, Scored* const* scored) {
 
 /// The k smallest of n scores (a multiple of 16) with their numbers, in any order; ties to the
 /// smaller number.
-const uint64_t* AnchorRanking::smallest(int n, const int32_t* scores, int k) {
+uint64_t* AnchorRanking::smallest(int n, const int32_t* scores, int k) {
     constexpr int kStep = 13; // of a sample, which bounds what may be among them
     uint64_t* const found = room_for(found_, n);
     int32_t* const sample = room_for(spare_, n / kStep + 1);
@@ -201,21 +235,19 @@ void AnchorRanking::score_run(const RegionRun& run, Scored* const* scored) {
     const RegionTables& tables = model_.derived().regions;
     const int first_tile = tables.first_tile[run.first];
     const int tiles = tables.first_tile[run.end] - first_tile;
-    const int8_t* x[kMost];
+    const RoundedQuery* queries[kMost];
     int32_t* scores[kMost];
-    Scored* lookers[kMost];
     int count = 0;
-    for (uint64_t left = lookers_[run.first]; left; left &= left - 1) {
+    for (uint64_t left = run.lookers; left; left &= left - 1) {
         Scored& own = *scored[__builtin_ctzll(left)];
-        x[count] = own.query->x.data();
-        scores[count] = &own.score[size_t(own.padded)];
-        lookers[count++] = &own;
+        queries[count] = own.query;
+        scores[count++] = &own.score[size_t(own.padded)];
         own.runs.push_back({own.padded, first_tile * 16});
         own.padded += tiles * 16;
     }
-    rank_together(tables.tiles(first_tile, tiles), count, x, rank_factor(model_), scores);
+    score_tiles(tables.tiles(first_tile, tiles), count, queries, scores);
     for (int i = 0; i < count && !tables.anchors.reach.empty(); i++) {
-        add_reach(*lookers[i]->query, &tables.anchors.reach[size_t(first_tile) * 16], tiles * 16,
+        add_reach(*queries[i], &tables.anchors.reach[size_t(first_tile) * 16], tiles * 16,
                   scores[i]);
     }
 }
@@ -301,8 +333,12 @@ void AnchorRanking::nearest(const RoundedQuery& query, int n, int width,
 void AnchorRanking::order_regions(const Model& model, const RankTables& centres,
                                   const RoundedQuery& query, std::vector<int32_t>& order) {
     std::vector<int32_t> scores(centres.padded());
-    simd().rank.tiles(centres.tiles(centres.offset), query.x.data(), rank_factor(model),
-                      scores.data());
+    if (query.off.is()) {
+        score_off_lattice(centres.tiles(centres.offset), query, scores.data());
+    } else {
+        simd().rank.tiles(centres.tiles(centres.offset), query.x.data(), rank_factor(model),
+                          scores.data());
+    }
     order.resize(size_t(std::count_if(centres.norm.begin(), centres.norm.end(),
                                       [](int32_t norm) { return norm != INT32_MAX; })));
     std::iota(order.begin(), order.end(), 0);
@@ -321,19 +357,18 @@ void AnchorRanking::assign_off_lattice(const Model& model, int rows, const float
     const int d = model.assign_dims(), dp = padded_dim(d);
     std::vector<float> u;
     RoundedQuery rounded(dp);
-    std::vector<int32_t> scores, spare; // of all anchors: made if a row needs them
+    std::vector<int32_t> scores; // of all anchors: made if a row needs them
     for (int i = 0; i < rows; i++) {
         if (!OffLattice::may_be(dp, x + size_t(i) * dp)) {
             continue;
         }
         u.resize(d);
         scores.resize(anchors.padded());
-        spare.resize(anchors.padded());
         model.to_assign_unrounded(row + size_t(i) * model.d, u.data());
         rounded.off = OffLattice::of(d, u.data());
         if (rounded.off.is()) {
             rounded.off.round(d, u.data(), rounded.x.data(), rounded.low.data());
-            score_off_lattice(anchors, anchors.norm, rounded, scores, spare);
+            score_off_lattice(anchors.tiles(anchors.norm), rounded, scores.data());
             label[i] = int32_t(std::min_element(scores.begin(), scores.end()) - scores.begin());
         }
     }

@@ -21,8 +21,8 @@ struct RoundedQuery {
 /// Finds the anchors, and so the lists, that are nearest to queries: the only way to them for
 /// single queries, groups, the quantizer and add(), so that how they are found is decided here.
 /// Where the model has regions it looks into the nearest ones only. It ranks all anchors for
-/// queries off the lattice, which lie where training had none. Holds scratch of the size of what it
-/// ranks; one per thread.
+/// queries far off the lattice, which lie where training had none. Holds scratch of the size of
+/// what it ranks; one per thread.
 class AnchorRanking {
 public:
     static constexpr int kMost = 64; ///< queries at once
@@ -49,8 +49,7 @@ public:
         nearest(query, n, n, order);
     }
 
-    /// The regions with these centres, nearest first; ties to the smaller number. For a query on
-    /// the lattice.
+    /// The regions with these centres, nearest first; ties to the smaller number.
     static void order_regions(const Model& model, const RankTables& centres,
                               const RoundedQuery& query, std::vector<int32_t>& order);
 
@@ -73,6 +72,7 @@ private:
     /// Regions in a row that the same queries look into.
     struct RegionRun {
         int first, end;
+        uint64_t lookers; ///< a bit for each query
     };
     /// Scores, and whose they are.
     struct Scored {
@@ -86,7 +86,7 @@ private:
     std::vector<Scored> scored_;
     std::vector<int32_t> minima_, spare_, of_centres_;
     std::vector<uint64_t> found_;
-    std::vector<uint64_t> lookers_; ///< by region: a bit for each query that looks into it
+    std::vector<uint64_t> lookers_; ///< by region, of several queries: see RegionRun
     std::vector<RegionRun> runs_;
 
     Scored* find(const RoundedQuery& query);
@@ -94,8 +94,11 @@ private:
     void score_all(int count, Scored* const* scored);
     void score_regions(int count, Scored* const* scored);
     void choose_regions(int count, Scored* const* scored);
+    void add_run(int region, uint64_t lookers);
+    void score_tiles(const AnchorTiles& tiles, int count, const RoundedQuery* const* queries,
+                     int32_t* const* scores);
     void score_run(const RegionRun& run, Scored* const* scored);
-    const uint64_t* smallest(int n, const int32_t* scores, int k);
+    uint64_t* smallest(int n, const int32_t* scores, int k);
     int select(const Scored& scored, int n);
 };
 

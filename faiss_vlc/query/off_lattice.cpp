@@ -29,7 +29,7 @@ OffLattice OffLattice::of(int d, const float* u) {
     if (!(lost > kLost * square) || !std::isfinite(square)) {
         return {};
     }
-    OffLattice result{1};
+    OffLattice result{1, largest > 2 * kEnd};
     while (largest > kLargest || sum > kMostSum) {
         largest /= 2;
         sum /= 2;

@@ -13,7 +13,8 @@ namespace faiss_vlc {
 /// which is half of |u - a_j|^2 - |u|^2, with the bias, in units of 2^(shift - 1). All sums stay
 /// within int32.
 struct OffLattice {
-    int shift = 0; ///< 1 or more; 0: of an ordinary vector
+    int shift = 0;    ///< 1 or more; 0: of an ordinary vector
+    bool far = false; ///< a component lies beyond twice the lattice's reach: training has no such
 
     /// For a vector in lattice coordinates (float d, not clamped). It is an ordinary one where
     /// clamping takes away no more than a sixteenth of its length, or where it is not finite.

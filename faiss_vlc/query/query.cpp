@@ -132,6 +132,7 @@ QueryHead Query::head(const float* x) {
     }
     head.rank_scale = rank_scale_;
     head.rank_shift = rounded_.off.shift;
+    head.rank_far = rounded_.off.far;
     head.rotation_scale = by.scale;
     head.unit = by.unit;
     if (model_.metric == faiss::METRIC_INNER_PRODUCT) {

@@ -28,6 +28,7 @@ struct QueryHead {
     float rank_scale = 0;     ///< makes the integer components that are ranked by
     float rank_norm = 0;      ///< of these
     int rank_shift = 0;       ///< OffLattice::shift
+    bool rank_far = false;    ///< OffLattice::far
     float rotation_scale = 0; ///< see Frame::scaling
     float unit = 0;
     float penalty = 0; ///< see Estimator::product_penalty

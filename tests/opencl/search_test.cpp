@@ -96,7 +96,10 @@ TEST(OpenCLSearch, Regions) {
             const IndexVLC plain = made(c, metric, 1000);
             const std::vector<float> y = rows(1500, c.d, 4);
             std::vector<float> x = rows(70, c.d, 5);
-            std::fill_n(&x[size_t(3) * c.d], c.d, 3e3f); // off the lattice
+            std::fill_n(&x[size_t(3) * c.d], c.d, 3e3f); // far off the lattice
+            for (const size_t q : {5, 6, 11}) {
+                put_off_lattice(plain.model->lattice, c.d, false, &x[q * c.d]);
+            }
             for (const int count : {2, 5, 66}) {
                 if (count > c.m) {
                     continue;

@@ -205,6 +205,75 @@ TEST(AnchorRanking, GroupsOfQueriesRankInRegionsAsEachAlone) {
     }
 }
 
+/// Of these every third is a little off the lattice, and one far.
+std::vector<float> queries_off_lattice(const Model& model) {
+    std::vector<float> x = queries();
+    for (int q = 0; q < int(kQueries); q += 3) {
+        put_off_lattice(model.lattice, kDim, q == 6, &x[size_t(q) * kDim]);
+    }
+    return x;
+}
+
+TEST(AnchorRanking, QueriesALittleOffTheLatticeLookIntoRegions) {
+    const Model exact = model_of_ties(faiss::METRIC_L2, 333, 8);
+    Model model = exact;
+    model.set_regions(ragged_regions(exact, 40, {3}, 5));
+    const Regions& regions = model.regions;
+    const std::vector<float> x = queries_off_lattice(model);
+    int different = 0;
+    for (int q = 0; q < int(kQueries); q += 3) {
+        Query of_all(exact), query(model);
+        ASSERT_TRUE(of_all.set(&x[size_t(q) * kDim]));
+        ASSERT_TRUE(query.set(&x[size_t(q) * kDim]));
+        ASSERT_TRUE(query.rounded().off.is());
+        EXPECT_EQ(query.rounded().off.far, q == 6);
+        const std::vector<int64_t> all = of_all.rank(model.m);
+        std::vector<int64_t> expected;
+        const int32_t shift = query.rounded().off.shift;
+        std::vector<std::pair<int64_t, int>> order; // as off_lattice.h scores
+        for (int r = 0; r < regions.count(); r++) {
+            int64_t norm = 0, dot = 0;
+            for (int k = 0; k < kDim; k++) {
+                const int64_t c = regions.centres[size_t(r) * model.dp() + k];
+                norm += c * c;
+                dot += c * (query.rounded().x[k] * 128 + query.rounded().low[k]);
+            }
+            order.emplace_back((norm >> shift) - dot, r);
+        }
+        std::sort(order.begin(), order.end());
+        std::vector<uint8_t> visited(order.size(), q == 6);
+        for (int i = 0; i < regions.visited(5); i++) {
+            visited[order[i].second] = 1;
+        }
+        for (const int64_t j : all) {
+            if (visited[regions.of[j]] && expected.size() < 5) {
+                expected.push_back(j);
+            }
+        }
+        EXPECT_EQ(query.rank(5), expected) << q;
+        different += expected != std::vector<int64_t>(all.begin(), all.begin() + 5);
+        EXPECT_EQ(query.rank(model.m), all) << q;
+    }
+    EXPECT_GT(different, 0);
+}
+
+TEST(AnchorRanking, GroupsWithQueriesOffTheLatticeRankAsEachAlone) {
+    Model model = model_of_ties(faiss::METRIC_L2, 300, 8);
+    model.set_regions(ragged_regions(model, 30, {1, 2, 3, 4, 5}, 5));
+    const std::vector<float> x = queries_off_lattice(model);
+    QueryGroup group(model, int(kQueries));
+    for (const int size : {1, 2, 7, int(kQueries)}) {
+        group.set(size, x.data());
+        group.rank(4);
+        for (int q = 0; q < size; q++) {
+            Query alone(model);
+            ASSERT_TRUE(alone.set(&x[size_t(q) * kDim]));
+            const std::vector<int64_t> lists(group.lists(q), group.lists(q) + 4);
+            EXPECT_EQ(lists, alone.rank(4)) << q << " " << size;
+        }
+    }
+}
+
 TEST(AnchorRanking, FirstForAFewListsThenForAll) {
     const Model exact = model_of_ties(faiss::METRIC_L2, 300, 8);
     Model model = exact;

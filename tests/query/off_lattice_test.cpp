@@ -140,6 +140,19 @@ TEST(OffLattice, OnlyWhereClampingTakesMuchAway) {
     EXPECT_EQ(shift(std::vector<float>(16384, 1000)), 4);
 }
 
+TEST(OffLattice, FarIsBeyondTwiceTheLattice) {
+    const auto far = [](std::vector<float> u) {
+        return OffLattice::of(int(u.size()), u.data()).far;
+    };
+    EXPECT_FALSE(far({254, 0, -3}));
+    EXPECT_TRUE(far({255, 0, -3}));
+    EXPECT_TRUE(far({0, -3e9f}));
+    EXPECT_FALSE(far(std::vector<float>(16384, 129)));
+    std::vector<float> long_one(16384, 127); // an ordinary one
+    long_one[5] = -300;
+    EXPECT_FALSE(far(long_one));
+}
+
 // What devices do for the lists that add() takes, and threads.
 TEST(OffLattice, DevicesLeaveItToTheCpu) {
     const int d = 24;

@@ -29,6 +29,14 @@ inline Regions ragged_regions(const Model& model, int count, std::vector<int32_t
     return regions;
 }
 
+/// Makes d floats a vector that is a little off the lattice, or far.
+inline void put_off_lattice(const Lattice& lattice, int d, bool far, float* x) {
+    x[0] = lattice.mean[0] + (far ? 300.0f : 200.0f) / lattice.scale;
+    for (int k = 1; k < d; k++) { // too long, and the one component would not count
+        x[k] = lattice.mean[k] + (x[k] - lattice.mean[k]) / 2;
+    }
+}
+
 /// An index of the same training that holds x and has these regions.
 inline IndexVLC with_regions(const IndexVLC& index, Regions regions, const std::vector<float>& x) {
     auto model = std::make_shared<Model>(*index.model);

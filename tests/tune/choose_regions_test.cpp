@@ -13,6 +13,7 @@
 #include <faiss_vlc/tune/steps.h>
 
 #include <tests/model/model_test.h>
+#include <tests/support/region_index.h>
 #include <tests/support/unit_test.h>
 
 namespace faiss_vlc {
@@ -123,6 +124,26 @@ TEST(TuneRegions, AreMadeWhereTheyPay) {
     VLCParameters p = with(5);
     p.m = 20;
     EXPECT_FALSE(train_model(2000, kDims, same.data(), p).model->regions.used());
+}
+
+// Those that are a little off the lattice are counted; those far from it look into all regions.
+TEST(TuneRegions, QueriesALittleOffTheLatticeAreCounted) {
+    const Trained& t = trained_with(0);
+    const Lattice& lattice = t.model->lattice;
+    const Trial usual = make_trial(t.sample, *t.model);
+    for (const bool far : {false, true}) {
+        Trial trial = usual;
+        std::vector<float> x;
+        for (const float* query : usual.queries) {
+            x.insert(x.end(), query, query + kDims);
+            put_off_lattice(lattice, kDims, far, &x[x.size() - kDims]);
+        }
+        for (size_t q = 0; q < trial.queries.size(); q++) {
+            trial.queries[q] = &x[q * kDims];
+        }
+        const std::vector<int32_t> visits = choose_regions(t.anchors, trial, *t.model, 25).visits;
+        EXPECT_EQ(visits.back() > 1, !far);
+    }
 }
 
 uint64_t digest_of(const Regions& regions) {

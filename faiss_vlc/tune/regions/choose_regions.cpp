@@ -42,7 +42,7 @@ Places find_places(const Anchors& anchors, const Trial& trial, const Model& mode
 #pragma omp for schedule(static) nowait
         for (size_t q = 0; q < trial.queries.size(); q++) {
             query.set(trial.queries[q]);
-            if (query.rounded().off.is()) {
+            if (query.rounded().off.far) {
                 continue; // it looks in all of them
             }
             AnchorRanking::order_regions(model, centres, query.rounded(), order);
@@ -100,16 +100,50 @@ std::vector<int32_t> choose_visits(const Places& places, int64_t sought, int reg
     return visits;
 }
 
-/// About 2 sqrt(m): then a query is compared with about as many centres as anchors. Of very many
+/// About 2 sqrt(m): then a query is compared with about as many centres as anchors. Of many
 /// anchors, one for 64: smaller regions have less to be fetched from memory.
 int usual_regions(const Model& model) {
     return std::max(int(2 * std::sqrt(double(model.m))), model.m / 64);
+}
+
+/// Of very many anchors, more and smaller ones, which are the better the narrower clusters are;
+/// down to a tile of 16 anchors. No more than usual where there are none such.
+int small_regions(const Model& model) {
+    constexpr int64_t kMost = 1 << 14; // all centres are scored
+    const int64_t m = model.m, by_size = m * m / (1 << 22);
+    return int(std::max<int64_t>(usual_regions(model), std::min(by_size, kMost)));
 }
 
 /// Anchors, of centres or lists, that a query is compared with.
 double compared(const Model& model, const Regions& regions) {
     const double share = double(regions.visited(model.default_nprobe)) / regions.count();
     return regions.count() + share * model.m;
+}
+
+/// The same, with what pads the regions' tiles.
+double compared_tiles(const Model& model, const Regions& regions) {
+    std::vector<int32_t> size(size_t(regions.count()), 0);
+    for (const int32_t r : regions.of) {
+        size[r]++;
+    }
+    double padded = 0;
+    for (const int32_t n : size) {
+        padded += (n + 15) / 16 * 16;
+    }
+    const double share = double(regions.visited(model.default_nprobe)) / regions.count();
+    return regions.count() + share * padded;
+}
+
+/// At most `count` regions; none if all anchors are equal.
+Regions counted_regions(const Anchors& anchors, const Trial& trial, const Model& model, int count) {
+    Regions regions = make_regions(model, count);
+    if (regions.count() < 2) {
+        return {};
+    }
+    regions.visits =
+            choose_visits(find_places(anchors, trial, model, regions),
+                          int64_t(trial.queries.size()) * trial.neighbours, regions.count());
+    return regions;
 }
 
 } // namespace
@@ -122,15 +156,18 @@ Regions choose_regions(const Anchors& anchors, const Trial& trial, const Model& 
         (may_choose && int64_t(model.m) * model.dp() < kLeastWork)) {
         return {};
     }
-    const int count = may_choose ? usual_regions(model) : std::min(wanted, model.m);
-    Regions regions = make_regions(model, count);
-    if (regions.count() < 2) { // all anchors are equal
-        return {};
+    const int usual = may_choose ? usual_regions(model) : std::min(wanted, model.m);
+    Regions regions = counted_regions(anchors, trial, model, usual);
+    if (!may_choose || !regions.used()) {
+        return regions;
     }
-    regions.visits =
-            choose_visits(find_places(anchors, trial, model, regions),
-                          int64_t(trial.queries.size()) * trial.neighbours, regions.count());
-    return may_choose && compared(model, regions) > kMostCompared * model.m ? Regions() : regions;
+    if (small_regions(model) > usual) {
+        Regions small = counted_regions(anchors, trial, model, small_regions(model));
+        if (compared_tiles(model, small) < compared_tiles(model, regions)) {
+            regions = std::move(small);
+        }
+    }
+    return compared(model, regions) > kMostCompared * model.m ? Regions() : regions;
 }
 
 } // namespace faiss_vlc
