@@ -38,7 +38,7 @@ int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t
     }
     const int64_t least = std::max<int64_t>(64 * int64_t(shape.m),
                                             int64_t(double(shape.n_train) * params.first_share));
-    const int grown = params.iterations * 4 / 5;
+    const int grown = params.iterations / 2;
     if (t >= grown || least >= shape.n_train) {
         return shape.n;
     }

@@ -8,8 +8,8 @@
 namespace faiss_vlc {
 
 /// The rows that iteration t (from 0) sees. Early ones, which move anchors far, see only the first
-/// part of the training rows, at least 64 an anchor; it grows by the same factor in each. In the
-/// last fifth all rows take part, held-out ones too. None before the first iteration.
+/// part of the training rows, at least 64 an anchor; it grows by the same factor in each, and from
+/// the middle on all rows take part, held-out ones too. None before the first iteration.
 int64_t rows_of_iteration(const Shape& shape, const VLCParameters& params, int t);
 
 /// What each iteration goes by: rows, temperatures, steps. Temperatures are squared lattice

@@ -86,9 +86,9 @@ TEST(Schedule, StopsOnlyWhenAllRowsWereSeen) {
     const Schedule schedule(shape, params);
     EXPECT_EQ(schedule.rows(-1), 0);
     for (int t = 0; t < params.iterations; t++) {
-        EXPECT_EQ(schedule.is_cool(t), t >= 8) << t;
+        EXPECT_EQ(schedule.is_cool(t), t >= 5) << t;
         EXPECT_EQ(schedule.maintains(t), t + 1 < 7) << t;
-        EXPECT_EQ(schedule.rows(t) == shape.n, t >= 8) << t;
+        EXPECT_EQ(schedule.rows(t) == shape.n, t >= 5) << t;
         EXPECT_LE(schedule.training_rows(t), shape.n_train);
         EXPECT_GE(schedule.rows(t), schedule.rows(t - 1)) << t;
         EXPECT_EQ(schedule.reduce(t, 256, 9).rows, schedule.rows(t));
