@@ -275,12 +275,14 @@ Candidate CodecTrial::levels() const {
 }
 
 /// The share of the true neighbours that words must find more than levels, which are scanned
-/// faster, but less so with fine queries. Who gives queries wants them found. Before a second tier
-/// the first one is there for speed.
+/// faster, but less so with fine queries or few bytes. Who gives queries wants them found. Before a
+/// second tier the first one is there for speed.
 double CodecTrial::clearly(const Model& levels) const {
+    constexpr int kFewBytes = 24; // a look-up each
     return params_.second_size(model_.d) > 0 ? 0.1
            : trial_.given                    ? 0.005
            : levels.fine_queries             ? 0.015
+           : code_size_ <= kFewBytes         ? 0.02
                                              : 0.03;
 }
 
