@@ -63,8 +63,7 @@ struct VLCParameters { // each with an entry in model/parameter_table.cpp
     Robust robust = Robust::huber; ///< what is done about outliers
     float kappa = 3.0f;            ///< outliers are kappa median distances away, or farther
     float step = -1; ///< times the way to its mean that an anchor goes, 0.1 to 1.9; negative:
-                     ///< chosen, 1.5 or, without size_bias and annealing, 1.25; 1 in the last
-                     ///< of several iterations
+                     ///< chosen, 1.5 or, without size_bias and annealing, 1.25
     float max_step = 32.0f;       ///< of an anchor's component in one iteration, lattice units
     float merge_fraction = 0.25f; ///< see maintain.h
     float split_factor = 4.0f;    ///< see maintain.h

@@ -486,13 +486,13 @@ inline void pack_listed(__global const char* anchor8, __global const int* list, 
 }
 #else
 // In each quarter of 4 numbers: the lower halves of a and b by turns, or the upper ones.
-#define LOWER(a, b)                                                                               \
+#define LOWER(a, b) \
     __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define UPPER(a, b)                                                                               \
+#define UPPER(a, b) \
     __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define LOWER_PAIRS(a, b)                                                                         \
+#define LOWER_PAIRS(a, b) \
     __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define UPPER_PAIRS(a, b)                                                                         \
+#define UPPER_PAIRS(a, b) \
     __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 
 // 16 bytes of 4 anchors that are 4 apart.

@@ -12,8 +12,6 @@ namespace faiss_vlc {
 
 namespace {
 
-constexpr int64_t kFrozen = 1; ///< the lowest temperature
-
 /// Mean squared lattice distance, at least 1.
 int64_t mean_energy(int64_t sum, int64_t n) {
     return std::max<int64_t>(1, n > 0 ? sum / n : 0);
@@ -75,11 +73,6 @@ AssignSummary Annealing::assign(int64_t rows) {
 void Annealing::iterate() {
     const int t = state_.iteration;
     last_ = Last();
-    if (schedule_.settles(t)) {
-        std::fill(count_.begin(), count_.end(), 0);
-        engine_.set_bias(count_.data());
-        state_.temperature = kFrozen;
-    }
     last_.assigned = assign(schedule_.rows(t));
     last_.n_train = schedule_.training_rows(t);
     state_.energy.push_back(float(double(last_.assigned.energy_train) / double(last_.n_train)));

@@ -82,13 +82,12 @@ ReduceParams Schedule::reduce(int t, int64_t temperature, int64_t tau2) const {
 
 UpdateParams Schedule::update(int t, int64_t temperature, int64_t energy) const {
     const double heat = degrees(temperature);
-    const double step = settles(t) ? 1.0 : double(params_.step);
-    const double size_bias = settles(t) ? 0.0 : double(params_.size_bias);
     UpdateParams update;
-    update.step = std::max(1, clamp32(256.0 * step * double(energy) / (double(energy) + heat)));
+    update.step = std::max(
+            1, clamp32(256.0 * double(params_.step) * double(energy) / (double(energy) + heat)));
     update.max_step = clamp32(double(params_.max_step) * (1 << kAnchorBits));
     update.mean_count = int32_t(training_rows(t) / shape_.m);
-    update.bias_scale = std::min(kMaxBias, clamp32(size_bias * kOctave * double(energy)));
+    update.bias_scale = std::min(kMaxBias, clamp32(params_.size_bias * kOctave * double(energy)));
     update.noise_scale = std::min(
             kMaxBias, clamp32(double(params_.random_bias) / params_.start_temperature * heat));
     update.seed = params_.seed;

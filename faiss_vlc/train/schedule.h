@@ -20,9 +20,6 @@ public:
 
     int64_t rows(int t) const { return rows_of_iteration(shape_, params_, t); }
     int64_t training_rows(int t) const;
-    /// Whether t is the last of several iterations. It is plain k-means: it has no biases, no
-    /// temperature and step 1, so that anchors end in the middle of the lists that they will have.
-    bool settles(int t) const { return t > 0 && t + 1 == params_.iterations; }
     /// Anchors that a row is compared with once it was assigned: those near its last one. 0: all.
     int near() const { return near_; }
     /// Whether iteration t merges and splits.

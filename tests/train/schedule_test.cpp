@@ -46,24 +46,6 @@ TEST(Schedule, OneIterationKeepsItsTemperature) {
     EXPECT_NEAR(double(schedule.cooler(1 << 20)), 1 << 20, 1);
 }
 
-TEST(Schedule, SettlesInTheLastOfSeveralIterations) {
-    VLCParameters params;
-    params.step = 1.5f;
-    params.size_bias = 0.1f;
-    params.iterations = 3;
-    const Schedule schedule(shape_of(1000, 900, 8, 10), params);
-    for (const int t : {0, 1}) {
-        EXPECT_FALSE(schedule.settles(t));
-        EXPECT_EQ(schedule.update(t, 1, 40000).step, 384);
-        EXPECT_GT(schedule.update(t, 1, 40000).bias_scale, 0);
-    }
-    EXPECT_TRUE(schedule.settles(2));
-    EXPECT_EQ(schedule.update(2, 1, 40000).step, 256);
-    EXPECT_EQ(schedule.update(2, 1, 40000).bias_scale, 0);
-    params.iterations = 1;
-    EXPECT_FALSE(Schedule(shape_of(1000, 900, 8, 10), params).settles(0));
-}
-
 TEST(Schedule, NearListsAreForManyAnchors) {
     VLCParameters params;
     params.candidates = -1; // chosen

@@ -1,7 +1,5 @@
 // Checkpoints of training, and going on from them.
 
-#include <algorithm>
-
 #include <tests/model/model_test.h>
 #include <tests/train/train_test.h>
 
@@ -33,31 +31,6 @@ TEST(Resume, ARunThatStoppedEarlyStaysStopped) {
     EXPECT_EQ(resumed.label, whole.label);
     EXPECT_EQ(resumed.energy, whole.energy);
     EXPECT_EQ(resumed.course, whole.course);
-}
-
-// Anchors end in the middle of the lists that they will have, which know no biases.
-TEST(Resume, TheLastIterationHasNoBiases) {
-    const std::vector<float> x = clustered(900, 18, 50, 4);
-    Folder folder;
-    VLCParameters params;
-    params.m = 25;
-    params.iterations = 6;
-    params.step = 1.5f;
-    params.size_bias = 0.3f;
-    params.held_out = 0; // nothing stalls
-    params.stop_changes = -1;
-    params.checkpoint = folder.file("state");
-    const Sample sample = draw(x, 18, params);
-    for (const int iterations : {5, 6}) {
-        params.checkpoint_every = iterations;
-        ASSERT_EQ(run(sample, params).iterations, 6);
-        const Checkpoint state = read_checkpoint(params.checkpoint, sample, params);
-        ASSERT_EQ(state.iteration, iterations);
-        const bool has_none = std::all_of(state.bias.begin(), state.bias.end(),
-                                          [](int32_t bias) { return bias == 0; });
-        EXPECT_EQ(has_none, iterations == 6);
-        EXPECT_EQ(state.temperature == 1, iterations == 6);
-    }
 }
 
 TEST(Resume, GoesOnFromACheckpoint) {
