@@ -202,7 +202,7 @@ class SameFile(CliTest):
 
     def test_checkpoint_and_resume(self):
         checkpoint = self.path("state")
-        self.assert_same("--checkpoint", checkpoint, "--every", 3)
+        self.assert_same("--checkpoint", checkpoint, "--every", 4) # the last one leaves three of 15 iterations
         self.assertEqual(sorted(os.listdir(self.folder)), ["a.vlc", "state"])
         resumed = [
             "index",
@@ -216,7 +216,7 @@ class SameFile(CliTest):
             checkpoint,
         ]
         lines = succeed(*resumed, "--verbose", "--out", self.path("b.vlc")).stdout
-        self.assertRegex(lines, r"\Apace usual: .*\niteration ([3-9]|1\d):")
+        self.assertRegex(lines, r"\Apace (usual|plain): .*\niteration 12:")
         self.assertEqual(read(self.path("b.vlc")), read(at("index.vlc")))
         self.assert_fails(resumed + ["--seed", 99, "--out", self.path("b.vlc")], checkpoint)
         write(checkpoint, read(checkpoint)[:-5])
