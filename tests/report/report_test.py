@@ -302,7 +302,7 @@ class Measures(Folder):
         self.assertEqual(parts.vlc.nprobe, 8)
 
     def test_bits_bytes_and_energies(self):
-        vlc = self.parts().vlc
+        vlc = self.parts("VLC16x4lattice").vlc
         bits = facts.code_of(vlc).bits
         self.assertEqual((len(bits), bits.sum()), (D, 8 * (vlc.code_size - 2)))
         self.assertTrue((np.diff(bits) <= 0).all())
