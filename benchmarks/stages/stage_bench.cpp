@@ -154,7 +154,7 @@ Training::Training(const std::string& device, int64_t rows) {
     faiss_vlc::VLCParameters params;
     params.m = 256;
     params.held_out = 0;
-    const faiss_vlc::Sample sample = faiss_vlc::draw_sample(x.n, x.d, x.data.data(), params);
+    sample = faiss_vlc::draw_sample(x.n, x.d, x.data.data(), params);
     shape = sample.shape;
     engine = faiss_vlc::make_engine(device);
     engine->begin(shape, sample.x8.data());

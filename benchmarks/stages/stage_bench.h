@@ -9,6 +9,7 @@
 
 #include <faiss_vlc/IndexVLC.h>
 #include <faiss_vlc/train/engine.h>
+#include <faiss_vlc/train/sample.h>
 #include <faiss_vlc/vectors/vector_file.h>
 
 /// What the micro-benchmarks of the stages share. They measure on the sample data, with the index
@@ -46,6 +47,7 @@ const faiss_vlc::IndexVLC& sample_index_of_words();
 /// An engine that holds the sample and 256 anchors, one assign, reduce and update behind it.
 struct Training {
     explicit Training(const std::string& device, int64_t rows = 20000);
+    faiss_vlc::Sample sample; ///< which the engine may read where it lies
     std::unique_ptr<faiss_vlc::Engine> engine;
     faiss_vlc::Shape shape;
     faiss_vlc::ReduceParams reduce;

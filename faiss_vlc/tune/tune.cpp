@@ -279,10 +279,11 @@ Candidate CodecTrial::levels() const {
 /// second tier the first one is there for speed.
 double CodecTrial::clearly(const Model& levels) const {
     constexpr int kFewBytes = 24; // a look-up each
+    const bool is_small = code_size_ <= kFewBytes && code_size_ * 8 <= model_.d;
     return params_.second_size(model_.d) > 0 ? 0.1
            : trial_.given                    ? 0.005
            : levels.fine_queries             ? 0.015
-           : code_size_ <= kFewBytes         ? 0.02
+           : is_small                        ? 0.02
                                              : 0.03;
 }
 
